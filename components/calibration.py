@@ -1,0 +1,96 @@
+"""The search for the lambda, and then for the quantiser step, that meet a target rate."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from components.errors import CalibrationError
+from components.training.rate_control import TYPICAL_SLOPE
+
+_LARGEST_STEP = math.log(4)
+_REACH = 16.0  # the quantiser step is moved by at most this factor either way
+_TRIES = 16
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A knob's `value` and the bpp of real bitstreams that it gave."""
+
+    value: float
+    bpp: float
+
+
+def search_lmbda(
+    rate_of: Callable[[float], float],
+    first: Trial,
+    target_bpp: float,
+    *,
+    raises_rate: bool,
+    rounds: int,
+    close_enough: float,
+) -> list[Trial]:
+    """Secant steps of log(bpp) over log(lambda) from the trained codec's trial; `first` and up to `rounds` more.
+
+    `rate_of(lmbda)` is expensive: it trains for a while at that lambda. The search ends when the rate is
+    within the share `close_enough` of the target, where the quantiser step can do the rest.
+    """
+    trials = [first]
+    for _ in range(rounds):
+        latest = trials[-1]
+        if abs(math.log(latest.bpp / target_bpp)) <= close_enough:
+            break
+        slope = TYPICAL_SLOPE if raises_rate else -TYPICAL_SLOPE
+        if len(trials) > 1 and trials[-2].value != latest.value:
+            measured = math.log(latest.bpp / trials[-2].bpp) / math.log(latest.value / trials[-2].value)
+            # A slope of the wrong sign or size is the noise of a short training, not the codec's.
+            if 0.2 < measured / slope < 3:
+                slope = measured
+        step = math.log(target_bpp / latest.bpp) / slope
+        value = latest.value * math.exp(max(-_LARGEST_STEP, min(_LARGEST_STEP, step)))
+        trials.append(Trial(value, rate_of(value)))
+    return trials
+
+
+def trim(
+    rate_of: Callable[[float], float], target_bpp: float, tolerance: float, start: float = 1.0
+) -> list[Trial]:
+    """Find the gain (1 / quantiser step) whose real rate lies in [(1 - tolerance) * target, target].
+
+    `rate_of(gain)` grows with the gain. Brackets from `start`, then bisects in the logarithm until the rate is
+    in the upper quarter of that window, or tries run out; the last trial is the best admissible one. Raises
+    CalibrationError, which names the nearest rate reached.
+    """
+    trials: list[Trial] = []
+
+    def rate(gain: float) -> float:
+        trials.append(Trial(gain, rate_of(gain)))
+        return trials[-1].bpp
+
+    gain, bpp = start, rate(start)
+    below: float | None = None
+    above: float | None = None
+    for _ in range(_TRIES):
+        if (1 - tolerance / 4) * target_bpp <= bpp <= target_bpp:
+            break
+        if bpp > target_bpp:
+            above = gain
+        else:
+            below = gain
+        if below is None or above is None:
+            # The rate is close to proportional to the gain; overshoot a little to close the bracket.
+            ratio = max(0.25, min(4.0, target_bpp / bpp))
+            gain *= ratio * (0.98 if ratio < 1 else 1.02)
+            if not start / _REACH <= gain <= start * _REACH:
+                break
+        else:
+            gain = math.sqrt(below * above)
+        bpp = rate(gain)
+    admissible = [trial for trial in trials if (1 - tolerance) * target_bpp <= trial.bpp <= target_bpp]
+    if not admissible:
+        nearest = min(trials, key=lambda trial: abs(math.log(trial.bpp / target_bpp)))
+        raise CalibrationError(
+            f"no quantiser step meets {target_bpp:g} bpp within {tolerance:.1%}; "
+            f"the nearest rate reached is {nearest.bpp:.4f} bpp at gain {nearest.value:.4g}"
+        )
+    best = max(admissible, key=lambda trial: trial.bpp)
+    return [trial for trial in trials if trial != best] + [best]

@@ -1,0 +1,130 @@
+"""What every codec is: an nn.Module that estimates its rate in training and codes pictures to real bytes."""
+
+import hashlib
+import json
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any, ClassVar, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from components.codecs import bitstream
+from components.errors import BitstreamError
+
+
+class Reconstruction(NamedTuple):
+    """A training step's result: `x_hat` (B, 3, H, W) in about [0, 1], and estimated `bits` (B,) of each image."""
+
+    x_hat: Tensor
+    bits: Tensor
+
+
+class Loss(NamedTuple):
+    """`total` is what training descends; `distortion` and `rate` are its parts in the paper's own units."""
+
+    total: Tensor
+    distortion: Tensor
+    rate: Tensor
+
+
+@dataclass(frozen=True)
+class Knob:
+    """What moves a codec's rate.
+
+    name: the knob in the field's words, such as "lmbda".
+    loss: the loss it stands in, in one line.
+    raises_rate: whether a larger value gives more bits.
+    """
+
+    name: str
+    loss: str
+    raises_rate: bool
+
+
+class Codec(nn.Module, ABC):
+    """A picture codec. Tensors are (B, 3, H, W) float32 RGB in [0, 1]; every size from 1x1 up works.
+
+    A subclass says its `name` (as in the table of codecs), its `knob` (None for a lossless codec), the
+    `stride` that pictures are padded to a multiple of, and how one padded picture becomes sections and back.
+    """
+
+    name: ClassVar[str]
+    knob: ClassVar[Knob | None]
+    stride: ClassVar[int]
+
+    gain: Tensor
+
+    def __init__(self, **hyperparameters: Any) -> None:
+        super().__init__()
+        self.hyperparameters = hyperparameters
+        self.register_buffer("gain", torch.ones(()))
+        self._hash_of: tuple[tuple[tuple[int, int], ...], bytes] | None = None
+
+    @abstractmethod
+    def forward(self, x: Tensor) -> Reconstruction:
+        """Noisy in training mode, rounded otherwise; H and W are multiples of `stride`."""
+
+    @abstractmethod
+    def loss(self, x: Tensor, reconstruction: Reconstruction, lmbda: float) -> Loss:
+        """The paper's loss; `lmbda` is comparable within one codec only."""
+
+    @abstractmethod
+    def analyse(self, x: Tensor) -> Tensor:
+        """A padded picture (1, 3, H, W) to the latents that the quantiser step acts on."""
+
+    @abstractmethod
+    def encode(self, latents: Tensor, gain: float) -> tuple[bytes, ...]:
+        """Quantise one picture's latents with steps of 1 / gain and code them to sections."""
+
+    @abstractmethod
+    def decode(self, sections: tuple[bytes, ...], height: int, width: int) -> Tensor:
+        """Sections to (1, 3, height, width), the padded picture. Raises BitstreamError."""
+
+    def compress(self, x: Tensor) -> list[bytes]:
+        """One whole bitstream for each picture of (B, 3, H, W), quantised with the codec's own `gain`."""
+        with torch.inference_mode():
+            return [self.pack(self.analyse(self.pad(one)), x.shape[-2:]) for one in x.split(1)]
+
+    def pack(self, latents: Tensor, size: tuple[int, ...], gain: float | None = None) -> bytes:
+        """The bitstream of one picture of `size` (H, W) from its latents; `gain` replaces the codec's own."""
+        sections = self.encode(latents, self.gain.item() if gain is None else gain)
+        return bitstream.Bitstream(self.name, self.model_hash(), size[1], size[0], sections).pack()
+
+    def decompress(self, streams: list[bytes]) -> Tensor:
+        """Bitstreams of pictures of one size to (B, 3, H, W), clamped to [0, 1].
+
+        Raises BitstreamError for a stream of another model, and for truncated or corrupted ones.
+        """
+        return torch.cat([self._decompress_one(stream) for stream in streams])
+
+    def _decompress_one(self, stream: bytes) -> Tensor:
+        parsed = bitstream.parse(stream)
+        if parsed.codec != self.name:
+            raise BitstreamError(f"this stream was written by codec {parsed.codec!r}, not {self.name!r}")
+        if parsed.model_hash != self.model_hash():
+            raise BitstreamError(
+                f"this stream was written by model {parsed.model_hash.hex()}, not {self.model_hash().hex()}"
+            )
+        height, width = (-(-side // self.stride) * self.stride for side in (parsed.height, parsed.width))
+        with torch.inference_mode():
+            x_hat = self.decode(parsed.sections, height, width)
+        return x_hat[..., : parsed.height, : parsed.width].float().clamp(0, 1)
+
+    def pad(self, x: Tensor) -> Tensor:
+        """Replicate the last row and column of (B, 3, H, W) up to multiples of `stride`."""
+        bottom, right = (-side % self.stride for side in x.shape[-2:])
+        return F.pad(x, (0, right, 0, bottom), mode="replicate")
+
+    def model_hash(self) -> bytes:
+        """8 bytes that name the weights, tables and hyper-parameters; the gain, which streams carry, is left out."""
+        state = {key: value for key, value in self.state_dict().items() if key != "gain"}
+        versions = tuple((value.data_ptr(), value._version) for value in state.values())
+        if self._hash_of is None or self._hash_of[0] != versions:
+            digest = hashlib.sha256(json.dumps([self.name, self.hyperparameters], sort_keys=True).encode())
+            for key in sorted(state):
+                digest.update(key.encode())
+                digest.update(state[key].detach().cpu().contiguous().numpy().tobytes())
+            self._hash_of = versions, digest.digest()[: bitstream.MODEL_HASH_BYTES]
+        return self._hash_of[1]

@@ -1,0 +1,165 @@
+"""The entropy model of paper 004: each channel of the code is Gaussian, with a mean and a scale of its own in
+each image, which travel in the stream."""
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from components.entropy.gaussian_tables import ESCAPED_BITS, FRACTIONS, SCALES, SMALLEST, STEP, GaussianTables
+from components.entropy.range_coder import Ints, SymbolDecoder, SymbolEncoder
+from components.errors import BitstreamError
+
+_MOMENTUM = 0.01
+_LIKELIHOOD_FLOOR = 1e-9
+_ESCAPE_RANGE = 1 << (ESCAPED_BITS - 1)
+
+
+class SideInformation(NamedTuple):
+    """What the stream says of each channel: (C,) table indices, and (C,) means in quarters of a step."""
+
+    scale: Ints
+    mean: Ints
+
+
+class ChannelGaussian(nn.Module):
+    """Rate of a code (B, C, H, W), and its coding to bytes.
+
+        encoder: symbols --(fewest bits)--> scale, mean of each channel --> tables --> range coder --> bytes
+        decoder: bytes --> scale, mean --> the same tables --> symbols
+
+    The two figures of a channel are coded as differences from typical ones, which training averages and the
+    checkpoint holds, with tables of the same bank. Decoding uses integers alone: the typical figures are
+    stored floats rounded to integers, which is exact.
+    """
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.tables = GaussianTables()
+        self.register_buffer("typical_mean", torch.zeros(channels))
+        self.register_buffer("typical_scale", torch.zeros(channels))  # in steps between tables
+
+    def forward(self, y: Tensor) -> tuple[Tensor, Tensor]:
+        """The quantised code and its estimated bits: (B, C, H, W) to the same shape and (B,), in float32.
+
+        Training adds uniform noise of one quantiser step, otherwise values are rounded. The Gaussian is the
+        code's own, per image and channel, integrated over the step (paper 004, equation 3).
+        """
+        with torch.autocast(y.device.type, enabled=False):
+            y = y.float()
+            variance, mean = torch.var_mean(y, dim=(2, 3), correction=0, keepdim=True)
+            scale = variance.clamp_min(SMALLEST**2).sqrt()
+            if self.training:
+                y_hat = y + torch.empty_like(y).uniform_(-0.5, 0.5)
+                self._remember(mean.detach(), scale.detach())
+            else:
+                y_hat = y.round()
+            distance = (y_hat - mean).abs()
+            likelihood = _phi((0.5 - distance) / scale) - _phi((-0.5 - distance) / scale)
+            bits = -likelihood.clamp_min(_LIKELIHOOD_FLOOR).log2().sum(dim=(1, 2, 3))
+            return y_hat, bits
+
+    def _remember(self, mean: Tensor, scale: Tensor) -> None:
+        self.typical_mean.lerp_(mean.mean(dim=(0, 2, 3)), _MOMENTUM)
+        self.typical_scale.lerp_(((scale / SMALLEST).log() / STEP).mean(dim=(0, 2, 3)), _MOMENTUM)
+
+    def _typical(self) -> SideInformation:
+        scale = self.typical_scale.cpu().round().int().numpy()
+        return SideInformation(scale, (self.typical_mean.cpu() * FRACTIONS).round().int().numpy())
+
+    def encode(self, symbols: Ints) -> bytes:
+        """Integer symbols (C, H, W) to bytes."""
+        channels = symbols.reshape(len(symbols), -1)
+        side = self.describe(channels)
+        encoder = SymbolEncoder()
+        self._encode_side(encoder, side)
+        for values, scale, mean in zip(channels, side.scale, side.mean, strict=True):
+            whole, fraction = _split(mean)
+            self._encode_values(encoder, values - whole, scale, fraction)
+        return encoder.finish()
+
+    def decode(self, data: bytes, shape: tuple[int, int, int]) -> Ints:
+        """The symbols (C, H, W) that `encode` was given. Raises BitstreamError for bytes it did not write."""
+        decoder = SymbolDecoder(data)
+        side = self._decode_side(decoder)
+        symbols = np.empty((shape[0], shape[1] * shape[2]), dtype=np.int32)
+        for channel, (scale, mean) in enumerate(zip(side.scale, side.mean, strict=True)):
+            whole, fraction = _split(mean)
+            symbols[channel] = self._decode_values(decoder, symbols.shape[1], scale, fraction) + whole
+        return symbols.reshape(shape)
+
+    def describe(self, channels: Ints) -> SideInformation:
+        """The scale and the mean that code each row of (C, n) symbols in the fewest bits."""
+        reach = int(self.tables.supports[-1])
+        centres = np.round(channels.mean(axis=1)).astype(np.int32)
+        placed = np.clip(channels - centres[:, None], -reach, reach) + reach
+        width = 2 * reach + 1
+        flat = (placed + width * np.arange(len(channels))[:, None]).ravel()
+        histograms = np.bincount(flat, minlength=width * len(channels)).reshape(len(channels), width)
+        best = (histograms @ self.tables.bits).argmin(axis=1).astype(np.int32)
+        scale, fraction = best // FRACTIONS, best % FRACTIONS
+        return SideInformation(scale, FRACTIONS * centres + fraction - FRACTIONS // 2)
+
+    def code_length(self, symbols: Ints) -> float:
+        """Ideal bits of (C, H, W) symbols under the tables that `encode` chooses, side information left out."""
+        channels = symbols.reshape(len(symbols), -1)
+        total = 0.0
+        for values, scale, mean in zip(channels, *self.describe(channels), strict=True):
+            whole, fraction = _split(mean)
+            reach = int(self.tables.supports[-1])
+            placed = np.clip(values - whole, -reach, reach) + reach
+            total += float(self.tables.bits[placed, scale * FRACTIONS + fraction].sum())
+        return total
+
+    def _encode_side(self, encoder: SymbolEncoder, side: SideInformation) -> None:
+        typical = self._typical()
+        shift = int(np.clip(np.round(np.median(side.scale - typical.scale)), -SCALES, SCALES))
+        encoder.put_uniform(np.array([shift + SCALES], dtype=np.int32), 2 * SCALES + 1)
+        for deltas in (side.scale - typical.scale - shift, side.mean - typical.mean):
+            table = int(self._scale_of_deltas(deltas))
+            encoder.put_uniform(np.array([table], dtype=np.int32), SCALES)
+            self._encode_values(encoder, deltas, table, FRACTIONS // 2)
+
+    def _decode_side(self, decoder: SymbolDecoder) -> SideInformation:
+        typical = self._typical()
+        shift = int(decoder.take_uniform(1, 2 * SCALES + 1)[0]) - SCALES
+        parts = []
+        for expected in (typical.scale + shift, typical.mean):
+            table = int(decoder.take_uniform(1, SCALES)[0])
+            parts.append(expected + self._decode_values(decoder, len(expected), table, FRACTIONS // 2))
+        if parts[0].min() < 0 or parts[0].max() >= SCALES:
+            raise BitstreamError("corrupted bitstream: a channel names a table that does not exist")
+        return SideInformation(parts[0], parts[1])
+
+    def _scale_of_deltas(self, deltas: Ints) -> int:
+        reach = int(self.tables.supports[-1])
+        placed = np.clip(deltas, -reach, reach) + reach
+        return int(self.tables.bits[placed, FRACTIONS // 2 :: FRACTIONS].sum(axis=0).argmin())
+
+    def _encode_values(self, encoder: SymbolEncoder, values: Ints, scale: int, fraction: int) -> None:
+        half = int(self.tables.supports[scale])
+        escaped = np.abs(values) > half
+        symbols = np.where(escaped, 2 * half + 1, values + half)
+        encoder.put(symbols, self.tables.tables[scale * FRACTIONS + fraction])
+        if escaped.any():
+            rest = np.clip(values[escaped], -_ESCAPE_RANGE, _ESCAPE_RANGE - 1)
+            encoder.put_uniform(rest + _ESCAPE_RANGE, 2 * _ESCAPE_RANGE)
+
+    def _decode_values(self, decoder: SymbolDecoder, count: int, scale: int, fraction: int) -> Ints:
+        half = int(self.tables.supports[scale])
+        values = decoder.take(count, self.tables.tables[scale * FRACTIONS + fraction]) - half
+        escaped = values > half
+        if escaped.any():
+            values[escaped] = decoder.take_uniform(int(escaped.sum()), 2 * _ESCAPE_RANGE) - _ESCAPE_RANGE
+        return values
+
+
+def _split(mean: int) -> tuple[int, int]:
+    """A mean in quarters as its whole part and the index of its fraction."""
+    shifted = int(mean) + FRACTIONS // 2
+    return shifted // FRACTIONS, shifted % FRACTIONS
+
+
+def _phi(x: Tensor) -> Tensor:
+    return 0.5 * torch.erfc(-(2**-0.5) * x)

@@ -1,0 +1,70 @@
+"""Static integer tables of the quantised Gaussian: what a decoder needs so that no float decides a symbol."""
+
+import math
+from functools import cached_property
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from components.entropy.range_coder import TOTAL, Ints
+
+SCALES = 48
+SMALLEST, LARGEST = 0.11, 64.0  # standard deviations of the first and the last table, in quantiser steps
+STEP = math.log(LARGEST / SMALLEST) / (SCALES - 1)  # tables are even in the logarithm: 14.5 % apart
+FRACTIONS = 4  # means are in quarters of a quantiser step
+ESCAPED_BITS = 21  # a value outside a table's support follows its escape symbol in this many bits
+
+
+class GaussianTables(nn.Module):
+    """Frequencies of round(N(mean, scale)) for `SCALES` scales and `FRACTIONS` fractional means.
+
+    Table (s, f) has 2 * support[s] + 2 entries: the values -support[s] to support[s] around the whole part
+    of the mean, then the escape. The fractional mean of f is (f - 2) / 4. The tables are buffers: computed
+    once, when a codec is made, and stored in its checkpoint, so every decoder reads the same integers.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        scales = SMALLEST * np.exp(STEP * np.arange(SCALES))
+        support = np.ceil(4.3 * scales + 1).astype(np.int32)
+        rows = [
+            _quantised_gaussian(float(scale), (fraction - 2) / FRACTIONS, int(half))
+            for scale, half in zip(scales, support, strict=True)
+            for fraction in range(FRACTIONS)
+        ]
+        self.register_buffer("support", torch.from_numpy(support))
+        self.register_buffer("frequencies", torch.from_numpy(np.concatenate(rows)))
+
+    @cached_property
+    def supports(self) -> Ints:
+        """(SCALES,) half-widths of the tables."""
+        return np.asarray(self.support.cpu().numpy(), dtype=np.int32)
+
+    @cached_property
+    def tables(self) -> list[Ints]:
+        """Table (s, f) at index s * FRACTIONS + f."""
+        lengths = np.repeat(2 * self.supports + 2, FRACTIONS)
+        return np.split(self.frequencies.cpu().numpy(), np.cumsum(lengths)[:-1])
+
+    @cached_property
+    def bits(self) -> NDArray[np.float64]:
+        """(2 * reach + 1, SCALES * FRACTIONS) code lengths of the values -reach to reach, escapes included."""
+        reach = int(self.supports[-1])
+        out = np.empty((2 * reach + 1, len(self.tables)))
+        for column, table in enumerate(self.tables):
+            half = len(table) // 2 - 1
+            lengths = -np.log2(table / TOTAL)
+            out[:, column] = lengths[-1] + ESCAPED_BITS
+            out[reach - half : reach + half + 1, column] = lengths[:-1]
+        return out
+
+
+def _quantised_gaussian(scale: float, mean: float, half: int) -> Ints:
+    edges = (np.arange(-half, half + 2) - 0.5 - mean) / (scale * math.sqrt(2))
+    cumulative = np.array([0.5 * math.erfc(-edge) for edge in edges])
+    probabilities = np.append(np.diff(cumulative), cumulative[0] + 1 - cumulative[-1])
+    frequencies = 1 + np.floor(probabilities * (TOTAL - len(probabilities))).astype(np.int32)
+    frequencies[frequencies.argmax()] += TOTAL - frequencies.sum()
+    return frequencies

@@ -1,0 +1,134 @@
+"""Measuring a codec on real files: every picture through compress and decompress, nothing estimated."""
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from components.calibration import trim
+from components.codecs.base import Codec
+from components.codecs.pictures import to_rgb, to_tensor
+from components.metrics.quality import measure as measure_quality
+
+Rgb = NDArray[np.uint8]
+
+
+class Coder(Protocol):
+    """Pictures (H, W, 3) uint8 to files and back."""
+
+    def encode(self, rgb: Rgb) -> bytes:
+        """The whole file."""
+
+    def decode(self, data: bytes) -> Rgb:
+        """The picture of a file."""
+
+
+@dataclass(frozen=True)
+class LearnedCoder:
+    """A learned codec as a Coder; `gain` replaces the codec's own."""
+
+    codec: Codec
+    gain: float | None = None
+
+    def encode(self, rgb: Rgb) -> bytes:
+        """One bitstream."""
+        import torch
+
+        x = to_tensor(rgb).to(self.codec.gain.device)
+        with torch.inference_mode():
+            return self.codec.pack(self.codec.analyse(self.codec.pad(x)), x.shape[-2:], self.gain)
+
+    def decode(self, data: bytes) -> Rgb:
+        """Raises BitstreamError."""
+        return to_rgb(self.codec.decompress([data]))
+
+
+@dataclass(frozen=True)
+class ImageResult:
+    """One picture through a coder: rate in bits per pixel, times in seconds; a figure that does not exist is None."""
+
+    image: str
+    width: int
+    height: int
+    bytes: int
+    bpp: float
+    psnr_db: float | None
+    ssim: float | None
+    ms_ssim: float | None
+    encode_s: float
+    decode_s: float
+    why: dict[str, str]
+
+
+def measure(
+    coder: Coder, pictures: Iterable[tuple[str, Rgb]], keep: Callable[[str, Rgb], None] | None = None
+) -> list[ImageResult]:
+    """Code each (name, picture); `keep(name, decoded)` sees every decoded picture."""
+    results = []
+    for name, rgb in pictures:
+        started = time.perf_counter()
+        data = coder.encode(rgb)
+        encoded = time.perf_counter()
+        decoded = coder.decode(data)
+        finished = time.perf_counter()
+        quality = measure_quality(rgb, decoded)
+        height, width = rgb.shape[:2]
+        bpp = 8 * len(data) / (height * width)
+        figures = (quality.psnr_db, quality.ssim, quality.ms_ssim)
+        times = (encoded - started, finished - encoded)
+        results.append(ImageResult(name, width, height, len(data), bpp, *figures, *times, quality.why))
+        if keep is not None:
+            keep(name, decoded)
+    return results
+
+
+def summarise(results: Sequence[ImageResult]) -> dict[str, Any]:
+    """The figures of a set: bpp is total bits over total pixels, `bpp_mean` and the qualities are means over pictures.
+
+    A quality that some picture lacks is None for the set, with the first reason in `<field>_why`.
+    """
+    pixels = sum(result.width * result.height for result in results)
+    size = sum(result.bytes for result in results)
+    point: dict[str, Any] = {
+        "images": len(results),
+        "pixels": pixels,
+        "bytes": size,
+        "bpp": 8 * size / pixels,
+        "bpp_mean": sum(result.bpp for result in results) / len(results),
+    }
+    for field in ("psnr_db", "ssim", "ms_ssim"):
+        values = [getattr(result, field) for result in results]
+        if None in values:
+            lacking = results[values.index(None)]
+            point[field] = None
+            point[f"{field}_why"] = f"{lacking.image}: {lacking.why[field]}"
+        else:
+            point[field] = sum(values) / len(values)
+    for field in ("encode_s", "decode_s"):
+        point[f"{field}_per_mpx"] = 1e6 * sum(getattr(result, field) for result in results) / pixels
+    return point
+
+
+def rate_over_gain(codec: Codec, pictures: Iterable[Rgb]) -> Callable[[float], float]:
+    """bpp of the real bitstreams of `pictures` as a function of the gain; the analysis runs once for all gains."""
+    import torch
+
+    latents, pixels = [], 0
+    with torch.inference_mode():
+        for rgb in pictures:
+            x = to_tensor(rgb).to(codec.gain.device)
+            latents.append((codec.analyse(codec.pad(x)), x.shape[-2:]))
+            pixels += rgb.shape[0] * rgb.shape[1]
+
+    def rate(gain: float) -> float:
+        return 8 * sum(len(codec.pack(latent, size, gain)) for latent, size in latents) / pixels
+
+    return rate
+
+
+def gain_at(codec: Codec, pictures: Iterable[Rgb], target_bpp: float, tolerance: float) -> float:
+    """The gain that takes `pictures` to the target rate, without training. Raises CalibrationError."""
+    return trim(rate_over_gain(codec, pictures), target_bpp, tolerance, codec.gain.item())[-1].value

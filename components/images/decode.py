@@ -1,0 +1,136 @@
+"""Bytes of a picture file to 8-bit RGB, and back to a lossless file."""
+
+import io
+import struct
+import threading
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
+
+from components.errors import ImageError
+
+FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "JPEG2000", "AVIF")
+"""What is tried, as Pillow calls it: raster formats only (its EPS reader would start Ghostscript)."""
+
+_PLAIN_FORMATS = ("PNG", "JPEG", "WEBP")
+
+# Pillow has no common base for what a hostile file makes its readers raise.
+_BROKEN = (
+    OSError,
+    ValueError,
+    TypeError,
+    LookupError,
+    ArithmeticError,
+    AttributeError,
+    SyntaxError,
+    EOFError,
+    MemoryError,
+    RuntimeError,
+    struct.error,
+    zlib.error,
+    Image.DecompressionBombError,
+)
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """A picture and whether its file needs no help to be read as that picture."""
+
+    rgb: NDArray[np.uint8]
+    """(H, W, 3), uint8."""
+    plain: bool
+    """True if the file itself is one upright 8-bit RGB picture in PNG, JPEG or WebP, without transparency."""
+
+
+def decode_rgb(data: bytes, *, max_pixels: int = 1 << 28) -> NDArray[np.uint8]:
+    """The first picture in `data` as (H, W, 3) uint8 RGB.
+
+    Grey is repeated, palettes are resolved, alpha is dropped, 16-bit samples keep their 8 high bits, CMYK is
+    converted without a profile, and the EXIF orientation is applied. Colour profiles are ignored.
+
+    Raises ImageError, in one line, for what cannot be decoded: not a picture, truncated, samples without a
+    known range (float, 32-bit), or more than `max_pixels` pixels.
+    """
+    return decode(data, max_pixels=max_pixels).rgb
+
+
+def decode(data: bytes, *, max_pixels: int = 1 << 28) -> Decoded:
+    """As `decode_rgb`, and whether the file is plain already."""
+    try:
+        with _without_pillow_limit():
+            picture = Image.open(io.BytesIO(data), formats=FORMATS)
+        with picture:
+            width, height = picture.size
+            if width * height > max_pixels:
+                raise ImageError(f"{width}x{height} pixels are more than the {max_pixels} allowed")
+            _refuse_misread(picture)
+            plain = _is_plain(picture)
+            picture.load()
+            upright = ImageOps.exif_transpose(picture)
+            return Decoded(_to_rgb(upright, picture.format), plain)
+    except UnidentifiedImageError:
+        raise ImageError("not a picture in a known format") from None
+    except _BROKEN as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise ImageError(f"cannot be decoded: {reason}") from error
+
+
+def encode_png(rgb: NDArray[np.uint8]) -> bytes:
+    """A lossless PNG of (H, W, 3) uint8 RGB, the same bytes each time. Raises ImageError for other arrays."""
+    if rgb.dtype != np.uint8 or rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.size == 0:
+        raise ImageError(f"a PNG needs (H, W, 3) uint8, not {rgb.shape} {rgb.dtype}")
+    out = io.BytesIO()
+    Image.fromarray(np.ascontiguousarray(rgb)).save(out, "PNG", compress_level=6)
+    return out.getvalue()
+
+
+_limit = threading.Lock()
+
+
+@contextmanager
+def _without_pillow_limit() -> Iterator[None]:
+    """Lift Pillow's process-wide limit, which is lower than `max_pixels`, while a header is read."""
+    with _limit:
+        before = Image.MAX_IMAGE_PIXELS
+        Image.MAX_IMAGE_PIXELS = None
+        try:
+            yield
+        finally:
+            Image.MAX_IMAGE_PIXELS = before
+
+
+def _refuse_misread(picture: ImageFile.ImageFile) -> None:
+    """Pillow reads planar TIFFs of more than 8 bits as if they had 8: a wrong picture, and no error."""
+    if picture.format != "TIFF":
+        return
+    tags = picture.tag_v2  # type: ignore[attr-defined]
+    bits_per_sample, planar_configuration = tags.get(258, (1,)), tags.get(284, 1)
+    if planar_configuration == 2 and max(bits_per_sample) > 8:
+        raise ImageError("a planar TIFF of more than 8 bits is not supported; store it interleaved")
+
+
+def _is_plain(picture: ImageFile.ImageFile) -> bool:
+    return (
+        picture.format in _PLAIN_FORMATS
+        and picture.mode == "RGB"
+        and not any("16" in str(tile.args) for tile in picture.tile if picture.format == "PNG")
+        and "transparency" not in picture.info
+        and picture.getexif().get(0x0112, 1) == 1
+        and getattr(picture, "n_frames", 1) == 1
+    )
+
+
+def _to_rgb(picture: Image.Image, source_format: str | None) -> NDArray[np.uint8]:
+    if picture.mode.startswith("I;16") or (picture.mode == "I" and source_format == "PPM"):
+        grey = (np.asarray(picture) >> 8).astype(np.uint8)
+        return np.repeat(grey[..., None], 3, axis=2)
+    if picture.mode in ("I", "F"):
+        raise ImageError("32-bit samples have no known range")
+    if picture.mode == "RGBa":
+        picture = picture.convert("RGBA")
+    return np.array(picture.convert("RGB"), dtype=np.uint8)

@@ -1,0 +1,448 @@
+"""A data set fetched into a folder: the right bytes, decodable, listed in a manifest."""
+
+import hashlib
+import json
+import shutil
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import closing, suppress
+from dataclasses import asdict, dataclass
+from fnmatch import fnmatch
+from pathlib import Path, PurePosixPath
+from threading import Lock
+from typing import Any, Self, TypeVar
+from urllib.parse import quote
+
+from components.errors import ImageError, SourceError
+from components.files import read_json, write_bytes, write_json
+from components.images.archives import is_archive, unpack
+from components.images.decode import decode, encode_png
+from components.images.sources import PICTURE_SUFFIXES, Folder, Source, checked_name, open_source
+
+MANIFEST = "manifest.json"
+MAX_ARCHIVE_BYTES = 1 << 35
+MAX_ARCHIVE_FILES = 1_000_000
+
+_WORK = ".fetch"
+"""Folder inside the output while a fetch is under way: downloads, unpacked archives, and the journal."""
+
+R = TypeVar("R")
+
+
+@dataclass(frozen=True)
+class FetchSpec:
+    """What a data set consists of."""
+
+    name: str
+    """A plain word: the folder of this set on a mirror."""
+    source: str | None = None
+    """Public location, as `open_source` takes it; None for the manifest's base_url, or for mirrors only."""
+    files: Sequence[str] | None = None
+    """Names at the source, archives included; None for the manifest's, or else for all the source lists."""
+    manifest: Path | None = None
+    """JSON with base_url and files [{name, sha256}]: what each file must be."""
+    mirror: str | None = None
+    """Folder, http(s):// or s3:// prefix that holds `<name>/<file>`, used in place of the source."""
+    max_loss: float = 0.0
+    """Share of the pictures, 0 to 1, that may turn out undecodable."""
+    members: str = "*"
+    """Which pictures of an archive belong to the set: a pattern for their paths, where * spans folders."""
+
+    def __post_init__(self) -> None:
+        if checked_name(self.name) != PurePosixPath(self.name).name or self.name.startswith("."):
+            raise SourceError(f"{self.name!r} cannot name a data set: it names a folder")
+        if not 0 <= self.max_loss <= 1:
+            raise SourceError(f"{self.name}: max_loss is a share between 0 and 1, not {self.max_loss}")
+
+
+@dataclass(frozen=True)
+class FetchedFile:
+    """A picture of the set."""
+
+    name: str
+    """File name in the set's folder."""
+    source_name: str
+    """Where it came from: a name at the source; `archive/member` for a part of an archive."""
+    sha256: str
+    """Of the file in the folder."""
+    source_sha256: str
+    """Of the bytes at the source; another one where the picture was written anew as an RGB PNG."""
+    width: int
+    """Pixels."""
+    height: int
+    """Pixels."""
+
+
+@dataclass(frozen=True)
+class LostFile:
+    """A file of the source that is no picture we can decode."""
+
+    name: str
+    """Name at the source."""
+    reason: str
+
+
+@dataclass(frozen=True)
+class ArchiveFile:
+    """An archive that pictures came from; it is not kept itself."""
+
+    name: str
+    sha256: str
+    members: str
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What lies in a fetched folder. The same bytes give the same manifest, whichever mirror served them."""
+
+    name: str
+    source: str | None
+    """The public address."""
+    files: tuple[FetchedFile, ...]
+    lost: tuple[LostFile, ...] = ()
+    archives: tuple[ArchiveFile, ...] = ()
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """The manifest in `path`. Raises SourceError if it is none."""
+        try:
+            value = read_json(path)
+            return cls(
+                name=value["name"],
+                source=value["source"],
+                files=tuple(FetchedFile(**entry) for entry in value["files"]),
+                lost=tuple(LostFile(**entry) for entry in value["lost"]),
+                archives=tuple(ArchiveFile(**entry) for entry in value["archives"]),
+            )
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise SourceError(f"{path}: not the manifest of a fetched data set") from error
+
+
+def fetch(
+    spec: FetchSpec, out: Path, *, workers: int = 8, progress: Callable[[int, int], None] | None = None
+) -> Manifest:
+    """Bring the folder `out` to hold the pictures of `spec` and a manifest.json; nothing else is left in it.
+
+    A picture is kept as it came if it is a plain 8-bit RGB file, and is written as an RGB PNG otherwise. What
+    lies there with the right hash already is not fetched again, so a run that was killed can be repeated. The
+    manifest is written last: a folder that has one is complete. `progress` gets (pictures done, pictures).
+
+    Raises SourceError, in one line, for a source that cannot be reached or lacks a file, a wrong hash, more
+    than `spec.max_loss` undecodable pictures, and an empty set.
+    """
+    public, expected = _public(spec)
+    with closing(_open(spec, public, out)) as source:
+        if spec.files is not None:
+            names = sorted({checked_name(name) for name in spec.files})
+        else:
+            names = sorted(expected) or _of_use(source.list())
+        with _Run(spec, public, expected, source, out) as run:
+            manifest = run.fetch(names, workers, progress or (lambda _done, _total: None))
+    _judge(manifest, spec.max_loss)
+    _sweep(out, {_WORK, *(file.name for file in manifest.files)})
+    write_json(out / MANIFEST, asdict(manifest))
+    # Renamed first: a folder half removed would tell the next run that an archive holds less than it does.
+    (out / _WORK).replace(out / f"{_WORK}-done")
+    shutil.rmtree(out / f"{_WORK}-done")
+    return manifest
+
+
+class _Run:
+    """One fetch under way, with the journal that a later run resumes from."""
+
+    def __init__(
+        self, spec: FetchSpec, public: str | None, expected: dict[str, str], source: Source, out: Path
+    ) -> None:
+        self.spec, self.public, self.expected, self.source, self.out = spec, public, expected, source, out
+        self.work = out / _WORK
+        self.known: dict[str, FetchedFile | LostFile] = {}
+        self.archives: dict[str, ArchiveFile] = {}
+        self.unpacked: dict[str, Path] = {}
+        self.writing = Lock()
+
+    def __enter__(self) -> Self:
+        self.work.mkdir(parents=True, exist_ok=True)
+        former = self.work / "former.json"
+        # From here on the folder counts as incomplete.
+        if (self.out / MANIFEST).is_file():
+            (self.out / MANIFEST).replace(former)
+        self._recall(former, self.work / "journal.jsonl")
+        self.journal = (self.work / "journal.jsonl").open("a")
+        # The line break parts it from a line that a killed run left unfinished.
+        self.journal.write("\n")
+        self._note("source", self.public)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.journal.close()
+
+    def fetch(self, names: list[str], workers: int, progress: Callable[[int, int], None]) -> Manifest:
+        """Fetch the files of these names; the archives first, since only they know what is in them."""
+        archives = [name for name in names if is_archive(name)]
+        with ThreadPoolExecutor(workers) as pool:
+            members = {name: self._recalled_members(name) for name in archives}
+            wanted = [name for name in names if not is_archive(name)]
+            stored = stored_names([*wanted, *_chain(members)])
+            missing = [name for name in archives if not self._all_there(members[name], stored)]
+            for name, record in _each(pool, self._unpack, missing):
+                self.archives[name] = record
+                members[name] = self._unpacked_members(name)
+            wanted += _chain(members)
+            stored = stored_names(wanted)
+            results: dict[str, FetchedFile | LostFile] = {}
+            progress(0, len(wanted))
+            for name, result in _each(pool, lambda name: self._picture(name, stored[name]), wanted):
+                results[name] = result
+                progress(len(results), len(wanted))
+        files = [result for result in results.values() if isinstance(result, FetchedFile)]
+        lost = [result for result in results.values() if isinstance(result, LostFile)]
+        return Manifest(
+            name=self.spec.name,
+            source=self.public,
+            files=tuple(sorted(files, key=lambda file: file.name)),
+            lost=tuple(sorted(lost, key=lambda file: file.name)),
+            archives=tuple(self.archives[name] for name in archives),
+        )
+
+    def _picture(self, name: str, stored: tuple[str, str]) -> FetchedFile | LostFile:
+        """One picture: from the folder if it is there, else from its archive or the source."""
+        if (kept := self._kept(name, stored)) is not None:
+            return kept
+        data = self._bytes(name, self.out / stored[0])
+        try:
+            result = self._store(name, stored, data)
+        except ImageError as error:
+            lost = LostFile(name, str(error))
+            self._note("lost", asdict(lost))
+            return lost
+        self._note("file", asdict(result))
+        return result
+
+    def _store(self, name: str, stored: tuple[str, str], data: bytes) -> FetchedFile:
+        """Write the picture in `data` to the folder, anew if it is not plain. Raises ImageError."""
+        decoded = decode(data)
+        source_sha256 = hashlib.sha256(data).hexdigest()
+        if not decoded.plain:
+            data = encode_png(decoded.rgb)
+        path = self.out / stored[0 if decoded.plain else 1]
+        write_bytes(path, data)
+        height, width = decoded.rgb.shape[:2]
+        return FetchedFile(path.name, name, hashlib.sha256(data).hexdigest(), source_sha256, width, height)
+
+    def _kept(self, name: str, stored: tuple[str, str]) -> FetchedFile | LostFile | None:
+        """What a former run made of this file, if that still holds."""
+        entry = self.known.get(name)
+        if isinstance(entry, LostFile):
+            # Of a file by itself nothing is known that would tell whether it is still the same.
+            return entry if _archive_of(name) in self.archives and name not in self.unpacked else None
+        if entry is None or entry.name not in stored:
+            return None
+        now = _sha256(self.unpacked[name]) if name in self.unpacked else self.expected.get(name)
+        if now not in (None, entry.source_sha256):
+            return None
+        return entry if _sha256(self.out / entry.name) == entry.sha256 else None
+
+    def _bytes(self, name: str, present: Path) -> bytes:
+        if name in self.unpacked:
+            return self.unpacked[name].read_bytes()
+        if name in self.expected and _sha256(present) == self.expected[name]:
+            return present.read_bytes()
+        path = self._download(name)
+        data = path.read_bytes()
+        path.unlink()
+        return data
+
+    def _download(self, name: str) -> Path:
+        path = self.work / "downloads" / quote(name, safe="")
+        self.source.download(name, path)
+        found, expected = _sha256(path), self.expected.get(name)
+        if expected not in (None, found):
+            path.unlink()
+            what = f"{self.spec.name}: {name} has the wrong content"
+            raise SourceError(f"{what}: expected sha256 {str(expected)[:12]}, found {str(found)[:12]}")
+        return path
+
+    def _unpack(self, name: str) -> ArchiveFile:
+        """Have the archive unpacked in the work folder, where a killed run may have left it."""
+        into = self._unpacked_folder(name)
+        record = self.archives.get(name)
+        if record is not None and into.is_dir() and self.expected.get(name, record.sha256) == record.sha256:
+            return ArchiveFile(name, record.sha256, self.spec.members)
+        path = self._download(name)
+        sha256 = _sha256(path)
+        unpack(path, into, max_bytes=MAX_ARCHIVE_BYTES, max_files=MAX_ARCHIVE_FILES)
+        path.unlink()
+        unpacked = ArchiveFile(name, str(sha256), self.spec.members)
+        self._note("archive", asdict(unpacked))
+        return unpacked
+
+    def _unpacked_folder(self, name: str) -> Path:
+        return self.work / "unpacked" / quote(name, safe="")
+
+    def _unpacked_members(self, name: str) -> list[str]:
+        folder = self._unpacked_folder(name)
+        paths = (path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+        members = sorted(path for path in _of_use(paths) if fnmatch(path, self.spec.members))
+        members = [member for member in members if not is_archive(member)]
+        self.unpacked |= {f"{name}/{member}": folder / member for member in members}
+        return [f"{name}/{member}" for member in members]
+
+    def _recalled_members(self, name: str) -> list[str]:
+        record = self.archives.get(name)
+        if record is None or record.members != self.spec.members or self._unpacked_folder(name).is_dir():
+            return []
+        if self.expected.get(name, record.sha256) != record.sha256:
+            return []
+        return sorted(known for known in self.known if known.startswith(f"{name}/"))
+
+    def _all_there(self, members: list[str], stored: dict[str, tuple[str, str]]) -> bool:
+        return bool(members) and all(self._kept(member, stored[member]) is not None for member in members)
+
+    def _recall(self, former: Path, journal: Path) -> None:
+        """Read what earlier runs left, as far as it speaks of the same public source."""
+        if former.is_file():
+            with suppress(SourceError):
+                manifest = Manifest.read(former)
+                if manifest.source == self.public:
+                    self.known |= {file.source_name: file for file in manifest.files}
+                    self.known |= {file.name: file for file in manifest.lost}
+                    self.archives |= {archive.name: archive for archive in manifest.archives}
+        for line in journal.read_text().splitlines() if journal.is_file() else ():
+            # A line that a killed run left unfinished is as good as none.
+            with suppress(ValueError, TypeError, KeyError):
+                self._recall_line(*json.loads(line))
+
+    def _recall_line(self, kind: str, value: Any) -> None:
+        if kind == "source" and value != self.public:
+            self.known.clear()
+            self.archives.clear()
+        elif kind == "file":
+            self.known[value["source_name"]] = FetchedFile(**value)
+        elif kind == "lost":
+            self.known[value["name"]] = LostFile(**value)
+        elif kind == "archive":
+            self.archives[value["name"]] = ArchiveFile(**value)
+
+    def _note(self, kind: str, value: Any) -> None:
+        with self.writing:
+            self.journal.write(json.dumps([kind, value]) + "\n")
+            self.journal.flush()
+
+
+def stored_names(names: Sequence[str]) -> dict[str, tuple[str, str]]:
+    """For each source name, its name in the flat folder: as it came, and written anew as PNG.
+
+    An archive's name is left out and folders are joined by `_`. The PNG has the file's stem, or the whole
+    name where two files share the stem. Raises SourceError where two names still meet.
+    """
+    flat = {name: name.removeprefix(f"{_archive_of(name)}/").replace("/", "_").lstrip(".") for name in names}
+    counts = Counter(flat.values())
+    flat = {name: short if counts[short] == 1 else name.replace("/", "_") for name, short in flat.items()}
+    stems = Counter(PurePosixPath(short).stem for short in flat.values())
+    stored = {}
+    owner: dict[str, str] = {}
+    for name, short in flat.items():
+        stem = PurePosixPath(short).stem
+        is_png = short.endswith(".png")
+        stored[name] = (short, short if is_png else f"{stem if stems[stem] == 1 else short}.png")
+        for one in {*stored[name]}:
+            if owner.setdefault(one, name) != name or one == MANIFEST:
+                raise SourceError(f"{name}: would be stored as {one}, a name that is taken ({owner[one]})")
+    return stored
+
+
+def _public(spec: FetchSpec) -> tuple[str | None, dict[str, str]]:
+    """The public address, and the expected sha256 by name."""
+    if spec.manifest is None:
+        return spec.source, {}
+    try:
+        listing = json.loads(spec.manifest.read_text())
+        expected = {checked_name(entry["name"]): str(entry["sha256"]) for entry in listing["files"]}
+        return spec.source or listing.get("base_url"), expected
+    except OSError as error:
+        raise SourceError(f"{spec.manifest}: cannot be read: {error.strerror}") from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise SourceError(f"{spec.manifest}: not a manifest with files of a name and sha256 each") from error
+
+
+def _open(spec: FetchSpec, public: str | None, out: Path) -> Source:
+    location = public
+    if spec.mirror is not None and public != "bundled":
+        location = f"{spec.mirror.rstrip('/')}/{spec.name}"
+    if location is None:
+        wanted = f"a folder, http(s):// or s3:// prefix that holds {spec.name}/"
+        raise SourceError(f"{spec.name}: has no public address to fetch from; name a mirror ({wanted})")
+    source = open_source(location)
+    if isinstance(source, Folder):
+        here, there = out.resolve(), source.root.resolve()
+        if here.is_relative_to(there) or there.is_relative_to(here):
+            raise SourceError(f"{spec.name}: the source {there} and the output {here} may not share a folder")
+    return source
+
+
+def _of_use(names: Iterable[str]) -> list[str]:
+    """The pictures and archives among the names; not what macOS and others hide beside them."""
+    shown = (name for name in names if not any(part[:1] in ".~" for part in name.split("/")))
+    return sorted(
+        name
+        for name in shown
+        if not name.startswith("__MACOSX/") and (is_archive(name) or name.lower().endswith(PICTURE_SUFFIXES))
+    )
+
+
+def _archive_of(name: str) -> str | None:
+    """The archive part of a member's name, None for a file by itself."""
+    for end, character in enumerate(name):
+        if character == "/" and is_archive(name[:end]):
+            return name[:end]
+    return None
+
+
+def _chain(members: dict[str, list[str]]) -> list[str]:
+    return [member for name in members for member in members[name]]
+
+
+def _each(
+    pool: ThreadPoolExecutor, work: Callable[[str], R], names: Iterable[str]
+) -> Iterator[tuple[str, R]]:
+    """Results as they come; at the first error the work not yet begun is dropped."""
+    futures = {pool.submit(work, name): name for name in names}
+    try:
+        for future in as_completed(futures):
+            yield futures[future], future.result()
+    finally:
+        for future in futures:
+            future.cancel()
+
+
+def _judge(manifest: Manifest, max_loss: float) -> None:
+    lost, total = len(manifest.lost), len(manifest.lost) + len(manifest.files)
+    if lost > max_loss * total:
+        first = manifest.lost[0]
+        what = f"{lost} of {total} files are no pictures we can decode (first: {first.name}: {first.reason})"
+        raise SourceError(f"{manifest.name}: {what}")
+    if not manifest.files:
+        raise SourceError(
+            f"{manifest.name}: an empty data set: no pictures at {manifest.source or 'the mirror'}"
+        )
+
+
+def _sweep(out: Path, keep: set[str]) -> None:
+    """Remove what does not belong."""
+    for path in out.iterdir():
+        if path.name in keep:
+            continue
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+
+
+def _sha256(path: Path) -> str | None:
+    """Of the file's content; None where there is no file."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except FileNotFoundError:
+        return None

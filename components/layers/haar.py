@@ -1,0 +1,38 @@
+"""One level of the orthonormal Haar (Daubechies-1) wavelet transform of image tensors."""
+
+import pywt
+import torch
+from torch import Tensor
+
+_LOW_TAP = float(pywt.Wavelet("haar").rec_lo[0])  # 1/sqrt(2): both taps of the low-pass filter
+
+
+def dwt(x: Tensor) -> tuple[Tensor, Tensor]:
+    """(B, C, H, W), H and W even, to the low band (B, C, H/2, W/2) and the details (B, 3C, H/2, W/2).
+
+    The details are the bands with differences down the columns, along the rows, and both
+    (PyWavelets' cH, cV, cD), C channels each.
+    """
+    top, bottom = x[..., 0::2, :], x[..., 1::2, :]
+    low, high = (top + bottom) * _LOW_TAP, (top - bottom) * _LOW_TAP
+
+    def along_rows(rows: Tensor) -> tuple[Tensor, Tensor]:
+        left, right = rows[..., 0::2], rows[..., 1::2]
+        return (left + right) * _LOW_TAP, (left - right) * _LOW_TAP
+
+    approximation, vertical_edges = along_rows(low)
+    horizontal_edges, diagonal = along_rows(high)
+    return approximation, torch.cat((horizontal_edges, vertical_edges, diagonal), dim=1)
+
+
+def idwt(approximation: Tensor, details: Tensor) -> Tensor:
+    """The inverse of `dwt`: (B, C, h, w) and (B, 3C, h, w) to (B, C, 2h, 2w)."""
+    horizontal_edges, vertical_edges, diagonal = details.chunk(3, dim=1)
+
+    def interleave(even: Tensor, odd: Tensor, dim: int) -> Tensor:
+        pairs = torch.stack(((even + odd) * _LOW_TAP, (even - odd) * _LOW_TAP), dim=dim)
+        return pairs.flatten(dim - 1, dim)
+
+    low = interleave(approximation, vertical_edges, 4)
+    high = interleave(horizontal_edges, diagonal, 4)
+    return interleave(low, high, 3)

@@ -1,0 +1,97 @@
+"""How close a decoded picture is to its original. Pictures are uint8, shape (H, W, 3), sRGB."""
+
+import math
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Picture = NDArray[np.uint8]
+
+SSIM_MIN_SIDE = 11  # one Gaussian window
+MS_SSIM_MIN_SIDE = 176  # four halvings leave one window: 16 x 11
+
+
+@dataclass(frozen=True)
+class Quality:
+    """The quality of one decoded picture; a figure that does not exist is None, and `why` says why."""
+
+    psnr_db: float | None
+    ssim: float | None
+    ms_ssim: float | None
+    why: dict[str, str] = field(default_factory=dict)
+
+
+def psnr_db(a: Picture, b: Picture) -> float | None:
+    """10 log10(255^2 / MSE) in dB, the MSE over all RGB samples; None (infinite) for identical pictures.
+
+    The PSNR of a set is the mean of its pictures' PSNRs. Raises `ValueError` for unlike shapes.
+    """
+    _check(a, b)
+    error = a.astype(np.int64) - b
+    squares = int(np.sum(error * error))
+    return None if squares == 0 else 10 * math.log10(255**2 * error.size / squares)
+
+
+def ssim(a: Picture, b: Picture) -> float | None:
+    """SSIM (Wang et al. 2004), Gaussian window of 11 (sigma 1.5) mean over R, G and B; edges reflected.
+
+    None where a side is shorter than `SSIM_MIN_SIDE`. Raises `ValueError` for unlike shapes.
+    """
+    _check(a, b)
+    if min(a.shape[:2]) < SSIM_MIN_SIDE:
+        return None
+    from torchmetrics.functional.image import structural_similarity_index_measure
+
+    return float(structural_similarity_index_measure(_tensor(a), _tensor(b), data_range=1.0))
+
+
+def ms_ssim(a: Picture, b: Picture) -> float | None:
+    """MS-SSIM (Wang et al. 2003), five scales, mean over R, G and B; negative terms count as zero.
+
+    None where a side is shorter than `MS_SSIM_MIN_SIDE`. Raises `ValueError` for unlike shapes.
+    """
+    _check(a, b)
+    if min(a.shape[:2]) < MS_SSIM_MIN_SIDE:
+        return None
+    from torchmetrics.functional.image import multiscale_structural_similarity_index_measure
+
+    return float(
+        multiscale_structural_similarity_index_measure(
+            _tensor(a), _tensor(b), data_range=1.0, normalize="relu"
+        )
+    )
+
+
+def measure(original: Picture, decoded: Picture) -> Quality:
+    """All three figures of one picture; raises `ValueError` for pictures of different shapes."""
+    height, width = original.shape[:2]
+    figures = {
+        "psnr_db": psnr_db(original, decoded),
+        "ssim": ssim(original, decoded),
+        "ms_ssim": ms_ssim(original, decoded),
+    }
+    reasons = {
+        "psnr_db": "infinite: the pictures are identical",
+        "ssim": f"{width}x{height} is too small for one window (sides of at least {SSIM_MIN_SIDE})",
+        "ms_ssim": f"{width}x{height} is too small for five scales (sides of at least {MS_SSIM_MIN_SIDE})",
+    }
+    return Quality(**figures, why={name: reasons[name] for name, figure in figures.items() if figure is None})
+
+
+def _check(a: Picture, b: Picture) -> None:
+    if a.shape != b.shape or a.ndim != 3 or a.shape[2] != 3 or a.size == 0:
+        raise ValueError(f"two (H, W, 3) pictures of one shape are needed, not {a.shape} and {b.shape}")
+    if a.dtype != np.uint8 or b.dtype != np.uint8:
+        raise ValueError(f"uint8 pictures are needed, not {a.dtype} and {b.dtype}")
+
+
+def _tensor(picture: Picture) -> "Tensor":
+    """(H, W, 3) uint8 to (1, 3, H, W) float32 in [0, 1]."""
+    import torch
+
+    return torch.from_numpy(picture.transpose(2, 0, 1)[None].astype(np.float32) / 255)

@@ -1,0 +1,56 @@
+"""Checkpoints: one safetensors file with the weights and, in its metadata, what they are. Never pickle."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from components.codecs.base import Codec
+from components.codecs.table import codec_class
+from components.errors import CheckpointError
+from components.files import replacing
+
+
+def save(codec: Codec, path: Path, **facts: Any) -> None:
+    """Write weights, codec name, hyper-parameters and `facts` (lmbda, step, data hash, git commit …), atomically."""
+    from safetensors.torch import save_file
+
+    described = {"codec": codec.name, "hyperparameters": codec.hyperparameters, **facts}
+    state = {key: value.detach().cpu().contiguous() for key, value in codec.state_dict().items()}
+    with replacing(path) as temporary:
+        save_file(state, temporary, {key: json.dumps(value) for key, value in described.items()})
+
+
+def read_facts(path: Path) -> dict[str, Any]:
+    """The metadata of a checkpoint. Raises CheckpointError."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, "pt") as file:
+            metadata: Mapping[str, str] = file.metadata() or {}
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(f"{path}: not a readable checkpoint ({error})") from error
+    if "codec" not in metadata or "hyperparameters" not in metadata:
+        raise CheckpointError(f"{path}: a safetensors file, but not a Ratewright checkpoint")
+    return {key: json.loads(value) for key, value in metadata.items()}
+
+
+def load(path: Path, *, codec: str | None = None) -> tuple[Codec, dict[str, Any]]:
+    """The codec of a checkpoint, on the CPU in evaluation mode, and its facts.
+
+    Raises CheckpointError: unreadable, of another codec than `codec` where one is named, or of another shape.
+    """
+    from safetensors.torch import load_file
+
+    facts = read_facts(path)
+    if codec is not None and facts["codec"] != codec:
+        raise CheckpointError(f"{path}: a checkpoint of codec {facts['codec']!r}, not {codec!r}")
+    built = codec_class(facts["codec"])(**facts["hyperparameters"])
+    try:
+        built.load_state_dict(load_file(path))
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())
+        raise CheckpointError(
+            f"{path}: the weights do not fit codec {facts['codec']!r}: {reason[:200]}"
+        ) from error
+    return built.eval(), facts

@@ -1,0 +1,241 @@
+"""The training loop, on Lightning Fabric."""
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import torch
+from lightning.fabric import Fabric
+from torch import Tensor
+
+from components.codecs.base import Codec
+from components.errors import RatewrightError
+from components.images.loader import training_batches, validation_batches
+from components.training.interrupt import stop_requests
+from components.training.precision import fastest_precision
+from components.training.rate_control import RateControl
+from components.training.state import TrainingState, optimizer_tensors, restore_optimizer
+
+Row = dict[str, Any]
+
+_SAVE_EVERY_S = 60.0
+
+
+class Interrupted(RatewrightError):
+    """Training was stopped; its state is kept, and the same call goes on from it."""
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """How a codec is trained.
+
+    steps, minutes: the budget, one of the two.
+    batch_size: patches in a step. learning_rate: Adam's at the start.
+    schedule: "constant"; "cosine" down to a hundredth over the budget; "plateau": a tenth after `patience`
+        validations without gain.
+    clip_norm: largest norm of the gradient. lmbda: where lambda starts.
+    precision: "auto" measures, or "32-true", "bf16-mixed".
+    validate_every: steps between validations. validation_patches: how many at the most.
+    seed: of the weights, the sample order, the flips and the noise. workers: loader processes.
+    """
+
+    batch_size: int
+    learning_rate: float
+    lmbda: float
+    steps: int | None = None
+    minutes: float | None = None
+    schedule: Literal["constant", "cosine", "plateau"] = "cosine"
+    patience: int = 5
+    clip_norm: float = 1.0
+    precision: Literal["auto", "32-true", "bf16-mixed"] = "auto"
+    validate_every: int = 200
+    validation_patches: int = 64
+    seed: int = 0
+    workers: int = 1
+
+    def spent(self, step: int, elapsed_s: float) -> float:
+        """The share of the budget that is used, from 0 to 1."""
+        if self.steps is not None:
+            return min(1.0, step / self.steps)
+        assert self.minutes is not None
+        return min(1.0, elapsed_s / (60 * self.minutes))
+
+
+class Observer(Protocol):
+    """Who is told how training goes."""
+
+    def on_step(self, spent: float, step: int, loss: float) -> None:
+        """After every step: the share of the budget used, the step, its loss."""
+
+    def on_validation(self, row: Row) -> None:
+        """After every validation: the row that the history gets."""
+
+
+def train(
+    codec: Codec,
+    shards: Path,
+    config: TrainingConfig,
+    *,
+    state_path: Path,
+    fingerprint: str,
+    observer: Observer,
+    control: RateControl | None = None,
+    rate_of: Callable[[Codec], float] | None = None,
+) -> TrainingState:
+    """Train `codec` in place on a folder of shards, and leave it with the weights of the best validation.
+
+    With `control`, lambda is steered: at every validation `rate_of(codec)` gives the bpp of real bitstreams.
+    The best validation is the one with the least loss at the lambda of the moment, so that validations at
+    different lambdas compare. Raises Interrupted on SIGINT or SIGTERM, after the state is saved.
+    """
+    state = TrainingState.load(state_path, fingerprint)
+    run = _Run(codec, shards, config, state)
+    if control is not None:
+        control.lmbda = state.lmbda
+    batches = run.batches()
+    saved = time.monotonic()
+    with stop_requests() as stopping:
+        while config.spent(state.step, state.elapsed_s) < 1:
+            started = time.monotonic()
+            loss = run.step(next(batches))
+            spent = config.spent(state.step, state.elapsed_s + time.monotonic() - started)
+            observer.on_step(spent, state.step, loss)
+            if state.step % config.validate_every == 0 or spent == 1:
+                row = run.validate(loss, rate_of)
+                if control is not None and row["calibration_bpp"] is not None:
+                    state.lmbda = control.update(row["calibration_bpp"])
+                state.history.append(row)
+                observer.on_validation(row)
+            state.elapsed_s += time.monotonic() - started
+            if spent == 1 or stopping() or time.monotonic() - saved > _SAVE_EVERY_S:
+                run.save(state_path)
+                saved = time.monotonic()
+            if spent < 1 and stopping():
+                raise Interrupted(f"stopped at step {state.step}; run the same command to go on from there")
+    codec.load_state_dict(state.best or codec.state_dict())
+    codec.to("cpu").eval()
+    return state
+
+
+class _Run:
+    """The moving parts of one training run; `state` holds what survives it."""
+
+    def __init__(self, codec: Codec, shards: Path, config: TrainingConfig, state: TrainingState):
+        self.codec, self.shards, self.config, self.state = codec, shards, config, state
+        codec.to(memory_format=torch.channels_last)
+        self.validation = validation_batches(
+            shards, batch_size=config.batch_size, limit=config.validation_patches
+        )
+        if state.step:
+            codec.load_state_dict(state.model)
+        else:
+            state.lmbda = config.lmbda
+            state.precision = config.precision
+            if config.precision == "auto":
+                device = Fabric(accelerator="auto", devices=1).device
+                x = prepared(self.validation[0], device)
+                state.precision = fastest_precision(codec.to(device), x, state.lmbda)
+        self.fabric = Fabric(accelerator="auto", devices=1, precision=state.precision)  # type: ignore[arg-type]
+        optimizer = torch.optim.Adam(codec.parameters(), config.learning_rate)
+        if state.optimizer:
+            restore_optimizer(optimizer, state.optimizer)
+        self.model, self.optimizer = self.fabric.setup(codec, optimizer)
+        self.plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(
+            optimizer, factor=0.1, patience=config.patience
+        )
+        if state.plateau:
+            self.plateau.load_state_dict(state.plateau)
+
+    def batches(self) -> Iterator[Tensor]:
+        config = self.config
+        return training_batches(
+            self.shards,
+            batch_size=config.batch_size,
+            seed=config.seed,
+            start_step=self.state.step,
+            workers=config.workers,
+        )
+
+    def step(self, batch: Tensor) -> float:
+        """One step of Adam; returns the loss."""
+        state, config = self.state, self.config
+        if config.schedule == "cosine":
+            self._set_learning_rate(_cosine(config.spent(state.step, state.elapsed_s)) * config.learning_rate)
+        # Noise that depends on the step alone: a resumed run draws what an uninterrupted one would have.
+        torch.manual_seed(config.seed * 1_000_003 + state.step)
+        self.codec.train()
+        x = prepared(batch, self.fabric.device)
+        loss = self.codec.loss(x, self.model(x), state.lmbda).total
+        self.fabric.backward(loss)
+        self.fabric.clip_gradients(
+            self.model, self.optimizer, max_norm=config.clip_norm, error_if_nonfinite=False
+        )
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        state.step += 1
+        value = loss.item()
+        if not math.isfinite(value):
+            raise RatewrightError(
+                f"training diverged: the loss is {value} at step {state.step}; lower learning_rate"
+            )
+        return value
+
+    def validate(self, train_loss: float, rate_of: Callable[[Codec], float] | None) -> Row:
+        """Measure the validation patches, keep the weights if they are the best, and say how it went."""
+        state = self.state
+        self.codec.eval()
+        parts, psnr, bpp = [], [], []
+        with torch.inference_mode():
+            for batch in self.validation:
+                x = prepared(batch, self.fabric.device)
+                reconstruction = self.codec(x)
+                parts.append(self.codec.loss(x, reconstruction, state.lmbda)[1:])
+                error = (x - reconstruction.x_hat.clamp(0, 1)).square().mean(dim=(1, 2, 3))
+                psnr.append(-10 * error.clamp_min(1e-10).log10())
+                bpp.append(reconstruction.bits / x[0, 0].numel())
+        distortion, rate = (float(torch.stack(part).mean()) for part in zip(*parts, strict=True))
+        if state.best_parts is None or self._loss(distortion, rate) < self._loss(*state.best_parts):
+            state.best_parts = distortion, rate
+            state.best = {key: value.detach().cpu().clone() for key, value in self.codec.state_dict().items()}
+        if self.config.schedule == "plateau":
+            self.plateau.step(self._loss(distortion, rate))
+        return {
+            "step": state.step,
+            "lmbda": state.lmbda,
+            "lr": self.optimizer.param_groups[0]["lr"],
+            "train_loss": train_loss,
+            "val_loss": self._loss(distortion, rate),
+            "val_psnr_db": float(torch.cat(psnr).mean()),
+            "val_bpp_estimated": float(torch.cat(bpp).mean()),
+            "calibration_bpp": None if rate_of is None else rate_of(self.codec),
+        }
+
+    def save(self, path: Path) -> None:
+        """Write the state for the next run."""
+        state = replace(
+            self.state,
+            model=self.codec.state_dict(),
+            optimizer=optimizer_tensors(self.optimizer),
+            plateau=self.plateau.state_dict() if self.config.schedule == "plateau" else {},
+        )
+        state.save(path)
+
+    def _loss(self, distortion: float, rate: float) -> float:
+        return distortion + self.state.lmbda * rate
+
+    def _set_learning_rate(self, value: float) -> None:
+        for group in self.optimizer.param_groups:
+            group["lr"] = value
+
+
+def prepared(batch: Tensor, device: torch.device) -> Tensor:
+    """uint8 (B, 3, H, W) to float32 in [0, 1] on `device`, channels last."""
+    return batch.to(device, non_blocking=True).to(torch.float32, memory_format=torch.channels_last) / 255
+
+
+def _cosine(spent: float) -> float:
+    warm = min(1.0, spent / 0.02 + 0.05)
+    return warm * (0.01 + 0.99 * (1 + math.cos(math.pi * spent)) / 2)

@@ -1,0 +1,86 @@
+"""The resumable state of a training run: one safetensors file, written atomically."""
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from components.files import replacing
+
+Tensors = dict[str, Tensor]
+
+
+@dataclass
+class TrainingState:
+    """All that a run needs to go on as if it had not been stopped.
+
+    fingerprint: what the run is (parameters and data); a state of another run is not resumed.
+    step, elapsed_s: steps done and seconds spent.
+    model, best, optimizer: tensors; `best` are the weights of the best validation so far.
+    lmbda: the current one; best_parts: (distortion, rate) of the best validation.
+    plateau: the state of ReduceLROnPlateau; history: a row for each validation; precision: the one in use.
+    """
+
+    fingerprint: str
+    step: int = 0
+    elapsed_s: float = 0.0
+    lmbda: float = 0.0
+    precision: str = ""
+    best_parts: tuple[float, float] | None = None
+    plateau: dict[str, Any] = field(default_factory=dict)
+    history: list[dict[str, Any]] = field(default_factory=list)
+    model: Tensors = field(default_factory=dict)
+    best: Tensors = field(default_factory=dict)
+    optimizer: Tensors = field(default_factory=dict)
+
+    _GROUPS = ("model", "best", "optimizer")
+
+    def save(self, path: Path) -> None:
+        """Write the state to `path`, whole or not at all."""
+        from safetensors.torch import save_file
+
+        tensors = {
+            f"{group}/{key}": value.detach().cpu().contiguous()
+            for group in self._GROUPS
+            for key, value in getattr(self, group).items()
+        }
+        rest = {key: value for key, value in vars(self).items() if key not in self._GROUPS}
+        with replacing(path) as temporary:
+            save_file(tensors, temporary, {"state": json.dumps(rest)})
+
+    @classmethod
+    def load(cls, path: Path, fingerprint: str) -> "TrainingState":
+        """The state in `path`, or a fresh one where there is none or it belongs to another run."""
+        from safetensors import SafetensorError, safe_open
+
+        fresh = cls(fingerprint)
+        try:
+            with safe_open(path, "pt") as file:
+                rest = json.loads(file.metadata()["state"])
+                if rest["fingerprint"] != fingerprint:
+                    return fresh
+                state = cls(**rest)
+                for name in file.keys():  # noqa: SIM118 - safe_open is not a mapping
+                    group, _, key = name.partition("/")
+                    getattr(state, group)[key] = file.get_tensor(name)
+                return state
+        except (OSError, SafetensorError, KeyError, TypeError):
+            return fresh
+
+
+def optimizer_tensors(optimizer: torch.optim.Optimizer) -> Tensors:
+    """Adam's moments as flat named tensors."""
+    state = optimizer.state_dict()["state"]
+    return {f"{index}/{key}": value for index, entry in state.items() for key, value in entry.items()}
+
+
+def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: Tensors) -> None:
+    """The inverse of `optimizer_tensors`."""
+    entries: dict[int, Tensors] = {}
+    for name, value in tensors.items():
+        index, _, key = name.partition("/")
+        entries.setdefault(int(index), {})[key] = value
+    optimizer.load_state_dict({**optimizer.state_dict(), "state": entries})

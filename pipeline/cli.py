@@ -1,0 +1,190 @@
+"""The command `ratewright`."""
+
+import os
+import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from components.errors import BitstreamError, RatewrightError
+from components.files import write_bytes
+from pipeline.entry import guarded
+from pipeline.layout import CHECKOUT
+
+if TYPE_CHECKING:
+    from components.codecs.base import Codec
+
+app = typer.Typer(
+    no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None
+)
+
+STREAM_SUFFIX = ".rw"
+
+ModelOption = Annotated[
+    str | None, typer.Option(help="a registered model, such as models:/image-codec-0.15bpp@champion")
+]
+CheckpointOption = Annotated[
+    Path | None, typer.Option(help="a checkpoint file, in place of a registered model")
+]
+Input = Annotated[str, typer.Argument(help="a file, a folder, or - for standard input")]
+Output = Annotated[
+    str, typer.Argument(help="a file, a folder where the input is one, or - for standard output")
+]
+
+
+@app.command()
+def compress(
+    source: Input, target: Output, model: ModelOption = None, checkpoint: CheckpointOption = None
+) -> None:
+    """Compress a picture, or every picture of a folder."""
+    if (model is None) == (checkpoint is None):
+        raise RatewrightError("name the codec with --model or with --checkpoint")
+    codec = _codec(model, checkpoint)
+
+    from components.evaluation import LearnedCoder
+    from components.images.decode import decode_rgb
+    from components.images.sources import PICTURE_SUFFIXES
+
+    coder = LearnedCoder(codec)
+    _convert(source, target, lambda data: coder.encode(decode_rgb(data)), PICTURE_SUFFIXES, STREAM_SUFFIX)
+
+
+@app.command()
+def decompress(
+    source: Input, target: Output, model: ModelOption = None, checkpoint: CheckpointOption = None
+) -> None:
+    """Decompress a bitstream, or every one of a folder, to PNG; without a model, the registry is asked for it."""
+    if model is not None and checkpoint is not None:
+        raise RatewrightError("name the codec with --model or with --checkpoint, not with both")
+    named = None if model is None and checkpoint is None else _codec(model, checkpoint)
+    known: dict[bytes, Codec] = {}
+
+    def decode(data: bytes) -> bytes:
+        from components.codecs.bitstream import parse
+        from components.evaluation import LearnedCoder
+        from components.images.decode import encode_png
+
+        header = parse(data)
+        if named is None and header.model_hash not in known:
+            known[header.model_hash] = _codec_of_stream(header.codec, header.model_hash)
+        return encode_png(LearnedCoder(named or known[header.model_hash]).decode(data))
+
+    _convert(source, target, decode, (STREAM_SUFFIX,), ".png")
+
+
+@app.command()
+def info(source: Input) -> None:
+    """Say what a bitstream's header holds."""
+    from components.codecs.bitstream import VERSION, parse
+    from pipeline.console import console
+
+    data = _read(source)
+    found = parse(data)
+    console.print(f"codec       {found.codec} (format version {VERSION})")
+    console.print(f"model       {found.model_hash.hex()}")
+    console.print(f"picture     {found.width}x{found.height}")
+    console.print(f"bytes       {len(data)} ({8 * len(data) / (found.width * found.height):.4f} bpp)")
+    console.print(f"sections    {', '.join(str(len(section)) for section in found.sections)} bytes")
+
+
+@app.command()
+def use(
+    profile: Annotated[str, typer.Argument(help="a file of profiles/, such as small or real")],
+    mirror: Annotated[str | None, typer.Option(help="a folder, or an http(s):// or s3:// prefix")] = None,
+) -> None:
+    """Write a profile into params.yaml of the checkout."""
+    from pipeline.console import console
+    from pipeline.profiles import write_profile
+
+    root = Path.cwd() if (Path.cwd() / "dvc.yaml").exists() else CHECKOUT
+    write_profile(root, profile, mirror)
+    console.print(f"{root / 'params.yaml'}: profile {profile}" + (f", mirror {mirror}" if mirror else ""))
+
+
+@app.command()
+def rollback(
+    model: Annotated[str, typer.Argument(help="a registered model, such as image-codec-0.15bpp")],
+) -> None:
+    """Make the version that the champion replaced the champion again."""
+    from pipeline.console import console
+    from pipeline.tracking import RegisteredModel
+
+    before, after = RegisteredModel(CHECKOUT, model).roll_back()
+    console.print(f"{model}: champion was version {before}, is version {after}")
+
+
+def main() -> None:
+    """The entry point: exit 0, or 2 with one line on standard error."""
+    guarded(lambda: app(standalone_mode=False))
+
+
+def _codec(model: str | None, checkpoint: Path | None) -> "Codec":
+    from components.training.checkpoint import load
+
+    if model is not None:
+        from pipeline.tracking import checkpoint_of
+
+        checkpoint = checkpoint_of(CHECKOUT, model)
+    assert checkpoint is not None
+    return load(checkpoint)[0]
+
+
+def _codec_of_stream(codec: str, model_hash: bytes) -> "Codec":
+    from components.training.checkpoint import load
+    from pipeline.tracking import checkpoint_for_stream
+
+    return load(checkpoint_for_stream(CHECKOUT, codec, model_hash))[0]
+
+
+def _convert(
+    source: str, target: str, convert: Callable[[bytes], bytes], suffixes: tuple[str, ...], suffix: str
+) -> None:
+    """Convert one file, or every file of a folder with one of `suffixes` to the same name with `suffix`."""
+    if source == "-" or not Path(source).is_dir():
+        _write(target, convert(_read(source)))
+        return
+    from pipeline.console import progress
+
+    files = sorted(path for path in Path(source).iterdir() if path.suffix.lower() in suffixes)
+    if not files:
+        raise RatewrightError(f"{source}: no {', '.join(suffixes)} file in this folder")
+    targets = {path: Path(target) / f"{path.stem}{suffix}" for path in files}
+    if len(set(targets.values())) < len(files):
+        targets = {path: Path(target) / f"{path.name}{suffix}" for path in files}
+
+    def one(path: Path) -> str | None:
+        try:
+            write_bytes(targets[path], convert(path.read_bytes()))
+        except RatewrightError as error:
+            return f"{path}: {error}"
+        return None
+
+    failures = []
+    with progress(f"{len(files)} files") as bar, ThreadPoolExecutor(os.cpu_count()) as pool:
+        for done, failure in enumerate(pool.map(one, files), 1):
+            failures += [failure] if failure else []
+            bar(done, len(files))
+    if failures:
+        raise RatewrightError(
+            f"{len(failures)} of {len(files)} files failed, the others are in {target}: {failures[0]}"
+        )
+
+
+def _read(source: str) -> bytes:
+    if source == "-":
+        return sys.stdin.buffer.read()
+    try:
+        return Path(source).read_bytes()
+    except IsADirectoryError as error:
+        raise BitstreamError(f"{source} is a folder, a file was expected") from error
+
+
+def _write(target: str, data: bytes) -> None:
+    if target == "-":
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
+    else:
+        write_bytes(Path(target), data)

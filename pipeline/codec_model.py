@@ -1,0 +1,37 @@
+"""The registered model, from code: pictures to bitstreams and back, without the checkout.
+
+`predict` takes a list of bytes. An item that starts like a bitstream is decompressed to a PNG file; any other is
+read as a picture file and compressed. Its artifact `codec` is the checkpoint; the package `components` travels with it.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import mlflow
+from mlflow.pyfunc import PythonModel, PythonModelContext
+
+
+class CodecModel(PythonModel):  # type: ignore[misc]
+    """The codec of one checkpoint as an MLflow model."""
+
+    def load_context(self, context: PythonModelContext) -> None:
+        """Load the checkpoint."""
+        from components.evaluation import LearnedCoder
+        from components.training.checkpoint import load
+
+        self.coder = LearnedCoder(load(Path(context.artifacts["codec"]))[0])
+
+    def predict(self, model_input: list[bytes], params: dict[str, Any] | None = None) -> list[bytes]:
+        """Each picture file to a bitstream, each bitstream to a PNG file."""
+        from components.codecs.bitstream import MAGIC
+        from components.images.decode import decode_rgb, encode_png
+
+        return [
+            encode_png(self.coder.decode(item))
+            if item.startswith(MAGIC)
+            else self.coder.encode(decode_rgb(item))
+            for item in model_input
+        ]
+
+
+mlflow.models.set_model(CodecModel())

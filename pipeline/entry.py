@@ -1,0 +1,47 @@
+"""How every stage and command starts and fails: quietly, and in one line."""
+
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+from typing import NoReturn
+
+from components.errors import RatewrightError
+
+EXIT_MISTAKE = 2
+
+# Libraries that ask the network for something on import or on start; a firewall would make each wait.
+_QUIET = {
+    "NO_ALBUMENTATIONS_UPDATE": "1",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_ENABLE_ASYNC_LOGGING": "false",
+}
+
+
+def guarded(action: Callable[[], None]) -> NoReturn:
+    """Run `action` and exit: 0, or 2 with one line on standard error for what a user can mend."""
+    for name, value in _QUIET.items():
+        os.environ.setdefault(name, value)
+    signal.signal(signal.SIGTERM, _terminate)  # so that temporary files are removed
+    try:
+        action()
+    except RatewrightError as error:
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)  # noqa: T201
+        raise SystemExit(EXIT_MISTAKE) from None
+    except OSError as error:
+        print(f"error: {error}", file=sys.stderr)  # noqa: T201 - a full disk, a missing file, no permission
+        raise SystemExit(EXIT_MISTAKE) from None
+    except KeyboardInterrupt:
+        raise SystemExit(128 + signal.SIGINT) from None
+    raise SystemExit(0)
+
+
+def stage(run: Callable[..., None]) -> NoReturn:
+    """Run a stage in the current folder: `run(root, *arguments of the command line)`."""
+    guarded(lambda: run(Path.cwd(), *sys.argv[1:]))
+
+
+def _terminate(number: int, frame: FrameType | None) -> NoReturn:
+    raise SystemExit(128 + number)

@@ -1,0 +1,68 @@
+"""Where everything lies in a checkout."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+CHECKOUT = Path(__file__).resolve().parents[1]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Paths below `root`; dvc.yaml declares the same ones."""
+
+    root: Path
+
+    def raw(self, dataset: str) -> Path:
+        """Pictures and manifest.json of a data set."""
+        return self.root / "data" / "raw" / dataset
+
+    def shards(self, dataset: str) -> Path:
+        """Tars and index.json of a training set."""
+        return self.root / "data" / "shards" / dataset
+
+    def model(self, variant: str) -> Path:
+        """Checkpoints, history and calibration of a variant."""
+        return self.root / "models" / variant
+
+    def trained(self, variant: str) -> Path:
+        """The checkpoint as training left it."""
+        return self.model(variant) / "trained.safetensors"
+
+    def history(self, variant: str) -> Path:
+        """A JSON row for each validation."""
+        return self.model(variant) / "history.jsonl"
+
+    def calibrated(self, variant: str) -> Path:
+        """The checkpoint at the target rate."""
+        return self.model(variant) / "calibrated.safetensors"
+
+    def calibration(self, variant: str) -> Path:
+        """What the calibration tried and reached."""
+        return self.model(variant) / "calibration.json"
+
+    def evaluation(self, name: str) -> Path:
+        """Metrics, per-image rows and reconstructions of a codec."""
+        return self.root / "evaluation" / name
+
+    def metrics(self, name: str) -> Path:
+        """The figures of a codec."""
+        return self.evaluation(name) / "metrics.json"
+
+    @property
+    def leaderboard(self) -> Path:
+        """The ranking and the winner."""
+        return self.root / "leaderboard.json"
+
+    @property
+    def report(self) -> Path:
+        """The folder of the report."""
+        return self.root / "report"
+
+    @property
+    def registry(self) -> Path:
+        """What was registered and promoted, and why."""
+        return self.root / "registry.json"
+
+    def resumable(self, stage: str, name: str) -> Path:
+        """Folder for the unfinished work of a stage, which outlives the outputs that DVC clears."""
+        return self.root / "work" / stage / name

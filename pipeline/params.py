@@ -1,0 +1,217 @@
+"""params.yaml as typed, validated objects. This is the only module that opens it."""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from components.errors import RatewrightError
+
+FILE = "params.yaml"
+
+Share = Annotated[float, Field(ge=0, le=1)]
+PositiveInt = Annotated[int, Field(gt=0)]
+PositiveFloat = Annotated[float, Field(gt=0)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, strict=True)
+
+
+class Roles(_Section):
+    """Which data set plays which part; no two parts may share one."""
+
+    train: str
+    """Cut into shards for training and validation."""
+    calibration: str
+    """The rate is brought to the target on these pictures."""
+    test: str
+    """The pinned set that codecs are compared on."""
+
+    @model_validator(mode="after")
+    def _distinct(self) -> "Roles":
+        if len({self.train, self.calibration, self.test}) < 3:
+            raise ValueError("train, calibration and test must be three different data sets")
+        return self
+
+
+class Dataset(_Section):
+    """Where a data set comes from."""
+
+    source: str | None = None
+    """`bundled`, a folder, or an https:// or s3:// prefix; null for the manifest's own address or a mirror."""
+    files: list[str] | None = None
+    """Names at the source, archives included; null for the manifest's, or all that the source lists."""
+    manifest: str | None = None
+    """JSON in the checkout with the sha256 of every file."""
+    max_loss: Share = 0.0
+    """Share of the pictures that may turn out undecodable."""
+    members: str = "*"
+    """Pattern for the paths of pictures inside archives."""
+
+
+class Shards(_Section):
+    """How training pictures are cut into patches."""
+
+    patch: PositiveInt
+    """Side of a patch in pixels."""
+    patches_per_image: PositiveInt
+    """Patches drawn from each picture."""
+    train_share: Share
+    """Share of the pictures that train, the rest validates."""
+    smallest_scale: Annotated[float, Field(gt=0, le=1)]
+    """Pictures are scaled by a factor from this to 1."""
+    largest_angle: Annotated[float, Field(ge=0, le=180)]
+    """Degrees; pictures are rotated by up to this much either way."""
+    rotated_share: Share
+    """Share of the patches that are rotated."""
+
+
+class Training(_Section):
+    """How a codec is trained; the budget is `steps` or `minutes`."""
+
+    steps: PositiveInt | None = None
+    """Steps of Adam."""
+    minutes: PositiveFloat | None = None
+    """Wall-clock minutes; such a run is not reproducible to the bit."""
+    lmbda: PositiveFloat
+    """Where lambda starts; in the units of the codec's own loss."""
+    steer: bool = True
+    """Steer lambda to the target rate while training; false keeps it."""
+    steer_images: PositiveInt = 4
+    """Pictures of the calibration set that the steering measures."""
+    batch_size: PositiveInt = 8
+    """Patches in a step."""
+    learning_rate: PositiveFloat
+    """Adam's at the start."""
+    schedule: Literal["constant", "cosine", "plateau"] = "cosine"
+    """constant; cosine to a hundredth over the budget; a tenth after `patience` validations without gain."""
+    patience: PositiveInt = 5
+    """Validations without gain before the plateau schedule acts."""
+    clip_norm: PositiveFloat = 1.0
+    """Largest norm of the gradient."""
+    precision: Literal["auto", "32-true", "bf16-mixed"] = "auto"
+    """auto measures which is faster here; the others fix it, for the same numbers on different machines."""
+    validate_every: PositiveInt = 200
+    """Steps between validations."""
+    validation_patches: PositiveInt = 64
+    """Patches measured in a validation, at the most."""
+    workers: Annotated[int, Field(ge=0)] = 1
+    """Loader processes."""
+
+    @model_validator(mode="after")
+    def _one_budget(self) -> "Training":
+        if (self.steps is None) == (self.minutes is None):
+            raise ValueError("give the budget as steps or as minutes, and leave the other null")
+        return self
+
+
+class Calibration(_Section):
+    """How a trained codec is brought to the target rate."""
+
+    tolerance: Annotated[float, Field(gt=0, lt=1)] = 0.01
+    """The rate may fall short of the target by this share, and never exceed it."""
+    rounds: Annotated[int, Field(ge=0, le=5)] = 3
+    """Fine-tunes at a new lambda, at the most."""
+    fine_tune_share: Annotated[float, Field(ge=0, le=0.15)] = 0.15
+    """Share of the training steps that all fine-tunes together may take."""
+    close_enough: PositiveFloat = 0.05
+    """|log(bpp / target)| at which the quantiser step does the rest."""
+
+
+class Variant(_Section):
+    """One codec to train."""
+
+    codec: str
+    """Its name in the table of codecs."""
+    hyperparameters: dict[str, Any] = {}
+    """The codec's own: sizes, depths."""
+    train: Training
+    calibrate: Calibration = Calibration()
+
+
+class Selection(_Section):
+    """How the winner is chosen."""
+
+    metric: Literal["psnr_db", "ms_ssim", "ssim"] = "psnr_db"
+    """Quality that ranks codecs at the target rate; larger is better."""
+
+
+class Registry(_Section):
+    """Where winners go, and what a challenger must show."""
+
+    name: str = "image-codec"
+    """Registered models are called <name>-<target>bpp."""
+    min_gain: Annotated[float, Field(ge=0)] = 0.0
+    """The challenger's quality must exceed the champion's by more than this, in the metric's unit."""
+    rate_slack: Share = 0.01
+    """The challenger's bpp may be larger by this share: what trimming to the target leaves open."""
+
+
+class Params(_Section):
+    """The whole file."""
+
+    seed: Annotated[int, Field(ge=0)]
+    """Of the split, the patches, the weights, the sample order and the noise."""
+    target_bpp: PositiveFloat
+    """Bits per pixel of whole bitstreams: total bytes over total pixels."""
+    mirror: str | None = None
+    """A folder, or an http(s):// or s3:// prefix that holds <data set>/<file>, in place of every public address."""
+    data: Roles
+    datasets: dict[str, Dataset]
+    shards: Shards
+    variants: dict[str, Variant]
+    baselines: list[str]
+    selection: Selection = Selection()
+    registry: Registry = Registry()
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "Params":
+        missing = {self.data.train, self.data.calibration, self.data.test} - self.datasets.keys()
+        if missing:
+            raise ValueError(f"data names sets that datasets does not define: {', '.join(sorted(missing))}")
+        if clash := self.variants.keys() & set(self.baselines):
+            raise ValueError(f"both a variant and a baseline: {', '.join(sorted(clash))}")
+        return self
+
+    @property
+    def model_name(self) -> str:
+        """The registered model of this target, such as image-codec-0.15bpp."""
+        return f"{self.registry.name}-{self.target_bpp:g}bpp"
+
+    def variant(self, name: str) -> Variant:
+        """The variant `name`. Raises RatewrightError."""
+        if name not in self.variants:
+            raise RatewrightError(f"{FILE}: no variant {name!r}; there are {', '.join(self.variants)}")
+        return self.variants[name]
+
+
+def parse(document: Any, origin: str) -> Params:
+    """Validate a loaded YAML document. Raises RatewrightError: one line with every wrong key and why."""
+    try:
+        return Params.model_validate(document)
+    except ValidationError as error:
+        faults = [
+            f"{'.'.join(str(part) for part in fault['loc']) or 'file'}: {fault['msg']} (got {_brief(fault['input'])})"
+            for fault in error.errors()
+        ]
+        raise RatewrightError(f"{origin}: {'; '.join(faults)}") from error
+
+
+def load(root: Path) -> Params:
+    """The params of the checkout at `root`. Raises RatewrightError."""
+    path = root / FILE
+    try:
+        document = YAML(typ="safe").load(path)
+    except FileNotFoundError as error:
+        raise RatewrightError(f"{path}: there is no {FILE} here; run this from the checkout") from error
+    except YAMLError as error:
+        raise RatewrightError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
+    return parse(document, FILE)
+
+
+def _brief(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 40 else f"{text[:37]}..."

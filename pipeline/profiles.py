@@ -1,0 +1,42 @@
+"""Profiles: what `ratewright use` writes into params.yaml."""
+
+import io
+from pathlib import Path
+
+from ruamel.yaml import YAML
+
+from components.errors import RatewrightError
+from components.files import write_bytes
+from pipeline import params
+
+
+def profile_text(root: Path, name: str, mirror: str | None = None) -> str:
+    """A profile as params.yaml: its list of data sets becomes their definitions from profiles/datasets.yaml.
+
+    Raises RatewrightError for an unknown profile or data set, or a profile that does not validate.
+    """
+    folder = root / "profiles"
+    yaml = YAML()
+    yaml.width = 120
+    known = sorted(path.stem for path in folder.glob("*.yaml") if path.stem != "datasets")
+    if name not in known:
+        raise RatewrightError(f"no profile {name!r}; there are {', '.join(known)}")
+    document = yaml.load(folder / f"{name}.yaml")
+    catalogue = YAML(typ="safe").load(folder / "datasets.yaml")
+    if unknown := [dataset for dataset in document["datasets"] if dataset not in catalogue]:
+        raise RatewrightError(f"profiles/{name}.yaml: not in profiles/datasets.yaml: {', '.join(unknown)}")
+    document["datasets"] = {dataset: catalogue[dataset] for dataset in document["datasets"]}
+    document["mirror"] = mirror
+    text = io.StringIO()
+    yaml.dump(document, text)
+    params.parse(YAML(typ="safe").load(text.getvalue()), f"profiles/{name}.yaml")
+    return text.getvalue()
+
+
+def write_profile(root: Path, name: str, mirror: str | None) -> None:
+    """Replace params.yaml; a mirror that is a folder is written as an absolute path."""
+    if mirror is not None and "://" not in mirror:
+        if not Path(mirror).is_dir():
+            raise RatewrightError(f"{mirror}: not a folder, and not an http://, https:// or s3:// prefix")
+        mirror = str(Path(mirror).resolve())
+    write_bytes(root / params.FILE, profile_text(root, name, mirror).encode())

@@ -1,0 +1,99 @@
+"""What the report reads: evaluations, calibrations, histories and the pictures kept by `evaluate`."""
+
+import csv
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from components.errors import ImageError, RatewrightError
+from components.files import read_json
+from pipeline.reporting.page import Comparison, Pixels, Version, side_by_side
+from pipeline.reporting.rate_distortion import RdPoint
+
+PICTURES = 3
+"""How many test pictures are shown side by side."""
+Record = Mapping[str, Any]
+
+
+def document(path: Path) -> Any:
+    """The JSON in `path`; raises RatewrightError if it is missing or broken."""
+    try:
+        return read_json(path)
+    except FileNotFoundError as error:
+        raise _missing(path) from error
+    except json.JSONDecodeError as error:
+        raise RatewrightError(f"{path} is not JSON: {error}") from error
+
+
+def records(path: Path) -> list[Record]:
+    """The JSON lines in `path`; raises RatewrightError if it is missing or broken."""
+    try:
+        return [json.loads(line) for line in path.read_text().splitlines()]
+    except FileNotFoundError as error:
+        raise _missing(path) from error
+    except json.JSONDecodeError as error:
+        raise RatewrightError(f"{path} is not JSON lines: {error}") from error
+
+
+def rd_points(evaluations: Mapping[str, Record]) -> list[RdPoint]:
+    """Every point of every evaluation, in the order of the leaderboard."""
+    return [
+        RdPoint(name, metrics["kind"], test_set, kind, point["bpp"], point["psnr_db"], point["ms_ssim"])
+        for name, metrics in evaluations.items()
+        for test_set, points in metrics["test_sets"].items()
+        for kind in ("as_calibrated", "at_target")
+        if (point := points.get(kind)) is not None
+    ]
+
+
+def comparisons(root: Path, evaluations: Mapping[str, Record], test_set: str) -> list[Comparison]:
+    """The first few pictures that codecs kept a reconstruction of, in every lossy codec at the target."""
+    kept: dict[str, list[tuple[str, Path, Mapping[str, str]]]] = {}
+    for name, metrics in evaluations.items():
+        if metrics["kind"] == "lossless" or not metrics["test_sets"].get(test_set, {}).get("at_target"):
+            continue
+        folder = root / "evaluation" / name
+        for row in _table(folder / "images.csv"):
+            path = folder / "reconstructions" / test_set / f"{Path(row['image']).stem}.png"
+            if (row["test_set"], row["point"]) == (test_set, "at_target") and path.is_file():
+                kept.setdefault(row["image"], []).append((name, path, row))
+    shown = []
+    for image, decoded in list(kept.items())[:PICTURES]:
+        versions = [
+            Version(
+                codec=name,
+                kind=evaluations[name]["kind"],
+                pixels=_pixels(path),
+                bpp=float(row["bpp"]),
+                psnr_db=float(row["psnr_db"]) if row["psnr_db"] else None,
+            )
+            for name, path, row in decoded
+        ]
+        original = _pixels(root / "data" / "raw" / test_set / image)
+        shown.append(side_by_side(image, original, versions))
+    return shown
+
+
+def _pixels(path: Path) -> Pixels:
+    try:
+        with Image.open(path) as image:
+            return np.asarray(image.convert("RGB"))
+    except FileNotFoundError as error:
+        raise _missing(path) from error
+    except OSError as error:
+        raise ImageError(f"{path} cannot be decoded: {error}") from error
+
+
+def _table(path: Path) -> list[dict[str, str]]:
+    try:
+        return list(csv.DictReader(path.read_text().splitlines()))
+    except FileNotFoundError as error:
+        raise _missing(path) from error
+
+
+def _missing(path: Path) -> RatewrightError:
+    return RatewrightError(f"{path} is missing: the stages before the report write it")

@@ -1,0 +1,156 @@
+"""The plots of how the codecs were made: the search for lambda and the training curves."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+
+from pipeline.reporting.style import BASELINE, LEARNED, SOFT, STYLE, WIDTH
+
+Record = Mapping[str, Any]
+
+PHASES = {"steer": (".", SOFT, 5.0), "fine_tune": ("o", LEARNED, 5.0), "trim": ("D", BASELINE, 4.0)}
+"""Phase of the search -> marker, colour, size."""
+SEARCH_CAPTION = (
+    "Rate over λ, both in logarithms; the band is what the target's tolerance allows. λ means something else "
+    "in each codec, so only the rates compare. Small dots: λ steered while training; circles: after a "
+    "fine-tune; diamonds: trimmed by the quantiser step."
+)
+TRAINING_CAPTION = (
+    "Each panel has its own scale, its extremes at the left and its last value at the right: losses and λ "
+    "follow each paper's convention and do not compare. The dashed line is the target; rates are estimates "
+    "except for the dots, which are real bytes."
+)
+
+
+@rc_context(STYLE)
+def lambda_search_plot(calibrations: Sequence[Record]) -> Figure:
+    """Real rate over lambda, both in logarithms, one panel per codec, with the target and its tolerance.
+
+    Lambda means something else in each codec, so the panels share the rate and not lambda. A codec that is
+    steered by another knob is drawn over the number of the try.
+    """
+    columns = 4
+    rows = max(1, -(-len(calibrations) // columns))
+    height = 0.75 + 1.75 * rows
+    figure = Figure(figsize=(WIDTH, height))
+    panels = figure.subplots(rows, columns, sharey=True, squeeze=False)
+    figure.subplots_adjust(
+        left=0.055, right=0.99, top=1 - 0.62 / height, bottom=0.4 / height, hspace=0.55, wspace=0.12
+    )
+    for axes, calibration in zip(panels.flat, calibrations, strict=False):
+        _search(axes, calibration)
+    for axes in panels.flat[len(calibrations) :]:
+        axes.set_visible(False)
+    figure.text(0.012, 1 - 0.2 / height, "bits per pixel, real bytes", color=SOFT, va="center")
+    handles = [
+        Line2D(
+            [],
+            [],
+            marker=marker,
+            color=colour,
+            markersize=size,
+            linestyle="none",
+            label=phase.replace("_", "-"),
+        )
+        for phase, (marker, colour, size) in PHASES.items()
+    ]
+    figure.legend(handles=handles, ncols=3, loc="upper right", borderaxespad=0.3, labelcolor=SOFT)
+    return figure
+
+
+@rc_context(STYLE)
+def training_plot(histories: Mapping[str, Sequence[Record]], target_bpp: float) -> Figure:
+    """Validation loss, PSNR, estimated rate and lambda over the steps, one row per codec.
+
+    Losses and lambdas follow each paper's convention and are not comparable, so every panel has its own
+    scale, with its extremes at the left and the last value at the right. Dots are rates in real bytes.
+    """
+    quantities = {
+        "val_loss": "validation loss", "val_psnr_db": "PSNR, dB",
+        "val_bpp_estimated": "estimated bpp (dots: real)", "lmbda": "λ",
+    }  # fmt: skip
+    rows = max(1, len(histories))
+    height = 0.4 + 0.62 * rows
+    figure = Figure(figsize=(WIDTH, height))
+    panels = figure.subplots(rows, len(quantities), squeeze=False)
+    figure.subplots_adjust(
+        left=0.165, right=0.945, top=1 - 0.38 / height, bottom=0.12 / height, hspace=0.45, wspace=0.62
+    )
+    for axes, title in zip(panels[0], quantities.values(), strict=True):
+        axes.annotate(
+            title, (0, 1), (0, 10), xycoords="axes fraction", textcoords="offset points", color=SOFT
+        )
+    for row, (name, history) in zip(panels, histories.items(), strict=False):
+        steps = max((entry["step"] for entry in history), default=0)
+        middle = row[0].get_position().y0 + row[0].get_position().height / 2
+        figure.text(0.005, middle, f"{name}\n", va="center")
+        figure.text(0.005, middle, f"\n{steps:,} steps", va="center", color=SOFT, size=7.5)
+        for axes, field in zip(row, quantities, strict=True):
+            _sparkline(axes, history, field)
+        _series(
+            row[2], history, "calibration_bpp", linestyle="none", marker=".", markersize=4, color=BASELINE
+        )
+        row[2].axhline(target_bpp, color=SOFT, linewidth=0.7, linestyle=(0, (4, 3)), zorder=0)
+    return figure
+
+
+def _search(axes: Axes, calibration: Record) -> None:
+    """One codec's search for lambda."""
+    target, tolerance = calibration["target_bpp"], calibration["tolerance"]
+    history = [row for row in calibration["history"] if row["bpp"]]
+    over_lambda = bool(history) and all(row["lmbda"] for row in history)
+    xs = [row["lmbda"] if over_lambda else number for number, row in enumerate(history, 1)]
+    axes.axhspan((1 - tolerance) * target, target, color=LEARNED, alpha=0.18, linewidth=0)
+    axes.axhline(target, color=SOFT, linewidth=0.8, linestyle=(0, (4, 3)))
+    axes.plot(xs, [row["bpp"] for row in history], color=SOFT, linewidth=0.6, alpha=0.6)
+    for phase, (marker, colour, size) in PHASES.items():
+        chosen = [(x, row["bpp"]) for x, row in zip(xs, history, strict=True) if row["phase"] == phase]
+        axes.plot(
+            [x for x, _ in chosen], [y for _, y in chosen], marker, color=colour, markersize=size, mew=0
+        )
+    axes.set_title(calibration["name"])
+    axes.set_yscale("log")
+    axes.yaxis.set(major_locator=LogLocator(subs=(1, 1.5, 2, 3, 5)), minor_locator=NullLocator())
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    if over_lambda:
+        axes.set_xscale("log")
+        margin = max(max(xs) / min(xs), 1.01) ** 0.08
+        axes.set_xlim(min(xs) / margin, max(xs) * margin)
+    axes.xaxis.set(minor_locator=NullLocator())
+    if xs:
+        ends = sorted({min(xs), max(xs)})
+        axes.set_xticks(ends, [f"{'λ ' if over_lambda else 'try '}{end:.3g}" for end in ends])
+        # The outer labels run inwards, so that those of neighbouring panels stay apart.
+        axes.get_xticklabels()[-1].set_horizontalalignment("right")
+        axes.get_xticklabels()[0].set_horizontalalignment("left")
+    axes.tick_params(length=3, labelsize=7.5)
+
+
+def _series(axes: Axes, history: Sequence[Record], field: str, **style: Any) -> list[float]:
+    """Draw `field` over the steps where it is known; returns its values."""
+    known = [(row["step"], row[field]) for row in history if row.get(field) is not None]
+    axes.plot([step for step, _ in known], [value for _, value in known], **style)
+    return [float(value) for _, value in known]
+
+
+def _sparkline(axes: Axes, history: Sequence[Record], field: str) -> None:
+    """A small curve with its extremes at the left and its last value at the right."""
+    values = _series(axes, history, field, color=LEARNED, linewidth=1.1)
+    axes.spines[["left", "bottom"]].set_visible(False)
+    axes.set_xticks([])
+    if not values:
+        axes.set_yticks([])
+        axes.text(0.5, 0.5, "none", transform=axes.transAxes, ha="center", va="center", color=SOFT)
+        return
+    ends = sorted({min(values), max(values)})
+    axes.set_yticks(ends, [f"{end:.3g}" for end in ends])
+    axes.tick_params(length=0, labelsize=6.5)
+    axes.annotate(
+        f"{values[-1]:.3g}", (1, values[-1]), (3, 0), xycoords=("axes fraction", "data"),
+        textcoords="offset points", va="center", size=8,
+    )  # fmt: skip

@@ -1,0 +1,164 @@
+"""The stage `calibrate`: a trained variant brought to the target rate in real bytes on the calibration set."""
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from components.calibration import Trial, search_lmbda, trim
+from components.codecs.base import Codec
+from components.errors import CalibrationError
+from components.evaluation import LearnedCoder, measure, rate_over_gain, summarise
+from components.files import write_json
+from components.training import checkpoint
+from pipeline import params
+from pipeline.console import console
+from pipeline.entry import stage
+from pipeline.layout import Layout
+from pipeline.params import Params, Variant
+from pipeline.pictures import pictures
+from pipeline.training import config_of, fingerprint, narrated
+
+FINE_TUNE_LEARNING_RATE = 0.1  # of the training's
+
+
+def run(root: Path, name: str) -> None:
+    """Write models/<name>/calibrated.safetensors and calibration.json."""
+    settings, layout = params.load(root), Layout(root)
+    variant = settings.variant(name)
+    calibrate, target = variant.calibrate, settings.target_bpp
+    codec, facts = checkpoint.load(layout.trained(name), codec=variant.codec)
+    assert codec.knob is not None
+    originals = list(pictures(layout.raw(settings.data.calibration)))
+
+    def measured(
+        phase: str, lmbda: float, bpp: float, steps: int, psnr_db: float | None = None
+    ) -> dict[str, Any]:
+        row = {"phase": phase, "lmbda": lmbda, "gain": codec.gain.item(), "bpp": bpp, "psnr_db": psnr_db}
+        console.print(f"calibrate {name}: {phase} lambda {lmbda:.5g} gain {row['gain']:.4f}: {bpp:.4f} bpp")
+        return {**row, "steps": steps}
+
+    def whole_set(phase: str, lmbda: float, steps: int) -> dict[str, Any]:
+        point = summarise(measure(LearnedCoder(codec), originals))
+        return measured(phase, lmbda, point["bpp"], steps, point["psnr_db"])
+
+    history = [whole_set("trained", facts["lmbda"], facts["step"])]
+    steps = facts["step"]
+    fine_tune = _fine_tuner(codec, settings, variant, layout, facts)
+
+    def rate_of(lmbda: float) -> float:
+        nonlocal steps
+        steps += fine_tune(lmbda, len(history))
+        history.append(whole_set("fine_tune", lmbda, steps))
+        return float(history[-1]["bpp"])
+
+    trials = search_lmbda(
+        rate_of,
+        Trial(facts["lmbda"], history[0]["bpp"]),
+        target,
+        raises_rate=codec.knob.raises_rate,
+        rounds=calibrate.rounds if _fine_tune_steps(variant, facts) else 0,
+        close_enough=calibrate.close_enough,
+    )
+    lmbda = trials[-1].value
+    over_gain = rate_over_gain(codec, [rgb for _, rgb in originals])
+
+    def rate_at(gain: float) -> float:
+        codec.gain.fill_(gain)
+        bpp = over_gain(codec.gain.item())
+        history.append(measured("trim", lmbda, bpp, steps))
+        return bpp
+
+    try:
+        codec.gain.fill_(trim(rate_at, target, calibrate.tolerance)[-1].value)
+    except CalibrationError as error:
+        raise CalibrationError(f"calibrate {name} on {settings.data.calibration}: {error}") from error
+    history.append(whole_set("final", lmbda, steps))
+    final = history[-1]
+
+    facts |= {"lmbda": lmbda, "step": steps, "target_bpp": target, "calibrated_bpp": final["bpp"]}
+    checkpoint.save(codec, layout.calibrated(name), **{k: v for k, v in facts.items() if k not in _OWN})
+    write_json(
+        layout.calibration(name),
+        {
+            "name": name,
+            "target_bpp": target,
+            "tolerance": calibrate.tolerance,
+            "calibration_set": settings.data.calibration,
+            "knob": codec.knob.name,
+            "model_hash": codec.model_hash().hex(),
+            **{key: final[key] for key in ("lmbda", "gain", "bpp", "psnr_db", "steps")},
+            "history": _steering(layout, name) + history,
+        },
+    )
+    shutil.rmtree(layout.resumable("calibrate", name), ignore_errors=True)
+    console.print(
+        f"calibrate {name}: {final['bpp']:.4f} bpp, {final['psnr_db']:.2f} dB, {layout.calibrated(name)}"
+    )
+
+
+_OWN = ("codec", "hyperparameters")  # facts that a checkpoint writes by itself
+
+
+def _fine_tune_steps(variant: Variant, facts: dict[str, Any]) -> int:
+    """Steps of one fine-tune: all of them together stay within the share that the params allow."""
+    return int(variant.calibrate.fine_tune_share * facts["step"] / max(1, variant.calibrate.rounds))
+
+
+def _fine_tuner(
+    codec: Codec, settings: Params, variant: Variant, layout: Layout, facts: dict[str, Any]
+) -> Callable[[float, int], int]:
+    """A function that trains `codec` on for a while at a lambda, and returns the steps it took."""
+    name = facts["variant"]
+    steps = _fine_tune_steps(variant, facts)
+    base = config_of(variant.train, settings.seed)
+
+    def fine_tune(lmbda: float, number: int) -> int:
+        from components.training.loop import train
+
+        config = replace(
+            base,
+            steps=steps,
+            minutes=None,
+            lmbda=lmbda,
+            learning_rate=FINE_TUNE_LEARNING_RATE * base.learning_rate,
+            schedule="cosine",
+            validate_every=steps,
+            precision=facts["precision"],
+            seed=settings.seed + number,
+        )
+        with narrated(f"calibrate {name}", lambda row: None) as narrator:
+            train(
+                codec,
+                layout.shards(settings.data.train),
+                config,
+                state_path=layout.resumable("calibrate", name) / f"{number}.safetensors",
+                fingerprint=fingerprint(facts, lmbda, number, steps),
+                observer=narrator,
+            )
+        return steps
+
+    return fine_tune
+
+
+def _steering(layout: Layout, name: str) -> list[dict[str, Any]]:
+    """What training tried before: (lambda, bpp) on its fixed part of the calibration set."""
+    rows = [json.loads(line) for line in layout.history(name).read_text().splitlines()]
+    return [
+        {
+            "phase": "steer",
+            "lmbda": r["lmbda"],
+            "gain": 1.0,
+            "bpp": r["calibration_bpp"],
+            "psnr_db": None,
+            "steps": r["step"],
+        }
+        for r in rows
+        if r["calibration_bpp"] is not None
+    ]
+
+
+if __name__ == "__main__":
+    stage(run)

@@ -1,0 +1,180 @@
+"""The stage `register`: the leaderboard's winner into the registry, and the champion's alias through the gate.
+
+It runs on every `dvc repro`, asks the registry what is already done, and does the rest: nothing, mostly.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from components.errors import RatewrightError
+from components.files import read_json, write_json
+from components.selection import Gate, challenge
+from pipeline import params, tracking
+from pipeline.console import console
+from pipeline.entry import stage
+from pipeline.layout import Layout
+from pipeline.params import Params
+from pipeline.pictures import pictures
+from pipeline.tracking import CHALLENGER, CHAMPION, RegisteredModel
+
+
+@dataclass(frozen=True)
+class _Candidate:
+    """The winner: its checkpoint, what names it, its row on the leaderboard."""
+
+    checkpoint: Path
+    identity: str
+    model_hash: str
+    facts: dict[str, Any]
+    row: dict[str, Any]
+
+
+def run(root: Path) -> None:
+    """Write registry.json; a repeated run finds the same record and writes the same bytes."""
+    settings, layout = params.load(root), Layout(root)
+    board = read_json(layout.leaderboard)
+    if board["winner"] is None:
+        raise RatewrightError(f"nothing to register: {board['why']}")
+    candidate = _candidate(layout, board)
+    model = RegisteredModel(root, settings.model_name)
+    version = model.version_of(candidate.identity)
+    fresh = version is None
+    if version is None:
+        version = _add(root, layout, model, candidate, board)
+    decision = _decide(root, settings, model, version, board)
+    write_json(
+        layout.registry,
+        {
+            "model": model.name,
+            "version": version,
+            "aliases": model.aliases(),
+            "decision": decision["outcome"],
+            "why": decision["why"],
+            "challenger": {"version": version, **decision["challenger"]},
+            "champion": decision["champion"],
+        },
+    )
+    done = "registered" if fresh else "nothing to do: already registered as"
+    console.print(
+        f"register: {done} {model.name} version {version}; {decision['outcome']}: {decision['why']}"
+    )
+    console.print(f"register: champion is {model.name} version {model.alias(CHAMPION)}, {layout.registry}")
+
+
+def _candidate(layout: Layout, board: dict[str, Any]) -> _Candidate:
+    """Read what names the winner from calibration.json and leaderboard.json alone: torch is not needed for it."""
+    name = board["winner"]
+    facts = read_json(layout.calibration(name))
+    row = next(row for row in board["rows"] if row["name"] == name)
+    identity = f"{facts['model_hash']}:{facts['gain']}"
+    return _Candidate(layout.calibrated(name), identity, facts["model_hash"], facts, row)
+
+
+def _add(
+    root: Path, layout: Layout, model: RegisteredModel, candidate: _Candidate, board: dict[str, Any]
+) -> str:
+    from components.training.checkpoint import read_facts
+
+    facts = read_facts(candidate.checkpoint)
+    tags = {
+        tracking.IDENTITY: candidate.identity,
+        "model_hash": candidate.model_hash,
+        "codec": facts["codec"],
+        "git_commit": facts["git_commit"] or "",
+        "data_sha256": facts["data_sha256"],
+        "lmbda": repr(facts["lmbda"]),
+        "gain": repr(candidate.facts["gain"]),
+        "target_bpp": repr(board["target_bpp"]),
+        "calibrated_bpp": repr(facts["calibrated_bpp"]),
+        _point_tag(board): json.dumps(_figures(candidate.row, board)),
+    }
+    about = {
+        key: facts[key]
+        for key in ("codec", "variant", "lmbda", "step", "training", "data_sha256", "git_commit")
+    }
+    with tracking.Run(root, f"release {board['winner']}", candidate.identity, about) as release:
+        release.log_row(
+            {"step": 0, **{k: v for k, v in candidate.row.items() if isinstance(v, (int, float))}}
+        )
+        release.log_folder(layout.report, "report")
+        version = model.add(candidate.checkpoint, release.id, tags)
+    model.point(CHALLENGER, version)
+    return version
+
+
+def _decide(
+    root: Path, settings: Params, model: RegisteredModel, version: str, board: dict[str, Any]
+) -> dict[str, Any]:
+    """The recorded decision on `version` if it still holds, else the gate's, carried out and recorded."""
+    champion, tags = model.alias(CHAMPION), model.tags(version)
+    recorded = json.loads(tags.get("decision", "null"))
+    same_test = recorded is not None and recorded["test_set_sha256"] == board["test_set_sha256"]
+    if same_test and champion in (version, recorded["champion_after"]):
+        return dict(recorded)
+    challenger_figures = _figures_on_test_set(root, settings, model, version, board)
+    champion_figures = None
+    if champion is not None:
+        champion_figures = _figures_on_test_set(root, settings, model, champion, board)
+    if champion == version:
+        outcome, why = "unchanged", f"version {version} is the champion already"
+    elif "rolled_back" in tags:
+        outcome, why = (
+            "kept champion",
+            f"version {version} was rolled back; register another checkpoint to replace it",
+        )
+    else:
+        gate = Gate(settings.selection.metric, settings.registry.min_gain, settings.registry.rate_slack)
+        outcome, why = challenge(challenger_figures, champion_figures, gate)
+    promoted = outcome == "promoted"
+    decision = {
+        "outcome": outcome,
+        "why": why,
+        "test_set_sha256": board["test_set_sha256"],
+        "challenger": challenger_figures,
+        "champion": None if champion is None else {"version": champion, **(champion_figures or {})},
+        "champion_after": version if promoted else champion,
+        # What a rollback goes back to: a later decision on the champion itself must not lose it.
+        "replaced": champion if promoted else (recorded or {}).get("replaced"),
+    }
+    model.tag(version, decision=json.dumps(decision))
+    if promoted:
+        model.point(CHAMPION, version)
+    return decision
+
+
+def _figures_on_test_set(
+    root: Path, settings: Params, model: RegisteredModel, version: str, board: dict[str, Any]
+) -> dict[str, Any]:
+    """A version's bpp and quality at the target on the pinned test set: from its tags, or measured now.
+
+    A champion of other days was measured on the test set of those days; it is only compared on today's.
+    """
+    tag = _point_tag(board)
+    known = model.tags(version).get(tag)
+    if known is not None:
+        return dict(json.loads(known))
+    from components.evaluation import LearnedCoder, gain_at, measure, summarise
+    from components.training.checkpoint import load
+
+    console.print(f"register: measuring {model.name} version {version} on {board['test_set']}")
+    codec, _ = load(tracking.checkpoint_of(root, f"models:/{model.name}/{version}"))
+    originals = list(pictures(Layout(root).raw(settings.data.test)))
+    gain = gain_at(codec, [rgb for _, rgb in originals], board["target_bpp"], settings.registry.rate_slack)
+    figures = _figures(summarise(measure(LearnedCoder(codec, gain), originals)), board)
+    model.tag(version, **{tag: json.dumps(figures)})
+    return figures
+
+
+def _figures(point: dict[str, Any], board: dict[str, Any]) -> dict[str, Any]:
+    return {"bpp": point["bpp"], board["metric"]: point[board["metric"]]}
+
+
+def _point_tag(board: dict[str, Any]) -> str:
+    """The tag that holds a version's figures on this test set, by this metric, at the target."""
+    return f"at_target.{board['metric']}.{board['test_set_sha256'][:16]}"
+
+
+if __name__ == "__main__":
+    stage(run)

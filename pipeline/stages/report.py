@@ -1,0 +1,76 @@
+"""The stage `report`: evaluations, leaderboard and published curves in, one HTML page out."""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from components.files import write_bytes, write_json
+from pipeline.console import console
+from pipeline.entry import stage
+from pipeline.reporting import plots
+from pipeline.reporting.inputs import comparisons, document, rd_points, records
+from pipeline.reporting.page import Plot, ReportData, render
+from pipeline.reporting.published import published
+from pipeline.reporting.rate_distortion import QUANTITIES, Metric, RdPoint, rd_plot
+from pipeline.reporting.style import inline_svg, png
+
+FILES: dict[Metric, str] = {"psnr_db": "rd_psnr.png", "ms_ssim": "rd_ms_ssim.png"}
+
+
+def run(root: Path) -> None:
+    """Write `root/report/`; raises RatewrightError if an input is missing or cannot be read."""
+    board = document(root / "leaderboard.json")
+    evaluations = {
+        row["name"]: document(root / "evaluation" / row["name"] / "metrics.json") for row in board["rows"]
+    }
+    trained = [root / "models" / name for name, found in evaluations.items() if found["kind"] == "learned"]
+    points = rd_points(evaluations)
+    rate_plots, figures = _rate_plots(points, board)
+    search = plots.lambda_search_plot([document(folder / "calibration.json") for folder in trained])
+    training = plots.training_plot(
+        {folder.name: records(folder / "history.jsonl") for folder in trained}, board["target_bpp"]
+    )
+    page = render(
+        ReportData(
+            leaderboard=board,
+            evaluations=evaluations,
+            rate_plots=rate_plots,
+            comparisons=comparisons(root, evaluations, board["test_set"]),
+            search=Plot(inline_svg(search), plots.SEARCH_CAPTION) if trained else None,
+            training=Plot(inline_svg(training), plots.TRAINING_CAPTION) if trained else None,
+        )
+    )
+    folder = root / "report"
+    write_bytes(folder / "index.html", page.encode())
+    rows = [asdict(point) for point in points]
+    write_json(folder / "rd.json", [{key: row[key] for key in row if key != "kind"} for row in rows])
+    figures |= {"lambda_search.png": search, "training.png": training}
+    for name, figure in figures.items():
+        write_bytes(folder / name, png(figure))
+    console.print(f"report: [bold]{folder / 'index.html'}[/bold], beside it rd.json, {', '.join(figures)}")
+
+
+def _rate_plots(points: list[RdPoint], board: Mapping[str, Any]) -> tuple[list[Plot], dict[str, Figure]]:
+    """Both metrics of every test set for the page, the leaderboard's set first, and that set's as files."""
+    rate_plots, figures = [], {}
+    test_sets = {board["test_set"]: None} | {point.test_set: None for point in points}
+    for test_set in test_sets:
+        known = published(test_set)
+        shown = [point for point in points if point.test_set == test_set]
+        for metric, file in FILES.items():
+            figure = rd_plot(
+                shown, known.curves if known else {}, metric, board["target_bpp"], board["winner"]
+            )
+            source = f" Thin lines: {known.source}." if known else ""
+            name = QUANTITIES[metric].removesuffix(", dB")
+            rate_plots.append(Plot(inline_svg(figure), f"{name} over rate on {test_set}.{source}"))
+            if test_set == board["test_set"]:
+                figures[file] = figure
+    return rate_plots, figures
+
+
+if __name__ == "__main__":
+    stage(run)

@@ -1,0 +1,37 @@
+"""The stage `shard`: a training set cut into WebDataset shards in data/shards/<name>/."""
+
+import os
+from pathlib import Path
+
+from components.images.augment import Augmentation
+from components.images.shards import ShardSpec, SourceImage, write_shards
+from pipeline import params
+from pipeline.console import console, progress
+from pipeline.entry import stage
+from pipeline.layout import Layout
+from pipeline.pictures import manifest
+
+
+def run(root: Path, name: str) -> None:
+    """Cut every picture of the data set `name` into patches."""
+    settings, layout = params.load(root), Layout(root)
+    cut = settings.shards
+    spec = ShardSpec(
+        augmentation=Augmentation(cut.patch, cut.smallest_scale, cut.largest_angle, cut.rotated_share),
+        patches_per_image=cut.patches_per_image,
+        train_share=cut.train_share,
+        seed=settings.seed,
+    )
+    raw, out = layout.raw(name), layout.shards(name)
+    images = [SourceImage(raw / file["name"], file["sha256"]) for file in manifest(raw)["files"]]
+    with progress(f"shard {name}") as bar:
+        index = write_shards(images, spec, out, workers=os.cpu_count() or 1, progress=bar)
+    counts = ", ".join(
+        f"{split['samples']} {label} patches of {split['images']} pictures"
+        for label, split in index["splits"].items()
+    )
+    console.print(f"shard {name}: {counts} in {out}")
+
+
+if __name__ == "__main__":
+    stage(run)

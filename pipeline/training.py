@@ -1,0 +1,69 @@
+"""What the stages `train` and `calibrate` share: a variant's training configuration, told to the user and to MLflow."""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from components.codecs.base import Codec
+from components.evaluation import rate_over_gain
+from components.training.loop import Row, TrainingConfig
+from pipeline.console import Bar, console, progress
+from pipeline.params import Training
+
+PROGRESS_UNITS = 1000
+
+
+def config_of(training: Training, seed: int) -> TrainingConfig:
+    """The loop's configuration: the params without those that only the stage uses."""
+    fields = training.model_dump(exclude={"steer", "steer_images"})
+    return TrainingConfig(**fields, seed=seed)
+
+
+def fingerprint(*parts: Any) -> str:
+    """A name for a run: the same parameters, data and code give the same one."""
+    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def file_hash(path: Path) -> str:
+    """sha256 of a file."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def rate_on(pictures: list[NDArray[np.uint8]]) -> Callable[[Codec], float]:
+    """A function that gives a codec's bpp on `pictures`, in real bitstreams at its own gain."""
+    return lambda codec: rate_over_gain(codec, pictures)(codec.gain.item())
+
+
+class Narrator:
+    """Tells the user how training goes, and `also` (MLflow, say) of each validation."""
+
+    def __init__(self, label: str, bar: Bar, also: Callable[[Row], None]):
+        self._label, self._bar, self._also = label, bar, also
+
+    def on_step(self, spent: float, step: int, loss: float) -> None:
+        """Move the bar."""
+        self._bar(round(spent * PROGRESS_UNITS), PROGRESS_UNITS)
+        self._bar.note(f"{self._label} step {step} loss {loss:.4f}")
+
+    def on_validation(self, row: Row) -> None:
+        """Print the row."""
+        measured = row["calibration_bpp"]
+        console.print(
+            f"{self._label}: step {row['step']} loss {row['val_loss']:.5f} psnr {row['val_psnr_db']:.2f} dB"
+            f" estimated {row['val_bpp_estimated']:.3f} bpp lambda {row['lmbda']:.5g}"
+            + ("" if measured is None else f" | calibration pictures {measured:.4f} bpp")
+        )
+        self._also(row)
+
+
+@contextmanager
+def narrated(label: str, also: Callable[[Row], None]) -> Iterator[Narrator]:
+    """A Narrator with a progress bar."""
+    with progress(label) as bar:
+        yield Narrator(label, bar, also)

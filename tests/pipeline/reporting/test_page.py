@@ -1,0 +1,181 @@
+import csv
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import skimage.data
+from PIL import Image
+
+from components.errors import RatewrightError
+from components.files import read_json, write_json
+from pipeline.reporting.page import Version, side_by_side
+from pipeline.stages import report
+
+KINDS = {"swift": "learned", "jpeg": "baseline", "plain": "learned", "packed": "lossless"}
+NO_PSNR = "lossless: there is no error"
+COLUMNS = [
+    "test_set", "point", "image", "width", "height", "bytes", "bpp", "psnr_db", "ssim", "ms_ssim",
+    "encode_s", "decode_s",
+]  # fmt: skip
+
+
+def point(bpp: float, psnr_db: float | None, **whys: str) -> dict[str, Any]:
+    figures = {"bpp": bpp, "bpp_mean": bpp, "psnr_db": psnr_db, "ssim": 0.8, "ms_ssim": 0.95}
+    return {
+        "images": 1,
+        "pixels": 4096,
+        "bytes": 77,
+        **figures,
+        "encode_s_per_mpx": 1,
+        "decode_s_per_mpx": 2,
+        **whys,
+    }
+
+
+def evaluation(root: Path, name: str, psnr_db: float) -> dict[str, Any]:
+    """Write what `evaluate` leaves for one codec; returns its metrics."""
+    kind, folder = KINDS[name], root / "evaluation" / name
+    lossless = point(9.0, None, psnr_db_why=NO_PSNR)
+    metrics: dict[str, Any] = {
+        "name": name, "kind": kind, "target_bpp": 0.15,
+        "parameters": 1234567 if kind == "learned" else None, "parameters_why": "no network <here>",
+        "encoder_kmac_per_px": None, "decoder_kmac_per_px": None, "peak_mb": 10.5,
+        "test_sets": {
+            "kodak": {"as_calibrated": lossless, "at_target": None, "at_target_why": "no knob"}
+            if kind == "lossless"
+            else {"as_calibrated": point(0.19, psnr_db + 1), "at_target": point(0.149, psnr_db)}
+        },
+    }  # fmt: skip
+    if kind == "baseline":
+        metrics |= {"version": "Pillow 12.0", "settings": {"optimize": True}, "quality": {"kodak": 7}}
+    write_json(folder / "metrics.json", metrics)
+    with (folder / "images.csv").open("w", newline="") as file:
+        csv.writer(file).writerows(
+            [COLUMNS, ["kodak", "at_target", "cat.png", 451, 300, 9, 0.1431, psnr_db + 0.07, "", "", "", ""]]
+        )
+    picture = Image.fromarray(skimage.data.chelsea())
+    kept = folder / "reconstructions" / "kodak" / "cat.png"
+    kept.parent.mkdir(parents=True)
+    picture.reduce(4).resize(picture.size).save(kept)
+    return metrics
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    rows = []
+    for psnr_db, name in zip((29.0, 27.0, 25.0, 0.0), KINDS, strict=True):
+        metrics = evaluation(tmp_path, name, psnr_db)
+        points = metrics["test_sets"]["kodak"]
+        shown = points["at_target"] or points["as_calibrated"]
+        figures = ("bpp", "psnr_db", "ssim", "ms_ssim", "encode_s_per_mpx", "decode_s_per_mpx")
+        rows.append({"name": name, "kind": KINDS[name], "decoder_kmac_per_px": None, "parameters": None})
+        rows[-1] |= {figure: shown[figure] for figure in figures}
+        if KINDS[name] == "learned":
+            tries = [
+                {"phase": phase, "lmbda": lmbda, "gain": 1.0, "bpp": bpp, "psnr_db": None, "steps": 10}
+                for phase, lmbda, bpp in [
+                    ("steer", 0.1, 0.3),
+                    ("fine_tune", 0.05, 0.16),
+                    ("trim", 0.05, 0.149),
+                ]
+            ]
+            calibration = {"name": name, "target_bpp": 0.15, "tolerance": 0.02, "history": tries}
+            write_json(tmp_path / "models" / name / "calibration.json", calibration)
+            steps = [
+                {"step": step, "lmbda": 0.1, "val_loss": 2.0 / step, "val_psnr_db": None,
+                 "lr": 1e-4, "train_loss": 1, "val_bpp_estimated": 0.2,
+                 "calibration_bpp": 0.2 if step == 2 else None}
+                for step in (1, 2, 3)
+            ]  # fmt: skip
+            lines = "".join(json.dumps(step) + "\n" for step in steps)
+            (tmp_path / "models" / name / "history.jsonl").write_text(lines)
+    board = {
+        "target_bpp": 0.15,
+        "test_set": "kodak",
+        "rows": rows,
+        "winner": "swift",
+        "why": "2 dB above <jpeg>",
+    }
+    write_json(tmp_path / "leaderboard.json", board)
+    original = tmp_path / "data" / "raw" / "kodak" / "cat.png"
+    original.parent.mkdir(parents=True)
+    Image.fromarray(skimage.data.chelsea()).save(original)
+    return tmp_path
+
+
+def test_the_page_shows_the_leaderboard_and_needs_nothing_else(tree: Path) -> None:
+    report.run(tree)
+    page = (tree / "report" / "index.html").read_text()
+
+    assert re.findall(r'<td class="place">\d</td><th class="name" scope="row">(\w+)', page) == list(KINDS)
+    assert "swift wins at 0.15 bpp" in page
+    assert page.count(">winner<") == 1
+    assert "2 dB above &lt;jpeg&gt;" in page
+    assert f'title="{NO_PSNR}"' in page
+    assert 'title="no network &lt;here&gt;" aria-label="none: no network &lt;here&gt;">&ndash;<' in page
+    assert "0.143 bpp · 29.07 dB" in page
+    assert "optimize True" in page
+    assert "github.com/InterDigitalInc/CompressAI" in page  # the published curves name their source
+
+    references = re.findall(r'(?:src|href)="([^"]*)"|url\(([^)]*)\)', page)
+    assert references
+    assert {re.split("[:#]", src or url)[0] for src, url in references} == {"data", ""}
+    assert "<script" not in page
+    assert "@import" not in page
+    assert page.count('class="detail"') == 4  # the original and three lossy codecs
+
+
+def test_files_beside_the_page(tree: Path) -> None:
+    report.run(tree)
+    folder = tree / "report"
+    points = read_json(folder / "rd.json")
+    assert points[1] == {
+        "codec": "swift", "test_set": "kodak", "point": "at_target", "bpp": 0.149,
+        "psnr_db": 29.0, "ms_ssim": 0.95,
+    }  # fmt: skip
+    assert [(p["codec"], p["psnr_db"]) for p in points if p["codec"] == "packed"] == [("packed", None)]
+    assert len(points) == 7
+    plots = sorted(path.name for path in folder.glob("*.png"))
+    assert plots == ["lambda_search.png", "rd_ms_ssim.png", "rd_psnr.png", "training.png"]
+    first = {path.name: path.read_bytes() for path in folder.iterdir()}
+    report.run(tree)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == first
+
+
+@pytest.mark.parametrize(
+    "missing",
+    [
+        "leaderboard.json",
+        "evaluation/jpeg/metrics.json",
+        "evaluation/jpeg/images.csv",
+        "models/plain/calibration.json",
+        "models/plain/history.jsonl",
+        "data/raw/kodak/cat.png",
+    ],
+)
+def test_a_missing_input_is_one_line(tree: Path, missing: str) -> None:
+    (tree / missing).unlink()
+    with pytest.raises(RatewrightError, match=re.escape(missing)) as raised:
+        report.run(tree)
+    assert "\n" not in str(raised.value)
+    assert not (tree / "report").exists()
+
+
+def test_a_broken_input_names_its_file(tree: Path) -> None:
+    (tree / "leaderboard.json").write_text("{")
+    with pytest.raises(RatewrightError, match=r"leaderboard\.json"):
+        report.run(tree)
+
+
+def test_the_detail_is_where_the_versions_differ() -> None:
+    original = np.zeros((600, 700, 3), np.uint8)
+    damaged = original.copy()
+    damaged[-200:, -200:] = 255
+    comparison = side_by_side("a.png", original, [Version("c", "learned", damaged, 0.1, None)])
+    assert (comparison.width, comparison.height) == (256, 256)
+    assert comparison.tiles[0].detail != comparison.tiles[1].detail
+    with pytest.raises(RatewrightError, match=r"c decodes a\.png of 700x600 pixels to 700x599"):
+        side_by_side("a.png", original, [Version("c", "learned", damaged[1:], 0.1, None)])
