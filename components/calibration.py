@@ -51,9 +51,7 @@ def search_lmbda(
     return trials
 
 
-def trim(
-    rate_of: Callable[[float], float], target_bpp: float, tolerance: float, start: float = 1.0
-) -> list[Trial]:
+def trim(rate_of: Callable[[float], float], target_bpp: float, tolerance: float, start: float = 1.0) -> list[Trial]:
     """Find the gain (1 / quantiser step) whose real rate lies in [(1 - tolerance) * target, target].
 
     `rate_of(gain)` grows with the gain. Brackets from `start`, then bisects in the logarithm until the rate is

@@ -17,28 +17,20 @@ from pipeline.layout import CHECKOUT
 if TYPE_CHECKING:
     from components.codecs.base import Codec
 
-app = typer.Typer(
-    no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None
-)
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 
 STREAM_SUFFIX = ".rw"
 
 ModelOption = Annotated[
     str | None, typer.Option(help="a registered model, such as models:/image-codec-0.15bpp@champion")
 ]
-CheckpointOption = Annotated[
-    Path | None, typer.Option(help="a checkpoint file, in place of a registered model")
-]
+CheckpointOption = Annotated[Path | None, typer.Option(help="a checkpoint file, in place of a registered model")]
 Input = Annotated[str, typer.Argument(help="a file, a folder, or - for standard input")]
-Output = Annotated[
-    str, typer.Argument(help="a file, a folder where the input is one, or - for standard output")
-]
+Output = Annotated[str, typer.Argument(help="a file, a folder where the input is one, or - for standard output")]
 
 
 @app.command()
-def compress(
-    source: Input, target: Output, model: ModelOption = None, checkpoint: CheckpointOption = None
-) -> None:
+def compress(source: Input, target: Output, model: ModelOption = None, checkpoint: CheckpointOption = None) -> None:
     """Compress a picture, or every picture of a folder."""
     if (model is None) == (checkpoint is None):
         raise RatewrightError("name the codec with --model or with --checkpoint")
@@ -53,9 +45,7 @@ def compress(
 
 
 @app.command()
-def decompress(
-    source: Input, target: Output, model: ModelOption = None, checkpoint: CheckpointOption = None
-) -> None:
+def decompress(source: Input, target: Output, model: ModelOption = None, checkpoint: CheckpointOption = None) -> None:
     """Decompress a bitstream, or every one of a folder, to PNG; without a model, the registry is asked for it."""
     if model is not None and checkpoint is not None:
         raise RatewrightError("name the codec with --model or with --checkpoint, not with both")

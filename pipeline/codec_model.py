@@ -27,9 +27,7 @@ class CodecModel(PythonModel):  # type: ignore[misc]
         from components.images.decode import decode_rgb, encode_png
 
         return [
-            encode_png(self.coder.decode(item))
-            if item.startswith(MAGIC)
-            else self.coder.encode(decode_rgb(item))
+            encode_png(self.coder.decode(item)) if item.startswith(MAGIC) else self.coder.encode(decode_rgb(item))
             for item in model_input
         ]
 

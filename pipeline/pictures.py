@@ -17,9 +17,7 @@ def manifest(folder: Path) -> dict[str, Any]:
     try:
         found: dict[str, Any] = read_json(folder / "manifest.json")
     except FileNotFoundError as error:
-        raise SourceError(
-            f"{folder}: no data set here (manifest.json is missing); run `dvc repro`"
-        ) from error
+        raise SourceError(f"{folder}: no data set here (manifest.json is missing); run `dvc repro`") from error
     return found
 
 

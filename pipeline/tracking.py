@@ -71,9 +71,7 @@ class Run:
         if unfinished:
             self.id: str = unfinished[0].info.run_id
         else:
-            self.id = self._client.create_run(
-                experiment, run_name=name, tags={"identity": identity}
-            ).info.run_id
+            self.id = self._client.create_run(experiment, run_name=name, tags={"identity": identity}).info.run_id
             for key, value in _flat(parameters).items():
                 self._client.log_param(self.id, key, value)
 
@@ -191,9 +189,7 @@ class RegisteredModel:
         decision = json.loads(self.tags(champion).get("decision", "{}"))
         previous = decision.get("replaced")
         if previous is None:
-            raise TrackingError(
-                f"{self.name} version {champion} is the first champion: there is none to go back to"
-            )
+            raise TrackingError(f"{self.name} version {champion} is the first champion: there is none to go back to")
         self.tag(champion, rolled_back="true")
         self.point(CHAMPION, previous)
         return champion, previous

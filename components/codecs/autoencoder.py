@@ -11,11 +11,15 @@ from components.codecs.base import Codec, Knob, Loss, Reconstruction
 from components.entropy.channel_gaussian import ChannelGaussian
 from components.errors import BitstreamError
 
+# Transforms work on values of about 1; the code is this many times larger, so that a quantiser step of 1 starts
+# as a fine one and training has only to give up what is not worth its bits.
+CODE_SCALE = 8.0
+
 
 class GaussianAutoencoder(Codec):
     """
-        x --2x-1--> g_a --> y --round(y * gain)--> ChannelGaussian --> bytes
-        x_hat <--(+1)/2-- g_s <-- symbols / gain <-------------------- bytes
+        x --2x-1--> g_a --> * 8 --> y --round(y * gain)--> ChannelGaussian --> bytes
+        x_hat <--(+1)/2-- g_s <-- / 8 <-- symbols / gain <----------------- bytes
 
     A subclass gives the transforms on [-1, 1]: `g_a` from (B, 3, H, W) to (B, code_channels, H/s, W/s) with
     s = `code_stride`, and `g_s` back. The one section holds the gain (float32) and the range-coded symbols.
@@ -25,9 +29,7 @@ class GaussianAutoencoder(Codec):
     about 0.15 bpp only when both are means; its R lacks a minus and weights by the symbol, a misprint.
     """
 
-    knob: ClassVar[Knob] = Knob(
-        "lmbda", "J = MSE on [-1, 1] + lmbda * bits per code element", raises_rate=False
-    )
+    knob: ClassVar[Knob] = Knob("lmbda", "J = MSE on [-1, 1] + lmbda * bits per code element", raises_rate=False)
     code_channels: ClassVar[int]
     code_stride: ClassVar[int]
 
@@ -40,8 +42,8 @@ class GaussianAutoencoder(Codec):
 
     def forward(self, x: Tensor) -> Reconstruction:
         """(B, 3, H, W) to the reconstruction and the estimated bits of the code, side information left out."""
-        y_hat, bits = self.entropy(self.g_a(2 * x - 1))
-        return Reconstruction((self.g_s(y_hat).float() + 1) / 2, bits)
+        y_hat, bits = self.entropy(self.analyse(x))
+        return Reconstruction(self.synthesise(y_hat), bits)
 
     def loss(self, x: Tensor, reconstruction: Reconstruction, lmbda: float) -> Loss:
         """D + lmbda R in the units above; `rate` is R."""
@@ -52,7 +54,13 @@ class GaussianAutoencoder(Codec):
 
     def analyse(self, x: Tensor) -> Tensor:
         """The code y before quantisation."""
-        return self.g_a(2 * x - 1)
+        code: Tensor = self.g_a(2 * x - 1)
+        return CODE_SCALE * code
+
+    def synthesise(self, y_hat: Tensor) -> Tensor:
+        """The code, quantised, to the picture: the inverse of `analyse` as far as there is one."""
+        x_hat: Tensor = self.g_s(y_hat / CODE_SCALE)
+        return (x_hat.float() + 1) / 2
 
     def encode(self, latents: Tensor, gain: float) -> tuple[bytes, ...]:
         """One section: gain, then the coded symbols."""
@@ -69,4 +77,4 @@ class GaussianAutoencoder(Codec):
         shape = (self.code_channels, height // self.code_stride, width // self.code_stride)
         symbols = torch.from_numpy(self.entropy.decode(sections[0][4:], shape))
         y_hat = symbols.to(self.gain.device, torch.float32)[None] / gain
-        return (self.g_s(y_hat) + 1) / 2
+        return self.synthesise(y_hat)

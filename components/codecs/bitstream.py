@@ -77,9 +77,7 @@ def parse(data: bytes) -> Bitstream:
     if zlib.crc32(payload) != payload_crc:
         raise BitstreamError("corrupted bitstream: the payload's checksum does not match")
     body = _Reader(payload)
-    return Bitstream(
-        name.decode("ascii", "replace"), model_hash, width, height, tuple(body.take(n) for n in lengths)
-    )
+    return Bitstream(name.decode("ascii", "replace"), model_hash, width, height, tuple(body.take(n) for n in lengths))
 
 
 class _Reader:

@@ -53,9 +53,7 @@ class Classic:
         """
         if not self.low <= quality <= self.high or (self.integer and quality != int(quality)):
             kind = "a whole number" if self.integer else "a number"
-            raise ValueError(
-                f"{self.name}: quality {quality} is not {kind} from {self.low:g} to {self.high:g}"
-            )
+            raise ValueError(f"{self.name}: quality {quality} is not {kind} from {self.low:g} to {self.high:g}")
         if rgb_HWC.dtype != np.uint8 or rgb_HWC.ndim != 3 or rgb_HWC.shape[2] != 3 or rgb_HWC.size == 0:
             raise ImageError(f"{self.name}: not a uint8 (H, W, 3) picture: {rgb_HWC.dtype} {rgb_HWC.shape}")
         try:
@@ -80,9 +78,7 @@ class Search:
     """Every (quality, bpp) measured, in the order of the search, those above the target too."""
 
 
-def largest_quality(
-    codec: Classic, images: Sequence[Picture], target_bpp: float, *, workers: int = 2
-) -> Search:
+def largest_quality(codec: Classic, images: Sequence[Picture], target_bpp: float, *, workers: int = 2) -> Search:
     """The largest quality, common to all `images`, whose rate is at most `target_bpp`.
 
     The rate is 8 x total bytes over total pixels, headers included. A whole-number quality is found exactly
@@ -106,8 +102,7 @@ def largest_quality(
         lowest = rate(codec.low)
         if lowest > target_bpp:
             raise CalibrationError(
-                f"{codec.name} does not reach {target_bpp:g} bpp: "
-                f"its lowest rate on these pictures is {lowest:.4f} bpp"
+                f"{codec.name} does not reach {target_bpp:g} bpp: its lowest rate on these pictures is {lowest:.4f} bpp"
             )
         bisect = _bisect_whole if codec.integer else _bisect_real
         quality, bpp = bisect(rate, codec.low, codec.high, lowest, target_bpp)

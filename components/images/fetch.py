@@ -403,9 +403,7 @@ def _chain(members: dict[str, list[str]]) -> list[str]:
     return [member for name in members for member in members[name]]
 
 
-def _each(
-    pool: ThreadPoolExecutor, work: Callable[[str], R], names: Iterable[str]
-) -> Iterator[tuple[str, R]]:
+def _each(pool: ThreadPoolExecutor, work: Callable[[str], R], names: Iterable[str]) -> Iterator[tuple[str, R]]:
     """Results as they come; at the first error the work not yet begun is dropped."""
     futures = {pool.submit(work, name): name for name in names}
     try:
@@ -423,9 +421,7 @@ def _judge(manifest: Manifest, max_loss: float) -> None:
         what = f"{lost} of {total} files are no pictures we can decode (first: {first.name}: {first.reason})"
         raise SourceError(f"{manifest.name}: {what}")
     if not manifest.files:
-        raise SourceError(
-            f"{manifest.name}: an empty data set: no pictures at {manifest.source or 'the mirror'}"
-        )
+        raise SourceError(f"{manifest.name}: an empty data set: no pictures at {manifest.source or 'the mirror'}")
 
 
 def _sweep(out: Path, keep: set[str]) -> None:

@@ -55,9 +55,7 @@ class SampleOrder(Sampler[Sample]):
             epoch, first = epoch + 1, 0
 
 
-def training_batches(
-    folder: Path, *, batch_size: int, seed: int, start_step: int, workers: int
-) -> Iterator[Tensor]:
+def training_batches(folder: Path, *, batch_size: int, seed: int, start_step: int, workers: int) -> Iterator[Tensor]:
     """Endless uint8 batches (batch_size, 3, patch, patch) for the steps from `start_step` on."""
     dataset = PatchDataset(folder, "train", seed=seed, flips=True)
     loader = DataLoader(

@@ -75,8 +75,7 @@ def write_shards(
     """
     images = sorted(images, key=lambda image: image.sha256)
     members = {
-        split: [i for i in images if split_of(i.sha256, spec.train_share, spec.seed) == split]
-        for split in SPLITS
+        split: [i for i in images if split_of(i.sha256, spec.train_share, spec.seed) == split] for split in SPLITS
     }
     index: dict[str, Any] = {"spec": asdict(spec), "splits": {}}
     out.mkdir(parents=True, exist_ok=True)
@@ -86,9 +85,7 @@ def write_shards(
         for split in SPLITS:
             counts: Counter[str] = Counter()
 
-            def samples(
-                split: str = split, counts: Counter[str] = counts
-            ) -> Iterator[tuple[str, bytes, bytes]]:
+            def samples(split: str = split, counts: Counter[str] = counts) -> Iterator[tuple[str, bytes, bytes]]:
                 nonlocal done
                 for cut in pool.map(partial(_cut, spec=spec), members[split], chunksize=1):
                     done += 1
@@ -117,9 +114,7 @@ def _cut(image: SourceImage, spec: ShardSpec) -> list[tuple[str, bytes, bytes, s
     """(key, PNG bytes, JSON bytes, source) of each patch of one picture."""
     rgb = decode_rgb(image.path.read_bytes())
     cut = []
-    for number, patch in enumerate(
-        patches(rgb, spec.augmentation, spec.patches_per_image, (spec.seed, image.sha256))
-    ):
+    for number, patch in enumerate(patches(rgb, spec.augmentation, spec.patches_per_image, (spec.seed, image.sha256))):
         facts = {"source": image.path.name, "sha256": image.sha256, **patch.facts()}
         key = f"{image.sha256[:16]}-{number:03d}"
         cut.append((key, encode_png(patch.rgb), json.dumps(facts).encode(), image.path.name))

@@ -223,9 +223,7 @@ class S3:
         if not self._bucket:
             raise SourceError(f"{location}: names no bucket")
         # Our own retries cover the body too, which botocore's do not.
-        config = Config(
-            retries={"total_max_attempts": 1}, connect_timeout=15, read_timeout=60, max_pool_connections=32
-        )
+        config = Config(retries={"total_max_attempts": 1}, connect_timeout=15, read_timeout=60, max_pool_connections=32)
         try:
             self._client: Any = boto3.session.Session().client("s3", config=config)
         except (BotoCoreError, ValueError) as error:
@@ -253,9 +251,7 @@ class S3:
     def _list(self) -> Names:
         names: Names = []
         with self._errors(self._prefix):
-            pages = self._client.get_paginator("list_objects_v2").paginate(
-                Bucket=self._bucket, Prefix=self._prefix
-            )
+            pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=self._prefix)
             for page in pages:
                 names += [item["Key"].removeprefix(self._prefix) for item in page.get("Contents", [])]
         # A key that ends in / is a folder drawn by some console.

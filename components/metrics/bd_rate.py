@@ -34,9 +34,7 @@ def bd_rate_percent(
 
     import bjontegaard
 
-    return float(
-        bjontegaard.bd_rate(*anchor, *test, method="pchip", require_matching_points=False, min_overlap=0)
-    )
+    return float(bjontegaard.bd_rate(*anchor, *test, method="pchip", require_matching_points=False, min_overlap=0))
 
 
 def _curve(bpp: Sequence[float], psnr: Sequence[float]) -> tuple[np.ndarray, np.ndarray] | None:

@@ -61,9 +61,7 @@ def ms_ssim(a: Picture, b: Picture) -> float | None:
     from torchmetrics.functional.image import multiscale_structural_similarity_index_measure
 
     return float(
-        multiscale_structural_similarity_index_measure(
-            _tensor(a), _tensor(b), data_range=1.0, normalize="relu"
-        )
+        multiscale_structural_similarity_index_measure(_tensor(a), _tensor(b), data_range=1.0, normalize="relu")
     )
 
 

@@ -50,7 +50,5 @@ def load(path: Path, *, codec: str | None = None) -> tuple[Codec, dict[str, Any]
         built.load_state_dict(load_file(path))
     except RuntimeError as error:
         reason = " ".join(str(error).split())
-        raise CheckpointError(
-            f"{path}: the weights do not fit codec {facts['codec']!r}: {reason[:200]}"
-        ) from error
+        raise CheckpointError(f"{path}: the weights do not fit codec {facts['codec']!r}: {reason[:200]}") from error
     return built.eval(), facts

@@ -22,6 +22,7 @@ from components.training.state import TrainingState, optimizer_tensors, restore_
 Row = dict[str, Any]
 
 _SAVE_EVERY_S = 60.0
+_STEERING_STARTS = 0.1  # of the budget: before, the rate says more of the start than of lambda
 
 
 class Interrupted(RatewrightError):
@@ -105,7 +106,7 @@ def train(
             observer.on_step(spent, state.step, loss)
             if state.step % config.validate_every == 0 or spent == 1:
                 row = run.validate(loss, rate_of)
-                if control is not None and row["calibration_bpp"] is not None:
+                if control is not None and row["calibration_bpp"] is not None and spent > _STEERING_STARTS:
                     state.lmbda = control.update(row["calibration_bpp"])
                 state.history.append(row)
                 observer.on_validation(row)
@@ -126,9 +127,7 @@ class _Run:
     def __init__(self, codec: Codec, shards: Path, config: TrainingConfig, state: TrainingState):
         self.codec, self.shards, self.config, self.state = codec, shards, config, state
         codec.to(memory_format=torch.channels_last)
-        self.validation = validation_batches(
-            shards, batch_size=config.batch_size, limit=config.validation_patches
-        )
+        self.validation = validation_batches(shards, batch_size=config.batch_size, limit=config.validation_patches)
         if state.step:
             codec.load_state_dict(state.model)
         else:
@@ -139,13 +138,11 @@ class _Run:
                 x = prepared(self.validation[0], device)
                 state.precision = fastest_precision(codec.to(device), x, state.lmbda)
         self.fabric = Fabric(accelerator="auto", devices=1, precision=state.precision)  # type: ignore[arg-type]
-        optimizer = torch.optim.Adam(codec.parameters(), config.learning_rate)
+        optimizer = torch.optim.Adam(codec.parameters(), config.learning_rate, fused=True)
         if state.optimizer:
             restore_optimizer(optimizer, state.optimizer)
         self.model, self.optimizer = self.fabric.setup(codec, optimizer)
-        self.plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(
-            optimizer, factor=0.1, patience=config.patience
-        )
+        self.plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, factor=0.1, patience=config.patience)
         if state.plateau:
             self.plateau.load_state_dict(state.plateau)
 
@@ -170,17 +167,13 @@ class _Run:
         x = prepared(batch, self.fabric.device)
         loss = self.codec.loss(x, self.model(x), state.lmbda).total
         self.fabric.backward(loss)
-        self.fabric.clip_gradients(
-            self.model, self.optimizer, max_norm=config.clip_norm, error_if_nonfinite=False
-        )
+        self.fabric.clip_gradients(self.model, self.optimizer, max_norm=config.clip_norm, error_if_nonfinite=False)
         self.optimizer.step()
         self.optimizer.zero_grad()
         state.step += 1
         value = loss.item()
         if not math.isfinite(value):
-            raise RatewrightError(
-                f"training diverged: the loss is {value} at step {state.step}; lower learning_rate"
-            )
+            raise RatewrightError(f"training diverged: the loss is {value} at step {state.step}; lower learning_rate")
         return value
 
     def validate(self, train_loss: float, rate_of: Callable[[Codec], float] | None) -> Row:

@@ -108,9 +108,7 @@ def figure(field: str, spec: str, record: Record, *more: Record) -> str | Markup
         return format(value, spec)
     whys = (source.get(key) for key in (f"{field}_why", "at_target_why") for source in (record, *more))
     why = next((why for why in whys if why), "not measured")
-    return Markup('<span class="none" tabindex="0" title="{0}" aria-label="none: {0}">&ndash;</span>').format(
-        why
-    )
+    return Markup('<span class="none" tabindex="0" title="{0}" aria-label="none: {0}">&ndash;</span>').format(why)
 
 
 def side_by_side(image: str, original: Pixels, versions: Sequence[Version]) -> Comparison:

@@ -39,9 +39,7 @@ def lambda_search_plot(calibrations: Sequence[Record]) -> Figure:
     height = 0.75 + 1.75 * rows
     figure = Figure(figsize=(WIDTH, height))
     panels = figure.subplots(rows, columns, sharey=True, squeeze=False)
-    figure.subplots_adjust(
-        left=0.055, right=0.99, top=1 - 0.62 / height, bottom=0.4 / height, hspace=0.55, wspace=0.12
-    )
+    figure.subplots_adjust(left=0.055, right=0.99, top=1 - 0.62 / height, bottom=0.4 / height, hspace=0.55, wspace=0.12)
     for axes, calibration in zip(panels.flat, calibrations, strict=False):
         _search(axes, calibration)
     for axes in panels.flat[len(calibrations) :]:
@@ -82,9 +80,7 @@ def training_plot(histories: Mapping[str, Sequence[Record]], target_bpp: float) 
         left=0.165, right=0.945, top=1 - 0.38 / height, bottom=0.12 / height, hspace=0.45, wspace=0.62
     )
     for axes, title in zip(panels[0], quantities.values(), strict=True):
-        axes.annotate(
-            title, (0, 1), (0, 10), xycoords="axes fraction", textcoords="offset points", color=SOFT
-        )
+        axes.annotate(title, (0, 1), (0, 10), xycoords="axes fraction", textcoords="offset points", color=SOFT)
     for row, (name, history) in zip(panels, histories.items(), strict=False):
         steps = max((entry["step"] for entry in history), default=0)
         middle = row[0].get_position().y0 + row[0].get_position().height / 2
@@ -92,9 +88,7 @@ def training_plot(histories: Mapping[str, Sequence[Record]], target_bpp: float) 
         figure.text(0.005, middle, f"\n{steps:,} steps", va="center", color=SOFT, size=7.5)
         for axes, field in zip(row, quantities, strict=True):
             _sparkline(axes, history, field)
-        _series(
-            row[2], history, "calibration_bpp", linestyle="none", marker=".", markersize=4, color=BASELINE
-        )
+        _series(row[2], history, "calibration_bpp", linestyle="none", marker=".", markersize=4, color=BASELINE)
         row[2].axhline(target_bpp, color=SOFT, linewidth=0.7, linestyle=(0, (4, 3)), zorder=0)
     return figure
 
@@ -110,9 +104,7 @@ def _search(axes: Axes, calibration: Record) -> None:
     axes.plot(xs, [row["bpp"] for row in history], color=SOFT, linewidth=0.6, alpha=0.6)
     for phase, (marker, colour, size) in PHASES.items():
         chosen = [(x, row["bpp"]) for x, row in zip(xs, history, strict=True) if row["phase"] == phase]
-        axes.plot(
-            [x for x, _ in chosen], [y for _, y in chosen], marker, color=colour, markersize=size, mew=0
-        )
+        axes.plot([x for x, _ in chosen], [y for _, y in chosen], marker, color=colour, markersize=size, mew=0)
     axes.set_title(calibration["name"])
     axes.set_yscale("log")
     axes.yaxis.set(major_locator=LogLocator(subs=(1, 1.5, 2, 3, 5)), minor_locator=NullLocator())

@@ -61,11 +61,7 @@ def rd_plot(
     """
     left, right = 0.7 * target_bpp, 2.5 * target_bpp
     shown = [p for p in points if p.bpp is not None and p.bpp <= right and getattr(p, metric) is not None]
-    curves = {
-        DRAWN[name]: _clipped(curve, metric, left, right)
-        for name, curve in published.items()
-        if name in DRAWN
-    }
+    curves = {DRAWN[name]: _clipped(curve, metric, left, right) for name, curve in published.items() if name in DRAWN}
     curves = {name: curve for name, curve in curves.items() if len(curve[0]) > 1}
 
     figure = Figure(figsize=(WIDTH, 5.6))
@@ -103,11 +99,7 @@ def _clipped(curve: Record, metric: Metric, left: float, right: float) -> tuple[
         return [], []
     bpp, values = (np.array(column) for column in zip(*known, strict=True))
     edges = [max(left, bpp[0]), min(right, bpp[-1])]
-    xs = (
-        np.unique([*edges, *bpp[(bpp > edges[0]) & (bpp < edges[1])]])
-        if edges[0] < edges[1]
-        else np.array([])
-    )
+    xs = np.unique([*edges, *bpp[(bpp > edges[0]) & (bpp < edges[1])]]) if edges[0] < edges[1] else np.array([])
     return xs.tolist(), np.interp(np.log(xs), np.log(bpp), values).tolist()
 
 
@@ -152,9 +144,7 @@ def _labels_right(axes: Axes, ends: Mapping[str, tuple[float, float]], right: fl
         axes.text(1.03 * right, height, name, color=SOFT, size=8, va="center")
 
 
-def _measured(
-    axes: Axes, points: Sequence[RdPoint], metric: Metric, target_bpp: float, winner: str | None
-) -> None:
+def _measured(axes: Axes, points: Sequence[RdPoint], metric: Metric, target_bpp: float, winner: str | None) -> None:
     """Draw the measured codecs, named in a column at the left."""
     codecs: dict[str, dict[str, RdPoint]] = {}
     for point in points:

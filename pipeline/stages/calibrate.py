@@ -33,9 +33,7 @@ def run(root: Path, name: str) -> None:
     assert codec.knob is not None
     originals = list(pictures(layout.raw(settings.data.calibration)))
 
-    def measured(
-        phase: str, lmbda: float, bpp: float, steps: int, psnr_db: float | None = None
-    ) -> dict[str, Any]:
+    def measured(phase: str, lmbda: float, bpp: float, steps: int, psnr_db: float | None = None) -> dict[str, Any]:
         row = {"phase": phase, "lmbda": lmbda, "gain": codec.gain.item(), "bpp": bpp, "psnr_db": psnr_db}
         console.print(f"calibrate {name}: {phase} lambda {lmbda:.5g} gain {row['gain']:.4f}: {bpp:.4f} bpp")
         return {**row, "steps": steps}
@@ -94,9 +92,7 @@ def run(root: Path, name: str) -> None:
         },
     )
     shutil.rmtree(layout.resumable("calibrate", name), ignore_errors=True)
-    console.print(
-        f"calibrate {name}: {final['bpp']:.4f} bpp, {final['psnr_db']:.2f} dB, {layout.calibrated(name)}"
-    )
+    console.print(f"calibrate {name}: {final['bpp']:.4f} bpp, {final['psnr_db']:.2f} dB, {layout.calibrated(name)}")
 
 
 _OWN = ("codec", "hyperparameters")  # facts that a checkpoint writes by itself

@@ -22,9 +22,7 @@ def run(root: Path) -> None:
     found = [read_json(layout.metrics(name)) for name in (*settings.variants, *settings.baselines)]
     hashes = {metrics["test_set_sha256"][test_set] for metrics in found}
     if len(hashes) > 1:
-        raise RatewrightError(
-            f"the evaluations saw different versions of {test_set}; run `dvc repro evaluate`"
-        )
+        raise RatewrightError(f"the evaluations saw different versions of {test_set}; run `dvc repro evaluate`")
     rows = rank([_row(metrics, test_set) for metrics in found], metric)
     best, why = winner(rows, metric, settings.target_bpp)
     leaderboard = {

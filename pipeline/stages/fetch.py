@@ -14,9 +14,7 @@ def run(root: Path, name: str) -> None:
     """Fetch the data set `name`; what is already there is not downloaded again."""
     settings = params.load(root)
     if name not in settings.datasets:
-        raise RatewrightError(
-            f"{params.FILE}: no data set {name!r}; there are {', '.join(settings.datasets)}"
-        )
+        raise RatewrightError(f"{params.FILE}: no data set {name!r}; there are {', '.join(settings.datasets)}")
     dataset = settings.datasets[name]
     spec = FetchSpec(
         name=name,

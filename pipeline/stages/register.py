@@ -57,9 +57,7 @@ def run(root: Path) -> None:
         },
     )
     done = "registered" if fresh else "nothing to do: already registered as"
-    console.print(
-        f"register: {done} {model.name} version {version}; {decision['outcome']}: {decision['why']}"
-    )
+    console.print(f"register: {done} {model.name} version {version}; {decision['outcome']}: {decision['why']}")
     console.print(f"register: champion is {model.name} version {model.alias(CHAMPION)}, {layout.registry}")
 
 
@@ -72,9 +70,7 @@ def _candidate(layout: Layout, board: dict[str, Any]) -> _Candidate:
     return _Candidate(layout.calibrated(name), identity, facts["model_hash"], facts, row)
 
 
-def _add(
-    root: Path, layout: Layout, model: RegisteredModel, candidate: _Candidate, board: dict[str, Any]
-) -> str:
+def _add(root: Path, layout: Layout, model: RegisteredModel, candidate: _Candidate, board: dict[str, Any]) -> str:
     from components.training.checkpoint import read_facts
 
     facts = read_facts(candidate.checkpoint)
@@ -90,14 +86,9 @@ def _add(
         "calibrated_bpp": repr(facts["calibrated_bpp"]),
         _point_tag(board): json.dumps(_figures(candidate.row, board)),
     }
-    about = {
-        key: facts[key]
-        for key in ("codec", "variant", "lmbda", "step", "training", "data_sha256", "git_commit")
-    }
+    about = {key: facts[key] for key in ("codec", "variant", "lmbda", "step", "training", "data_sha256", "git_commit")}
     with tracking.Run(root, f"release {board['winner']}", candidate.identity, about) as release:
-        release.log_row(
-            {"step": 0, **{k: v for k, v in candidate.row.items() if isinstance(v, (int, float))}}
-        )
+        release.log_row({"step": 0, **{k: v for k, v in candidate.row.items() if isinstance(v, (int, float))}})
         release.log_folder(layout.report, "report")
         version = model.add(candidate.checkpoint, release.id, tags)
     model.point(CHALLENGER, version)

@@ -23,9 +23,7 @@ FILES: dict[Metric, str] = {"psnr_db": "rd_psnr.png", "ms_ssim": "rd_ms_ssim.png
 def run(root: Path) -> None:
     """Write `root/report/`; raises RatewrightError if an input is missing or cannot be read."""
     board = document(root / "leaderboard.json")
-    evaluations = {
-        row["name"]: document(root / "evaluation" / row["name"] / "metrics.json") for row in board["rows"]
-    }
+    evaluations = {row["name"]: document(root / "evaluation" / row["name"] / "metrics.json") for row in board["rows"]}
     trained = [root / "models" / name for name, found in evaluations.items() if found["kind"] == "learned"]
     points = rd_points(evaluations)
     rate_plots, figures = _rate_plots(points, board)
@@ -61,9 +59,7 @@ def _rate_plots(points: list[RdPoint], board: Mapping[str, Any]) -> tuple[list[P
         known = published(test_set)
         shown = [point for point in points if point.test_set == test_set]
         for metric, file in FILES.items():
-            figure = rd_plot(
-                shown, known.curves if known else {}, metric, board["target_bpp"], board["winner"]
-            )
+            figure = rd_plot(shown, known.curves if known else {}, metric, board["target_bpp"], board["winner"])
             source = f" Thin lines: {known.source}." if known else ""
             name = QUANTITIES[metric].removesuffix(", dB")
             rate_plots.append(Plot(inline_svg(figure), f"{name} over rate on {test_set}.{source}"))

@@ -27,8 +27,7 @@ def run(root: Path, name: str) -> None:
     with progress(f"shard {name}") as bar:
         index = write_shards(images, spec, out, workers=os.cpu_count() or 1, progress=bar)
     counts = ", ".join(
-        f"{split['samples']} {label} patches of {split['images']} pictures"
-        for label, split in index["splits"].items()
+        f"{split['samples']} {label} patches of {split['images']} pictures" for label, split in index["splits"].items()
     )
     console.print(f"shard {name}: {counts} in {out}")
 

@@ -40,9 +40,7 @@ def run(root: Path, name: str) -> None:
         rate_of = rate_on([rgb for _, rgb in samples[: variant.train.steer_images]])
 
     with (
-        tracking.Run(
-            root, f"train {name}", identity, {"seed": settings.seed, **variant.model_dump()}
-        ) as tracked,
+        tracking.Run(root, f"train {name}", identity, {"seed": settings.seed, **variant.model_dump()}) as tracked,
         narrated(f"train {name}", tracked.log_row) as narrator,
     ):
         state = train(

@@ -3,7 +3,7 @@
 from typing import ClassVar
 
 from components.codecs.autoencoder import GaussianAutoencoder
-from components.layers.branch import AnalysisBranch, SynthesisBranch
+from components.layers.branch import branches
 
 STEPS = 4
 
@@ -23,5 +23,4 @@ class NoWcae(GaussianAutoencoder):
 
     def __init__(self) -> None:
         super().__init__()
-        self.g_a = AnalysisBranch(3, STEPS)
-        self.g_s = SynthesisBranch(3, STEPS)
+        self.g_a, self.g_s = branches(3, STEPS)

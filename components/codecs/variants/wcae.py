@@ -6,45 +6,46 @@ import torch
 from torch import Tensor, nn
 
 from components.codecs.autoencoder import GaussianAutoencoder
-from components.layers.branch import AnalysisBranch, SynthesisBranch
+from components.layers.branch import branches
 from components.layers.haar import dwt, idwt
 
 # Inputs and stride-2 steps of each branch, from the finest scale (1/2) to the coarsest (1/8, with its low band).
 BRANCHES = ((9, 4), (9, 3), (12, 2))
 
+# The low band of three orthonormal levels spans [-8, 8]; divided by this it is as large as the details.
+LOW_BAND_SCALE = 4.0
+
 
 class WaveletAnalysis(nn.Module):
     """Three Haar levels, one branch for each: (B, 3, H, W) to (B, 96, H/32, W/32)."""
 
-    def __init__(self) -> None:
+    def __init__(self, branches: list[nn.Sequential]) -> None:
         super().__init__()
-        self.branches = nn.ModuleList(AnalysisBranch(inputs, steps) for inputs, steps in BRANCHES)
+        self.branches = nn.ModuleList(branches)
 
     def forward(self, x: Tensor) -> Tensor:
         """H and W are multiples of 32."""
         low, fine = dwt(x)
         low, middle = dwt(low)
         low, coarse = dwt(low)
-        bands = (fine, middle, torch.cat((low, coarse), dim=1))
+        bands = (fine, middle, torch.cat((low / LOW_BAND_SCALE, coarse), dim=1))
         return torch.cat([branch(band) for branch, band in zip(self.branches, bands, strict=True)], dim=1)
 
 
 class WaveletSynthesis(nn.Module):
     """The mirror: (B, 96, h, w) to (B, 3, 32h, 32w)."""
 
-    def __init__(self) -> None:
+    def __init__(self, branches: list[nn.Sequential]) -> None:
         super().__init__()
-        self.branches = nn.ModuleList(SynthesisBranch(outputs, steps) for outputs, steps in BRANCHES)
+        self.branches = nn.ModuleList(branches)
 
     def forward(self, y: Tensor) -> Tensor:
         """One third of the code for each branch, then three inverse Haar levels."""
         parts = y.chunk(len(self.branches), dim=1)
-        # The low band spans [-8, 8]: bfloat16 would round it by more than a grey level.
-        fine, middle, coarse = (
-            branch(part).float() for branch, part in zip(self.branches, parts, strict=True)
-        )
+        # The low band spans [-8, 8] in the end: bfloat16 would round it by more than a grey level.
+        fine, middle, coarse = (branch(part).float() for branch, part in zip(self.branches, parts, strict=True))
         low, coarse = coarse.split((3, 9), dim=1)
-        return idwt(idwt(idwt(low, coarse), middle), fine)
+        return idwt(idwt(idwt(low * LOW_BAND_SCALE, coarse), middle), fine)
 
 
 class Wcae(GaussianAutoencoder):
@@ -70,5 +71,6 @@ class Wcae(GaussianAutoencoder):
 
     def __init__(self) -> None:
         super().__init__()
-        self.g_a = WaveletAnalysis()
-        self.g_s = WaveletSynthesis()
+        pairs = [branches(inputs, steps) for inputs, steps in BRANCHES]
+        self.g_a = WaveletAnalysis([analysis for analysis, _ in pairs])
+        self.g_s = WaveletSynthesis([synthesis for _, synthesis in pairs])

@@ -43,12 +43,7 @@ def png16(samples: NDArray[np.uint16]) -> bytes:
     colour_type = {1: 0, 2: 4, 3: 2, 4: 6}[channels]
     header = struct.pack(">IIBBBBB", width, height, 16, colour_type, 0, 0, 0)
     rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in samples)
-    return (
-        b"\x89PNG\r\n\x1a\n"
-        + chunk(b"IHDR", header)
-        + chunk(b"IDAT", zlib.compress(rows))
-        + chunk(b"IEND", b"")
-    )
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
 
 
 def test_plain_rgb_is_exact_and_plain() -> None:
@@ -159,9 +154,7 @@ def test_exif_orientation_is_applied(orientation: int, kind: str) -> None:
     exif = Image.Exif()
     exif[0x0112] = orientation
     lying = Image.fromarray(np.ascontiguousarray(turns[orientation](upright_ramp())))
-    options: dict[str, Any] = (
-        {"quality": 95} if kind == "JPEG" else {"lossless": True} if kind == "WEBP" else {}
-    )
+    options: dict[str, Any] = {"quality": 95} if kind == "JPEG" else {"lossless": True} if kind == "WEBP" else {}
     decoded = decode(saved(lying, kind, exif=exif, **options))
     assert decoded.rgb.shape == (32, 48, 3)
     assert np.abs(decoded.rgb.astype(int) - upright_ramp()).max() <= (12 if kind == "JPEG" else 0)

@@ -48,16 +48,12 @@ def sha256(data: bytes) -> str:
 
 def listing(path: Path, files: dict[str, bytes], base_url: str | None = None) -> Path:
     entries = [{"name": name, "sha256": sha256(data)} for name, data in files.items()]
-    path.write_text(
-        json.dumps({"dataset": "set", "base_url": base_url, "not_in_this_copy": [], "files": entries})
-    )
+    path.write_text(json.dumps({"dataset": "set", "base_url": base_url, "not_in_this_copy": [], "files": entries}))
     return path
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    return {
-        path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()
-    }
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 class Web:

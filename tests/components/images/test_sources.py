@@ -109,9 +109,7 @@ def test_http_tries_again_what_may_pass(site: Site, http: Http, tmp_path: Path, 
 def test_http_gives_up_and_leaves_nothing(site: Site, http: Http, tmp_path: Path, fault: int | str) -> None:
     site.files["set/x"] = CONTENT
     site.faults["set/x"] = [fault] * 100
-    with pytest.raises(
-        SourceError, match=rf"{site.address}set/x: .*tried {sources.ATTEMPTS} times"
-    ) as caught:
+    with pytest.raises(SourceError, match=rf"{site.address}set/x: .*tried {sources.ATTEMPTS} times") as caught:
         http.download("x", tmp_path / "x")
     assert "\n" not in str(caught.value)
     assert list(tmp_path.iterdir()) == []

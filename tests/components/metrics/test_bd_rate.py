@@ -34,9 +34,7 @@ def test_no_figure_where_there_is_none() -> None:
     assert bd_rate_percent([], [], BPP, PSNR) is None
 
 
-@pytest.mark.parametrize(
-    "bad", [[0.1, 0.2, 0.4], [0.0, 0.2, 0.4, 0.8, 1.6], [0.1, 0.2, 0.4, 0.8, float("inf")]]
-)
+@pytest.mark.parametrize("bad", [[0.1, 0.2, 0.4], [0.0, 0.2, 0.4, 0.8, 1.6], [0.1, 0.2, 0.4, 0.8, float("inf")]])
 def test_bad_curves_are_refused(bad: list[float]) -> None:
     with pytest.raises(ValueError, match="a curve needs"):
         bd_rate_percent(bad, PSNR, BPP, PSNR)

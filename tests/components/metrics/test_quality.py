@@ -62,9 +62,7 @@ def test_a_picture_that_is_too_small_says_so(side: int, missing: set[str]) -> No
         assert all(str(side) in reason and "at least" in reason for reason in quality.why.values())
 
 
-@pytest.mark.parametrize(
-    "other", [np.zeros((4, 5, 3), np.uint8), np.zeros((4, 4, 3)), np.zeros((4, 4), np.uint8)]
-)
+@pytest.mark.parametrize("other", [np.zeros((4, 5, 3), np.uint8), np.zeros((4, 4, 3)), np.zeros((4, 4), np.uint8)])
 def test_pictures_must_match(other: np.ndarray) -> None:
     with pytest.raises(ValueError, match="needed"):
         measure(np.zeros((4, 4, 3), np.uint8), other)

@@ -1,0 +1,95 @@
+import numpy as np
+import pytest
+
+from components.entropy.range_coder import TOTAL, Ints, SymbolDecoder, SymbolEncoder
+from components.errors import BitstreamError
+
+
+def table(size: int, seed: int) -> Ints:
+    """Positive frequencies with sum TOTAL, of very different sizes."""
+    weights = np.random.default_rng(seed).exponential(size=size) ** 4
+    frequencies = (1 + np.floor(weights / weights.sum() * (TOTAL - size))).astype(np.int32)
+    frequencies[frequencies.argmax()] += TOTAL - frequencies.sum()
+    return frequencies
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_round_trip_of_a_mixture(seed: int) -> None:
+    random = np.random.default_rng(seed)
+    encoder, parts = SymbolEncoder(), []
+    for k in range(20):
+        if k % 3 == 0:
+            size = int(random.choice([2, 3, 97, 2**21, 2**24]))
+            values = random.integers(0, size, random.integers(0, 30)).astype(np.int32)
+            encoder.put_uniform(values, size)
+            parts.append((values, size, None))
+        else:
+            frequencies = table(int(random.integers(2, 500)), seed + k)
+            values = random.integers(0, len(frequencies), random.integers(0, 200)).astype(np.int32)
+            encoder.put(values, frequencies)
+            parts.append((values, 0, frequencies))
+    decoder = SymbolDecoder(encoder.finish())
+    for values, size, known in parts:
+        count = len(values)
+        got = decoder.take_uniform(count, size) if known is None else decoder.take(count, known)
+        assert got.dtype == np.int32
+        assert np.array_equal(got, values)
+
+
+def test_bytes_are_close_to_the_ideal_and_never_below() -> None:
+    frequencies = table(300, 0)
+    symbols = np.random.default_rng(1).choice(300, 50_000, p=frequencies / TOTAL).astype(np.int32)
+    encoder = SymbolEncoder()
+    encoder.put(symbols, frequencies)
+    ideal = float(-np.log2(frequencies[symbols] / TOTAL).sum())
+    bits = 8 * len(encoder.finish())
+    assert ideal <= bits <= 1.0005 * ideal + 64
+
+
+def test_symbols_of_one_unit_survive() -> None:
+    frequencies = np.array([1, TOTAL - 2, 1], dtype=np.int32)
+    symbols = np.array([0, 2, 1, 0, 0, 2], dtype=np.int32)
+    encoder = SymbolEncoder()
+    encoder.put(symbols, frequencies)
+    data = encoder.finish()
+    assert 8 * len(data) >= 5 * 16
+    assert np.array_equal(SymbolDecoder(data).take(6, frequencies), symbols)
+
+
+def test_nothing_is_next_to_nothing() -> None:
+    assert len(SymbolEncoder().finish()) <= 4
+
+
+@pytest.mark.parametrize("length", [1, 2, 3, 5, 1001])
+def test_bytes_that_are_not_words_are_refused(length: int) -> None:
+    with pytest.raises(BitstreamError, match="whole words"):
+        SymbolDecoder(bytes(length))
+
+
+def test_garbage_is_a_bitstream_error_or_symbols_of_the_table() -> None:
+    """Never another exception, never a symbol that the table does not have."""
+    random, frequencies, refused = np.random.default_rng(2), table(40, 3), 0
+    for _ in range(300):
+        decoder = SymbolDecoder(random.bytes(4 * int(random.integers(0, 6))))
+        try:
+            symbols = decoder.take(200, frequencies)
+            wide = decoder.take_uniform(50, 1 << 21)
+        except BitstreamError as error:
+            refused += 1
+            assert "\n" not in str(error)
+        else:
+            assert 0 <= symbols.min() <= symbols.max() < 40
+            assert 0 <= wide.min() <= wide.max() < 1 << 21
+    assert refused < 300, "zero words are legal"
+
+
+def test_a_wrong_word_is_noticed_by_the_decoder() -> None:
+    """A first word of ones is outside what the encoder's own intervals can give for some tables."""
+    lost = 0
+    for word in (b"\xff" * 4, b"\xff" * 8, b"\xff" * 400):
+        decoder = SymbolDecoder(word)
+        try:
+            decoder.take_uniform(100, 3)
+        except BitstreamError:
+            lost += 1
+    assert lost > 0
