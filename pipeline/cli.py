@@ -89,9 +89,34 @@ def use(
     from pipeline.console import console
     from pipeline.profiles import write_profile
 
-    root = Path.cwd() if (Path.cwd() / "dvc.yaml").exists() else CHECKOUT
+    root = _checkout()
     write_profile(root, profile, mirror)
     console.print(f"{root / 'params.yaml'}: profile {profile}" + (f", mirror {mirror}" if mirror else ""))
+
+
+@app.command()
+def leaderboard() -> None:
+    """Print the last leaderboard, where the report is, and which model version is champion."""
+    from rich.table import Table
+
+    from components.files import read_json
+    from components.metrics.table import METRICS
+    from pipeline.console import console
+    from pipeline.layout import Layout
+
+    layout = Layout(_checkout())
+    board, registered = read_json(layout.leaderboard), read_json(layout.registry)
+    table = Table(title=f"{board['test_set']} at {board['target_bpp']:g} bpp", title_justify="left")
+    table.add_column("codec")
+    for metric in METRICS.values():
+        table.add_column(metric.label + (f", {metric.unit}" if metric.unit else ""), justify="right")
+    for row in board["rows"]:
+        figures = ("-" if row[field] is None else f"{row[field]:.4g}" for field in METRICS)
+        winning = row["name"] == board["winner"]
+        table.add_row(f"{row['name']}{' (winner)' if winning else ''}", *figures, style="bold" if winning else None)
+    console.print(table)
+    console.print(f"report    {layout.report / 'index.html'}")
+    console.print(f"champion  {registered['model']} version {registered['aliases'].get('champion')}")
 
 
 @app.command()
@@ -109,6 +134,11 @@ def rollback(
 def main() -> None:
     """The entry point: exit 0, or 2 with one line on standard error."""
     guarded(lambda: app(standalone_mode=False))
+
+
+def _checkout() -> Path:
+    """The checkout that the current folder is, else the one that this program was installed from."""
+    return Path.cwd() if (Path.cwd() / "dvc.yaml").exists() else CHECKOUT
 
 
 def _codec(model: str | None, checkpoint: Path | None) -> "Codec":

@@ -5,13 +5,12 @@ read as a picture file and compressed. Its artifact `codec` is the checkpoint; t
 """
 
 from pathlib import Path
-from typing import Any
 
 import mlflow
-from mlflow.pyfunc import PythonModel, PythonModelContext
+from mlflow.pyfunc.model import PythonModel, PythonModelContext
 
 
-class CodecModel(PythonModel):  # type: ignore[misc]
+class CodecModel(PythonModel):
     """The codec of one checkpoint as an MLflow model."""
 
     def load_context(self, context: PythonModelContext) -> None:
@@ -21,7 +20,7 @@ class CodecModel(PythonModel):  # type: ignore[misc]
 
         self.coder = LearnedCoder(load(Path(context.artifacts["codec"]))[0])
 
-    def predict(self, model_input: list[bytes], params: dict[str, Any] | None = None) -> list[bytes]:
+    def predict(self, model_input: list[bytes]) -> list[bytes]:  # type: ignore[override]
         """Each picture file to a bitstream, each bitstream to a PNG file."""
         from components.codecs.bitstream import MAGIC
         from components.images.decode import decode_rgb, encode_png

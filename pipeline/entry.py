@@ -5,7 +5,6 @@ import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import FrameType
 from typing import NoReturn
 
 from components.errors import RatewrightError
@@ -43,5 +42,5 @@ def stage(run: Callable[..., None]) -> NoReturn:
     guarded(lambda: run(Path.cwd(), *sys.argv[1:]))
 
 
-def _terminate(number: int, frame: FrameType | None) -> NoReturn:
+def _terminate(number: int, _frame: object) -> NoReturn:
     raise SystemExit(128 + number)

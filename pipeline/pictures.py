@@ -3,33 +3,30 @@
 import hashlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from components.errors import SourceError
-from components.files import read_json
+from components.images.manifest import MANIFEST, Manifest
 
 
-def manifest(folder: Path) -> dict[str, Any]:
-    """manifest.json of a data set. Raises SourceError where it is missing."""
-    try:
-        found: dict[str, Any] = read_json(folder / "manifest.json")
-    except FileNotFoundError as error:
-        raise SourceError(f"{folder}: no data set here (manifest.json is missing); run `dvc repro`") from error
-    return found
+def manifest(folder: Path) -> Manifest:
+    """The manifest of a fetched data set. Raises SourceError where it is missing."""
+    if not (folder / MANIFEST).is_file():
+        raise SourceError(f"{folder}: no data set here ({MANIFEST} is missing); run `dvc repro`")
+    return Manifest.read(folder / MANIFEST)
 
 
 def pictures(folder: Path, limit: int | None = None) -> Iterator[tuple[str, NDArray[np.uint8]]]:
     """(file name, RGB (H, W, 3) uint8) of each picture, in the manifest's order, decoded as it is asked for."""
     from components.images.decode import decode_rgb
 
-    for file in manifest(folder)["files"][:limit]:
-        yield file["name"], decode_rgb((folder / file["name"]).read_bytes())
+    for file in manifest(folder).files[:limit]:
+        yield file.name, decode_rgb((folder / file.name).read_bytes())
 
 
 def content_hash(folder: Path) -> str:
     """A sha256 that names the set: every picture's name and bytes."""
-    files = sorted((file["name"], file["sha256"]) for file in manifest(folder)["files"])
+    files = sorted((file.name, file.sha256) for file in manifest(folder).files)
     return hashlib.sha256(repr(files).encode()).hexdigest()

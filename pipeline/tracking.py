@@ -42,14 +42,14 @@ def client(root: Path) -> "MlflowClient":
     import mlflow
     from mlflow.exceptions import MlflowException
 
+    # A server keeps artifacts where it was told to; a database in the checkout needs a place beside it.
+    artifacts = None if "MLFLOW_TRACKING_URI" in os.environ else (root / "mlartifacts").as_uri()
     where = uri(root)
-    mlflow.set_tracking_uri(where)
+    mlflow.set_tracking_uri(where)  # which sets the environment variable too
     mlflow.set_registry_uri(where)
     try:
         found = mlflow.MlflowClient()
         if found.get_experiment_by_name(EXPERIMENT) is None:
-            # A server keeps artifacts where it was told to; a database in the checkout needs a place beside it.
-            artifacts = None if "MLFLOW_TRACKING_URI" in os.environ else (root / "mlartifacts").as_uri()
             found.create_experiment(EXPERIMENT, artifact_location=artifacts)
     except MlflowException as error:
         raise TrackingError(f"MLflow at {where}: {_first_line(error)}") from error
@@ -64,7 +64,9 @@ class Run:
 
     def __init__(self, root: Path, name: str, identity: str, parameters: Mapping[str, Any]):
         self._client = client(root)
-        experiment = self._client.get_experiment_by_name(EXPERIMENT).experiment_id
+        known = self._client.get_experiment_by_name(EXPERIMENT)
+        assert known is not None  # `client` made it
+        experiment = known.experiment_id
         unfinished = self._client.search_runs(
             [experiment], f"tags.identity = '{identity}' and attributes.status = 'RUNNING'", max_results=1
         )
@@ -97,16 +99,6 @@ class Run:
     def log_folder(self, folder: Path, path: str) -> None:
         """Log every file of a folder under `path`."""
         self._client.log_artifacts(self.id, str(folder), path)
-
-
-def finished_run(root: Path, identity: str) -> str | None:
-    """The id of a finished run of `identity`, if there is one."""
-    found = client(root)
-    experiment = found.get_experiment_by_name(EXPERIMENT).experiment_id
-    runs = found.search_runs(
-        [experiment], f"tags.identity = '{identity}' and attributes.status = 'FINISHED'", max_results=1
-    )
-    return runs[0].info.run_id if runs else None
 
 
 class RegisteredModel:

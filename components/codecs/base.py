@@ -85,7 +85,7 @@ class Codec(nn.Module, ABC):
     def compress(self, x: Tensor) -> list[bytes]:
         """One whole bitstream for each picture of (B, 3, H, W), quantised with the codec's own `gain`."""
         with torch.inference_mode():
-            return [self.pack(self.analyse(self.pad(one)), x.shape[-2:]) for one in x.split(1)]
+            return [self.pack(self.analyse(self.pad(one)), x.shape[-2:]) for one in torch.split(x, 1)]
 
     def pack(self, latents: Tensor, size: tuple[int, ...], gain: float | None = None) -> bytes:
         """The bitstream of one picture of `size` (H, W) from its latents; `gain` replaces the codec's own."""

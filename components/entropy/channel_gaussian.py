@@ -34,6 +34,9 @@ class ChannelGaussian(nn.Module):
     stored floats rounded to integers, which is exact.
     """
 
+    typical_mean: Tensor
+    typical_scale: Tensor
+
     def __init__(self, channels: int):
         super().__init__()
         self.tables = GaussianTables()

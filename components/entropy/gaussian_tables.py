@@ -6,7 +6,7 @@ from functools import cached_property
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from components.entropy.range_coder import TOTAL, Ints
 
@@ -24,6 +24,9 @@ class GaussianTables(nn.Module):
     of the mean, then the escape. The fractional mean of f is (f - 2) / 4. The tables are buffers: computed
     once, when a codec is made, and stored in its checkpoint, so every decoder reads the same integers.
     """
+
+    support: Tensor
+    frequencies: Tensor
 
     def __init__(self) -> None:
         super().__init__()
@@ -65,6 +68,6 @@ def _quantised_gaussian(scale: float, mean: float, half: int) -> Ints:
     edges = (np.arange(-half, half + 2) - 0.5 - mean) / (scale * math.sqrt(2))
     cumulative = np.array([0.5 * math.erfc(-edge) for edge in edges])
     probabilities = np.append(np.diff(cumulative), cumulative[0] + 1 - cumulative[-1])
-    frequencies = 1 + np.floor(probabilities * (TOTAL - len(probabilities))).astype(np.int32)
+    frequencies: Ints = 1 + np.floor(probabilities * (TOTAL - len(probabilities))).astype(np.int32)
     frequencies[frequencies.argmax()] += TOTAL - frequencies.sum()
     return frequencies

@@ -37,7 +37,8 @@ class SymbolEncoder:
 
     def finish(self) -> bytes:
         """All that was put, in whole 32-bit words."""
-        return self._coder.get_compressed().astype("<u4").tobytes()
+        words: NDArray[np.uint32] = self._coder.get_compressed()
+        return words.astype("<u4").tobytes()
 
 
 class SymbolDecoder:

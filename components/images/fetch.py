@@ -3,7 +3,6 @@
 import hashlib
 import json
 import shutil
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import closing, suppress
@@ -15,12 +14,13 @@ from typing import Any, Self, TypeVar
 from urllib.parse import quote
 
 from components.errors import ImageError, SourceError
-from components.files import read_json, write_bytes, write_json
+from components.files import write_bytes
 from components.images.archives import is_archive, unpack
 from components.images.decode import decode, encode_png
-from components.images.sources import PICTURE_SUFFIXES, Folder, Source, checked_name, open_source
+from components.images.manifest import MANIFEST, ArchiveFile, FetchedFile, LostFile, Manifest
+from components.images.names import archive_of, of_use, stored_names
+from components.images.sources import Folder, Source, checked_name, open_source
 
-MANIFEST = "manifest.json"
 MAX_ARCHIVE_BYTES = 1 << 35
 MAX_ARCHIVE_FILES = 1_000_000
 
@@ -56,69 +56,6 @@ class FetchSpec:
             raise SourceError(f"{self.name}: max_loss is a share between 0 and 1, not {self.max_loss}")
 
 
-@dataclass(frozen=True)
-class FetchedFile:
-    """A picture of the set."""
-
-    name: str
-    """File name in the set's folder."""
-    source_name: str
-    """Where it came from: a name at the source; `archive/member` for a part of an archive."""
-    sha256: str
-    """Of the file in the folder."""
-    source_sha256: str
-    """Of the bytes at the source; another one where the picture was written anew as an RGB PNG."""
-    width: int
-    """Pixels."""
-    height: int
-    """Pixels."""
-
-
-@dataclass(frozen=True)
-class LostFile:
-    """A file of the source that is no picture we can decode."""
-
-    name: str
-    """Name at the source."""
-    reason: str
-
-
-@dataclass(frozen=True)
-class ArchiveFile:
-    """An archive that pictures came from; it is not kept itself."""
-
-    name: str
-    sha256: str
-    members: str
-
-
-@dataclass(frozen=True)
-class Manifest:
-    """What lies in a fetched folder. The same bytes give the same manifest, whichever mirror served them."""
-
-    name: str
-    source: str | None
-    """The public address."""
-    files: tuple[FetchedFile, ...]
-    lost: tuple[LostFile, ...] = ()
-    archives: tuple[ArchiveFile, ...] = ()
-
-    @classmethod
-    def read(cls, path: Path) -> Self:
-        """The manifest in `path`. Raises SourceError if it is none."""
-        try:
-            value = read_json(path)
-            return cls(
-                name=value["name"],
-                source=value["source"],
-                files=tuple(FetchedFile(**entry) for entry in value["files"]),
-                lost=tuple(LostFile(**entry) for entry in value["lost"]),
-                archives=tuple(ArchiveFile(**entry) for entry in value["archives"]),
-            )
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise SourceError(f"{path}: not the manifest of a fetched data set") from error
-
-
 def fetch(
     spec: FetchSpec, out: Path, *, workers: int = 8, progress: Callable[[int, int], None] | None = None
 ) -> Manifest:
@@ -136,12 +73,12 @@ def fetch(
         if spec.files is not None:
             names = sorted({checked_name(name) for name in spec.files})
         else:
-            names = sorted(expected) or _of_use(source.list())
+            names = sorted(expected) or of_use(source.list())
         with _Run(spec, public, expected, source, out) as run:
             manifest = run.fetch(names, workers, progress or (lambda _done, _total: None))
     _judge(manifest, spec.max_loss)
     _sweep(out, {_WORK, *(file.name for file in manifest.files)})
-    write_json(out / MANIFEST, asdict(manifest))
+    manifest.write(out / MANIFEST)
     # Renamed first: a folder half removed would tell the next run that an archive holds less than it does.
     (out / _WORK).replace(out / f"{_WORK}-done")
     shutil.rmtree(out / f"{_WORK}-done")
@@ -235,7 +172,7 @@ class _Run:
         entry = self.known.get(name)
         if isinstance(entry, LostFile):
             # Of a file by itself nothing is known that would tell whether it is still the same.
-            return entry if _archive_of(name) in self.archives and name not in self.unpacked else None
+            return entry if archive_of(name) in self.archives and name not in self.unpacked else None
         if entry is None or entry.name not in stored:
             return None
         now = _sha256(self.unpacked[name]) if name in self.unpacked else self.expected.get(name)
@@ -283,7 +220,7 @@ class _Run:
     def _unpacked_members(self, name: str) -> list[str]:
         folder = self._unpacked_folder(name)
         paths = (path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
-        members = sorted(path for path in _of_use(paths) if fnmatch(path, self.spec.members))
+        members = sorted(path for path in of_use(paths) if fnmatch(path, self.spec.members))
         members = [member for member in members if not is_archive(member)]
         self.unpacked |= {f"{name}/{member}": folder / member for member in members}
         return [f"{name}/{member}" for member in members]
@@ -330,28 +267,6 @@ class _Run:
             self.journal.flush()
 
 
-def stored_names(names: Sequence[str]) -> dict[str, tuple[str, str]]:
-    """For each source name, its name in the flat folder: as it came, and written anew as PNG.
-
-    An archive's name is left out and folders are joined by `_`. The PNG has the file's stem, or the whole
-    name where two files share the stem. Raises SourceError where two names still meet.
-    """
-    flat = {name: name.removeprefix(f"{_archive_of(name)}/").replace("/", "_").lstrip(".") for name in names}
-    counts = Counter(flat.values())
-    flat = {name: short if counts[short] == 1 else name.replace("/", "_") for name, short in flat.items()}
-    stems = Counter(PurePosixPath(short).stem for short in flat.values())
-    stored = {}
-    owner: dict[str, str] = {}
-    for name, short in flat.items():
-        stem = PurePosixPath(short).stem
-        is_png = short.endswith(".png")
-        stored[name] = (short, short if is_png else f"{stem if stems[stem] == 1 else short}.png")
-        for one in {*stored[name]}:
-            if owner.setdefault(one, name) != name or one == MANIFEST:
-                raise SourceError(f"{name}: would be stored as {one}, a name that is taken ({owner[one]})")
-    return stored
-
-
 def _public(spec: FetchSpec) -> tuple[str | None, dict[str, str]]:
     """The public address, and the expected sha256 by name."""
     if spec.manifest is None:
@@ -379,24 +294,6 @@ def _open(spec: FetchSpec, public: str | None, out: Path) -> Source:
         if here.is_relative_to(there) or there.is_relative_to(here):
             raise SourceError(f"{spec.name}: the source {there} and the output {here} may not share a folder")
     return source
-
-
-def _of_use(names: Iterable[str]) -> list[str]:
-    """The pictures and archives among the names; not what macOS and others hide beside them."""
-    shown = (name for name in names if not any(part[:1] in ".~" for part in name.split("/")))
-    return sorted(
-        name
-        for name in shown
-        if not name.startswith("__MACOSX/") and (is_archive(name) or name.lower().endswith(PICTURE_SUFFIXES))
-    )
-
-
-def _archive_of(name: str) -> str | None:
-    """The archive part of a member's name, None for a file by itself."""
-    for end, character in enumerate(name):
-        if character == "/" and is_archive(name[:end]):
-            return name[:end]
-    return None
 
 
 def _chain(members: dict[str, list[str]]) -> list[str]:

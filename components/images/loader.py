@@ -36,7 +36,7 @@ class PatchDataset(Dataset[Tensor]):
             raise SourceError(f"{path}: the patch at byte {offset} cannot be decoded")
         rgb = bgr[..., ::-1]
         if self.flips:
-            turns = np.random.default_rng([self.seed, epoch, position]).integers(8)
+            turns = int(np.random.default_rng([self.seed, epoch, position]).integers(8))
             rgb = np.rot90(rgb[:, ::-1] if turns & 4 else rgb, turns & 3)
         return torch.from_numpy(np.ascontiguousarray(rgb)).permute(2, 0, 1)
 

@@ -124,7 +124,7 @@ def _cut(image: SourceImage, spec: ShardSpec) -> list[tuple[str, bytes, bytes, s
 def _write_split(
     split: str, samples: Iterator[tuple[str, bytes, bytes]], per_shard: int, out: Path
 ) -> list[dict[str, Any]]:
-    shards = []
+    shards: list[dict[str, Any]] = []
     while batch := list(islice(samples, per_shard)):
         path = out / f"{split}-{len(shards):06d}.tar"
         with replacing(path) as temporary, temporary.open("wb") as file:

@@ -26,7 +26,7 @@ class Gdn(nn.Module):
         with torch.autocast(x.device.type, enabled=False):
             beta, gamma = self.beta_root.square() + _PEDESTAL, self.gamma_root.square()
             rows = x.permute(0, 2, 3, 1)
-            flat: Tensor = _Normalise.apply(rows.reshape(-1, x.shape[1]).float(), beta, gamma, self.inverse)
+            flat: Tensor = _Normalise.apply(rows.reshape(-1, x.shape[1]).float(), beta, gamma, self.inverse)  # type: ignore[no-untyped-call]
             return flat.view(rows.shape).permute(0, 3, 1, 2).to(x.dtype)
 
 

@@ -126,7 +126,7 @@ class _Run:
 
     def __init__(self, codec: Codec, shards: Path, config: TrainingConfig, state: TrainingState):
         self.codec, self.shards, self.config, self.state = codec, shards, config, state
-        codec.to(memory_format=torch.channels_last)
+        to_channels_last(codec)
         self.validation = validation_batches(shards, batch_size=config.batch_size, limit=config.validation_patches)
         if state.step:
             codec.load_state_dict(state.model)
@@ -137,7 +137,7 @@ class _Run:
                 device = Fabric(accelerator="auto", devices=1).device
                 x = prepared(self.validation[0], device)
                 state.precision = fastest_precision(codec.to(device), x, state.lmbda)
-        self.fabric = Fabric(accelerator="auto", devices=1, precision=state.precision)  # type: ignore[arg-type]
+        self.fabric = Fabric(accelerator="auto", devices=1, precision=state.precision)
         optimizer = torch.optim.Adam(codec.parameters(), config.learning_rate, fused=True)
         if state.optimizer:
             restore_optimizer(optimizer, state.optimizer)
@@ -222,6 +222,11 @@ class _Run:
     def _set_learning_rate(self, value: float) -> None:
         for group in self.optimizer.param_groups:
             group["lr"] = value
+
+
+def to_channels_last(module: torch.nn.Module) -> None:
+    """Lay the weights of convolutions out channels last, in place: the layout that bfloat16 kernels are made for."""
+    module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
 def prepared(batch: Tensor, device: torch.device) -> Tensor:

@@ -125,7 +125,7 @@ def _fine_tuner(
             precision=facts["precision"],
             seed=settings.seed + number,
         )
-        with narrated(f"calibrate {name}", lambda row: None) as narrator:
+        with narrated(f"calibrate {name}", lambda _: None) as narrator:
             train(
                 codec,
                 layout.shards(settings.data.train),

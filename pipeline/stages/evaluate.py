@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from components.codecs.classic import BASELINES, Classic, largest_quality
+from components.codecs.classic import BASELINES, Classic
+from components.codecs.quality_search import largest_quality
 from components.errors import CalibrationError, RatewrightError
 from components.evaluation import Coder, ImageResult, LearnedCoder, gain_at, measure, summarise
 from components.files import write_bytes, write_json

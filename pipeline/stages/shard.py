@@ -23,7 +23,7 @@ def run(root: Path, name: str) -> None:
         seed=settings.seed,
     )
     raw, out = layout.raw(name), layout.shards(name)
-    images = [SourceImage(raw / file["name"], file["sha256"]) for file in manifest(raw)["files"]]
+    images = [SourceImage(raw / file.name, file.sha256) for file in manifest(raw).files]
     with progress(f"shard {name}") as bar:
         index = write_shards(images, spec, out, workers=os.cpu_count() or 1, progress=bar)
     counts = ", ".join(

@@ -5,7 +5,8 @@ from functools import cache
 import numpy as np
 import pytest
 
-from components.codecs.classic import BASELINES, Classic, Search, largest_quality
+from components.codecs.classic import BASELINES, Classic
+from components.codecs.quality_search import Search, largest_quality
 from components.errors import BitstreamError, CalibrationError, ImageError
 from components.metrics.quality import psnr_db
 

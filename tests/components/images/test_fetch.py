@@ -21,7 +21,9 @@ from components.errors import SourceError
 from components.images import fetch as fetching
 from components.images import sources
 from components.images.decode import decode, decode_rgb
-from components.images.fetch import FetchSpec, Manifest, fetch, stored_names
+from components.images.fetch import FetchSpec, fetch
+from components.images.manifest import Manifest
+from components.images.names import stored_names
 from components.images.sources import open_source
 
 ROOT = Path(__file__).parents[3]

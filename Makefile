@@ -1,0 +1,44 @@
+.DEFAULT_GOAL := help
+.PHONY: help venv repro test lint lock mlflow benchmarks clean
+
+PYTHON ?= python3.11
+BIN := .venv/bin
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+export OMP_NUM_THREADS ?= $(shell nproc)
+
+help: ## what can be made
+	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+venv: $(BIN)/.installed ## .venv with the locked versions and the project, editable
+
+$(BIN)/.installed: requirements.lock pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --no-deps -r requirements.lock
+	$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+repro: venv ## run the pipeline on params.yaml and print the leaderboard
+	dvc repro
+	@ratewright leaderboard
+
+test: venv ## the tests, on both cores
+	OMP_NUM_THREADS=1 pytest -n 2 --dist loadfile
+
+lint: venv ## format, lint, types, and the direction of imports
+	ruff format --check .
+	ruff check .
+	mypy
+	lint-imports
+
+lock: ## requirements.lock anew from pyproject.toml (needs uv)
+	uv pip compile --quiet --no-header --no-annotate --python-version 3.11 --all-extras pyproject.toml -o requirements.lock
+
+mlflow: venv ## MLflow's pages on the runs and the registry, http://127.0.0.1:5000
+	MLFLOW_DISABLE_TELEMETRY=true MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false \
+	mlflow server --backend-store-uri sqlite:///mlflow.db --host 127.0.0.1 --port 5000
+
+benchmarks: venv ## the measurements that docs/ and the README quote
+	for each in training loader range_coder startup; do python -m benchmarks.$$each; done
+
+clean: ## remove what the stages wrote; the DVC cache and the registry stay
+	rm -rf data models evaluation report work leaderboard.json registry.json

@@ -1,0 +1,64 @@
+"""What the benchmarks share: patches to work on, and paired timing."""
+
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+
+from components.images.augment import Augmentation
+from components.images.shards import ShardSpec, SourceImage, write_shards
+
+console = Console(highlight=False, soft_wrap=True)
+
+
+def paired(ours: Callable[[], float], peer: Callable[[], float], rounds: int) -> tuple[float, float, float]:
+    """Medians of two rates (things per second) measured in turn, and the median of their ratios ours / peer.
+
+    In turn, because a shared machine drifts: the ratio of neighbours holds when single figures do not.
+    """
+    pairs = [(ours(), peer()) for _ in range(rounds)]
+    return (
+        statistics.median(mine for mine, _ in pairs),
+        statistics.median(theirs for _, theirs in pairs),
+        statistics.median(mine / theirs for mine, theirs in pairs),
+    )
+
+
+def per_second(count: int, work: Callable[[], object]) -> float:
+    """`count` things done by `work`, over the seconds it took."""
+    started = time.perf_counter()
+    work()
+    return count / (time.perf_counter() - started)
+
+
+def bundled_shards(folder: Path, patches_per_image: int = 24) -> Path:
+    """Shards of scikit-image's and scikit-learn's photographs in `folder`."""
+    import skimage
+    import sklearn.datasets
+
+    homes = (Path(skimage.__file__).parent / "data", Path(sklearn.datasets.__file__).parent / "images")
+    names = (
+        "astronaut.png",
+        "coffee.png",
+        "chelsea.png",
+        "rocket.jpg",
+        "motorcycle_left.png",
+        "china.jpg",
+        "flower.jpg",
+    )
+    found = sorted(home / name for home in homes for name in names if (home / name).exists())
+    images = [SourceImage(path, f"{number:064x}") for number, path in enumerate(found)]
+    spec = ShardSpec(Augmentation(256, 0.7, 30.0, 0.3), patches_per_image, 0.7, 1)
+    write_shards(images, spec, folder, workers=2)
+    return folder
+
+
+def natural_symbols(channels: int, side: int, seed: int = 0) -> np.ndarray[tuple[int, ...], np.dtype[np.int32]]:
+    """Symbols (channels, side, side) such as a code has: Gaussian channels, their scales from 0.15 to 8."""
+    random = np.random.default_rng(seed)
+    scales = np.geomspace(0.15, 8, channels)[:, None, None]
+    means = random.normal(0, 2, channels)[:, None, None]
+    return np.round(random.normal(means, scales, (channels, side, side))).astype(np.int32)

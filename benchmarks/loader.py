@@ -1,0 +1,80 @@
+"""Loader patches per second: our shards and loader against PIL from a folder in a plain DataLoader.
+
+Both read the same PNG patches with one worker process and the same flips, batch 8. The third figure is what one
+training step of `wcae` asks for: the loader must not be what limits training. Run: python -m benchmarks.loader
+"""
+
+import tarfile
+import tempfile
+from collections.abc import Iterable
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from benchmarks.common import bundled_shards, console, paired, per_second
+from components.codecs.table import codec_class
+from components.images.loader import training_batches
+from components.training.loop import to_channels_last
+
+PATCHES, BATCH, ROUNDS = 800, 8, 5
+
+
+class FolderOfPatches(Dataset[Tensor]):
+    """What one writes first: PIL, a random flip, a tensor."""
+
+    def __init__(self, folder: Path):
+        self.files = sorted(folder.glob("*.png"))
+
+    def __len__(self) -> int:
+        return PATCHES + 10 * BATCH
+
+    def __getitem__(self, index: int) -> Tensor:
+        rgb = np.asarray(Image.open(self.files[index % len(self.files)]).convert("RGB"))
+        if np.random.default_rng(index).random() < 0.5:
+            rgb = rgb[:, ::-1]
+        return torch.from_numpy(rgb.copy()).permute(2, 0, 1).float() / 255
+
+
+def consume(batches: Iterable[Tensor]) -> float:
+    """Patches per second after the workers have started."""
+    iterator = iter(batches)
+    list(islice(iterator, 8))
+    return per_second(PATCHES, lambda: list(islice(iterator, PATCHES // BATCH)))
+
+
+def main() -> None:
+    """Print the medians and the ratio."""
+    with tempfile.TemporaryDirectory() as name:
+        shards = bundled_shards(Path(name) / "shards")
+        folder = Path(name) / "folder"
+        for shard in shards.glob("train-*.tar"):
+            with tarfile.open(shard) as tar:
+                tar.extractall(folder, filter="data")
+        mine, theirs, ratio = paired(
+            lambda: consume(training_batches(shards, batch_size=BATCH, seed=0, start_step=0, workers=1)),
+            lambda: consume(DataLoader(FolderOfPatches(folder), BATCH, shuffle=True, num_workers=1)),
+            ROUNDS,
+        )
+    codec = codec_class("wcae")().train()
+    to_channels_last(codec)
+    x = torch.rand(BATCH, 3, 256, 256).to(memory_format=torch.channels_last)
+
+    def step() -> None:
+        codec.loss(x, codec(x), 0.01).total.backward()  # type: ignore[no-untyped-call]
+
+    step()
+    wanted = max(per_second(BATCH, step) for _ in range(3))
+    console.print(f"loader, one worker, batch {BATCH} of 256x256")
+    console.print(f"  ours {mine:.0f} patches/s, PIL from a folder {theirs:.0f} patches/s, ratio {ratio:.2f}")
+    console.print(
+        f"  a training step of wcae takes {wanted:.0f} patches/s: the loader gives {mine / wanted:.1f} times that"
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,62 @@
+"""The entropy coder: real bytes over the ideal code length, and symbols per second against constriction's own Gaussian.
+
+The peer codes the same symbols with constriction's QuantizedGaussian, a mean and a scale for every symbol, which is
+neither exact across machines by tables nor charged for sending those. Run: python -m benchmarks.range_coder
+"""
+
+import constriction
+import numpy as np
+
+from benchmarks.common import console, natural_symbols, paired, per_second
+from components.entropy.channel_gaussian import ChannelGaussian
+
+CHANNELS, SIDE, ROUNDS = 96, 64, 5
+
+
+def main() -> None:
+    """Print the overhead, and both speeds with their ratios."""
+    symbols = natural_symbols(CHANNELS, SIDE)
+    model = ChannelGaussian(CHANNELS)
+    data = model.encode(symbols)
+    ideal = model.code_length(symbols) / 8
+    side_information = len(model.encode(symbols[:, :1, :1]))
+    console.print(f"range coder, {symbols.size} symbols in {CHANNELS} channels")
+    console.print(
+        f"  {len(data)} bytes, ideal {ideal:.0f}: {len(data) / ideal - 1:+.3%},"
+        f" of which the channels' means and scales at most {side_information} bytes"
+    )
+
+    flat = symbols.reshape(CHANNELS, -1)
+    means = np.repeat(flat.mean(axis=1), flat.shape[1])
+    scales = np.repeat(np.maximum(flat.std(axis=1), 0.2), flat.shape[1])
+    gaussian = constriction.stream.model.QuantizedGaussian(-(1 << 12), 1 << 12)
+
+    def peer_encode() -> np.ndarray[tuple[int, ...], np.dtype[np.uint32]]:
+        coder = constriction.stream.queue.RangeEncoder()
+        coder.encode(flat.ravel(), gaussian, means, scales)
+        compressed: np.ndarray[tuple[int, ...], np.dtype[np.uint32]] = coder.get_compressed()
+        return compressed
+
+    words = peer_encode()
+
+    def peer_decode() -> None:
+        decoded = constriction.stream.queue.RangeDecoder(words).decode(gaussian, means, scales)
+        assert np.array_equal(decoded, flat.ravel())
+
+    count = symbols.size
+    for label, ours, peer in (
+        ("encode", lambda: model.encode(symbols), peer_encode),
+        ("decode", lambda: model.decode(data, (CHANNELS, SIDE, SIDE)), peer_decode),
+    ):
+        mine, theirs, ratio = paired(
+            lambda ours=ours: per_second(count, ours),  # type: ignore[misc]
+            lambda peer=peer: per_second(count, peer),  # type: ignore[misc]
+            ROUNDS,
+        )
+        console.print(
+            f"  {label} {mine / 1e6:.1f} M symbols/s, constriction's Gaussian {theirs / 1e6:.1f}, ratio {ratio:.2f}"
+        )
+
+
+if __name__ == "__main__":
+    main()

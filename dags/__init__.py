@@ -1,0 +1,1 @@
+"""Airflow DAGs: operators, schedules, pools, and nothing else."""

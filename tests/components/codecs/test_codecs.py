@@ -1,0 +1,344 @@
+import dataclasses
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from components.codecs.autoencoder import GaussianAutoencoder
+from components.codecs.base import Codec
+from components.codecs.bitstream import parse
+from components.codecs.pictures import to_rgb, to_tensor
+from components.codecs.table import CODECS, codec_class
+from components.errors import BitstreamError, RatewrightError
+from components.training import checkpoint
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+NAMES = pytest.mark.parametrize("name", CODECS)
+Make = Callable[..., Codec]
+
+
+def symbols_of(codec: Codec, stream: bytes) -> NDArray[np.int32]:
+    """The integers that a stream holds."""
+    assert isinstance(codec, GaussianAutoencoder)
+    parsed = parse(stream)
+    height, width = (-(-side // codec.stride) * codec.stride for side in (parsed.height, parsed.width))
+    shape = (codec.code_channels, height // codec.code_stride, width // codec.code_stride)
+    return codec.entropy.decode(parsed.sections[0][4:], shape)
+
+
+@pytest.fixture(scope="module")
+def x(photograph: NDArray[np.uint8]) -> Tensor:
+    return to_tensor(photograph)
+
+
+def test_the_table_and_the_modules_agree() -> None:
+    for name, known_as in CODECS.items():
+        found = codec_class(name)
+        assert (found.name, found.__name__) == (name, known_as)
+        assert found.knob is not None
+    with pytest.raises(RatewrightError, match="unknown codec 'vvc'; known: .*wcae"):
+        codec_class("vvc")
+
+
+@NAMES
+@pytest.mark.parametrize("size", [(1, 1), (7, 3), (33, 65), (256, 256), (32, 32), (31, 96)])
+def test_every_size_works(name: str, size: tuple[int, int], make_codec: Make) -> None:
+    from skimage import data
+
+    codec = make_codec(name)
+    x = to_tensor(data.astronaut()[: size[0], 200 : 200 + size[1]])
+    (stream,) = codec.compress(x)
+    x_hat = codec.decompress([stream])
+    assert x_hat.shape == x.shape
+    assert x_hat.dtype == torch.float32
+    assert 0 <= x_hat.min() <= x_hat.max() <= 1
+    parsed = parse(stream)
+    assert (parsed.codec, parsed.height, parsed.width) == (name, *size)
+    assert parsed.model_hash == codec.model_hash()
+
+
+@NAMES
+def test_decompress_gives_what_forward_gives(name: str, make_codec: Make, x: Tensor) -> None:
+    """With the gain at 1, training's evaluation and the real files are the same picture."""
+    codec = make_codec(name)
+    (stream,) = codec.compress(x)
+    with torch.inference_mode():
+        reconstruction = codec(codec.pad(x))
+    assert np.abs(symbols_of(codec, stream)).max() > 2, "the code of this test says something"
+    expected = reconstruction.x_hat[..., : x.shape[2], : x.shape[3]].clamp(0, 1)
+    torch.testing.assert_close(codec.decompress([stream]), expected, rtol=0, atol=1e-5)
+
+
+@NAMES
+def test_forward_bits_foretell_the_file(name: str, make_codec: Make) -> None:
+    from skimage import data
+
+    codec = make_codec(name)
+    x = to_tensor(data.astronaut())
+    with torch.inference_mode():
+        estimated = codec(x).bits.item()
+    real = 8 * len(codec.compress(x)[0])
+    assert 0.97 * estimated < real < 1.1 * estimated + 8 * 400
+
+
+@NAMES
+def test_a_batch_is_its_pictures(name: str, make_codec: Make, x: Tensor) -> None:
+    codec = make_codec(name)
+    batch = torch.cat([x[..., 32 * k : 32 * k + 33, 8 * k : 8 * k + 65] for k in range(3)])
+    streams = codec.compress(batch)
+    assert len(streams) == 3
+    assert streams == [codec.compress(one)[0] for one in batch.split(1)]
+    decoded = codec.decompress(streams)
+    assert decoded.shape == batch.shape
+    torch.testing.assert_close(decoded, torch.cat([codec.decompress([s]) for s in streams]))
+
+
+@NAMES
+def test_training_in_batches_sees_the_same_code(name: str, make_codec: Make, x: Tensor) -> None:
+    """Batch 1 against batch 4: the code's values agree to rounding, and each image counts its own bits."""
+    codec = make_codec(name)
+    batch = torch.cat([x[..., 16 * k : 16 * k + 64, 8 * k : 8 * k + 64] for k in range(4)])
+    with torch.inference_mode():
+        latents = codec.analyse(batch)
+        alone = torch.cat([codec.analyse(one) for one in batch.split(1)])
+        bits = codec(batch).bits
+    torch.testing.assert_close(latents, alone, rtol=1e-4, atol=1e-4)
+    assert bits.shape == (4,)
+    assert len(set(bits.tolist())) == 4
+
+
+DECODER = """
+import json, sys
+from pathlib import Path
+import numpy as np, torch
+torch.set_num_threads(int(sys.argv[3]))
+from components.codecs.bitstream import parse
+from components.training.checkpoint import load
+codec, _ = load(Path(sys.argv[1]))
+parsed = parse(Path(sys.argv[2]).read_bytes())
+assert parsed.model_hash == codec.model_hash()
+shape = (codec.code_channels, *(-(-s // codec.code_stride) for s in (parsed.height, parsed.width)))
+symbols = codec.entropy.decode(parsed.sections[0][4:], shape)
+x_hat = codec.decompress([Path(sys.argv[2]).read_bytes()])
+np.savez(sys.argv[4], symbols=symbols, x_hat=x_hat.numpy())
+"""
+
+
+@NAMES
+def test_another_process_with_other_threads_decodes_the_same_symbols(
+    name: str, make_codec: Make, x: Tensor, tmp_path: Path
+) -> None:
+    codec = make_codec(name)
+    assert isinstance(codec, GaussianAutoencoder)
+    codec.train()(x[..., :128, :128])  # the typical figures are no longer zeros
+    codec.eval()
+    with torch.inference_mode():
+        written = (codec.analyse(codec.pad(x))[0] * codec.gain).round().int().numpy()
+    (stream,) = codec.compress(x)
+    np.testing.assert_array_equal(symbols_of(codec, stream), written)
+    checkpoint.save(codec, tmp_path / "c.safetensors")
+    (tmp_path / "s.rw").write_bytes(stream)
+    root = Path(__file__).parents[3]
+    subprocess.run(
+        [sys.executable, "-c", DECODER, "c.safetensors", "s.rw", "2", "out.npz"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(root)},
+        check=True,
+    )
+    with np.load(tmp_path / "out.npz") as out:
+        np.testing.assert_array_equal(out["symbols"], written)
+        np.testing.assert_allclose(out["x_hat"], codec.decompress([stream]).numpy(), atol=1e-5)
+
+
+@NAMES
+def test_every_corruption_and_truncation_of_a_stream_is_refused(name: str, make_codec: Make, x: Tensor) -> None:
+    codec = make_codec(name)
+    (stream,) = codec.compress(x[..., :40, :40])
+    for length in range(0, len(stream), 7):
+        with pytest.raises(BitstreamError):
+            codec.decompress([stream[:length]])
+    for at in range(0, len(stream), 5):
+        bad = bytearray(stream)
+        bad[at] ^= 1 << (at % 8)
+        with pytest.raises(BitstreamError):
+            codec.decompress([bytes(bad)])
+
+
+@NAMES
+def test_another_model_or_codec_is_refused(name: str, make_codec: Make, x: Tensor) -> None:
+    (stream,) = make_codec(name, seed=0).compress(x[..., :40, :40])
+    with pytest.raises(BitstreamError, match=r"written by model [0-9a-f]{16}, not [0-9a-f]{16}"):
+        make_codec(name, seed=1).decompress([stream])
+    other = next(known for known in CODECS if known != name)
+    with pytest.raises(BitstreamError, match=f"written by codec '{name}', not '{other}'"):
+        make_codec(other).decompress([stream])
+
+
+@NAMES
+@pytest.mark.parametrize(
+    ("sections", "said"),
+    [
+        ((), "one section"),
+        ((b"abc",), "one section"),
+        ((b"\0\0\x80?", b""), "one section"),
+        ((b"\0\0\0\0" + bytes(40),), "gain"),
+        ((b"\0\0\x80\xbf" + bytes(40),), "gain"),
+        ((b"\0\0\xc0\x7f" + bytes(40),), "gain"),
+        ((b"\0\0\x80?abcde",), "whole words"),
+    ],
+)
+def test_hostile_sections_with_right_checksums(
+    name: str, sections: tuple[bytes, ...], said: str, make_codec: Make, x: Tensor
+) -> None:
+    codec = make_codec(name)
+    parsed = parse(codec.compress(x[..., :40, :40])[0])
+    with pytest.raises(BitstreamError, match=said):
+        codec.decompress([dataclasses.replace(parsed, sections=sections).pack()])
+
+
+@NAMES
+def test_hostile_entropy_coded_bytes_never_crash(name: str, make_codec: Make, x: Tensor) -> None:
+    codec, random, refused = make_codec(name), np.random.default_rng(0), 0
+    parsed = parse(codec.compress(x[..., :64, :64])[0])
+    for k in range(30):
+        body = b"\0\0\x80?" + (random.bytes(4 * k) if k % 2 else parsed.sections[0][4 : 4 + 4 * k])
+        try:
+            decoded = codec.decompress([dataclasses.replace(parsed, sections=(body,)).pack()])
+        except BitstreamError:
+            refused += 1
+        else:
+            assert decoded.shape == (1, 3, 64, 64)
+            assert not decoded.isnan().any()
+    assert refused > 0
+
+
+@NAMES
+def test_the_gain_trades_rate_for_quality(name: str, make_codec: Make, x: Tensor) -> None:
+    codec = make_codec(name)
+    with torch.inference_mode():
+        latents = codec.analyse(codec.pad(x))
+    sizes, errors = [], []
+    for gain in (0.25, 1.0, 4.0):
+        stream = codec.pack(latents, x.shape[-2:], gain)
+        sizes.append(len(stream))
+        assert isinstance(codec, GaussianAutoencoder)
+        back = torch.from_numpy(symbols_of(codec, stream)) / gain
+        errors.append(float((back - latents[0]).abs().max()))
+        assert errors[-1] <= 0.5 / gain + 1e-4
+    assert sizes[0] < sizes[1] < sizes[2]
+    codec.gain.fill_(4.0)
+    assert len(codec.compress(x)[0]) == sizes[2], "its own gain is the default"
+
+
+@NAMES
+def test_streams_are_decoded_whatever_the_readers_gain(name: str, make_codec: Make, x: Tensor) -> None:
+    codec = make_codec(name)
+    (stream,) = codec.compress(x[..., :40, :40])
+    before = codec.decompress([stream])
+    codec.gain.fill_(3.0)
+    assert torch.equal(codec.decompress([stream]), before)
+
+
+@NAMES
+def test_the_hash_names_the_weights_and_not_the_gain(name: str, make_codec: Make) -> None:
+    codec = make_codec(name)
+    first = codec.model_hash()
+    assert len(first) == 8
+    assert make_codec(name).model_hash() == first
+    codec.gain.fill_(2.5)
+    assert codec.model_hash() == first
+    for tensor in (next(iter(codec.parameters())), dict(codec.named_buffers())["entropy.typical_mean"]):
+        before = codec.model_hash()
+        with torch.no_grad():
+            tensor.view(-1)[0] += 1e-3
+        assert codec.model_hash() != before
+    assert make_codec(name, seed=1).model_hash() != first
+
+
+@NAMES
+def test_the_hash_follows_training_and_loading(name: str, make_codec: Make, x: Tensor) -> None:
+    codec, other = make_codec(name), make_codec(name, seed=1)
+    hashes = [codec.model_hash()]
+    for fused in (False, True):
+        optimizer = torch.optim.Adam(codec.parameters(), 1e-3, fused=fused)
+        codec.train()
+        codec.loss(x[..., :64, :64], codec(x[..., :64, :64]), 0.01).total.backward()  # type: ignore[no-untyped-call]
+        for buffer in codec.buffers():
+            assert not buffer.requires_grad
+        optimizer.step()
+        fresh = make_codec(name)
+        fresh.load_state_dict(codec.state_dict())
+        assert codec.model_hash() == fresh.model_hash(), f"a stale hash after Adam, fused={fused}"
+        hashes.append(codec.model_hash())
+    codec.load_state_dict(other.state_dict())
+    assert codec.model_hash() == other.model_hash()
+    assert len({*hashes, other.model_hash()}) == 4
+
+
+@NAMES
+def test_channels_last_is_the_same_model(name: str, make_codec: Make) -> None:
+    codec = make_codec(name)
+    before = codec.model_hash()
+    assert codec.to(memory_format=torch.channels_last).model_hash() == before  # type: ignore[call-overload]
+
+
+@NAMES
+def test_the_loss_is_distortion_and_rate_in_the_papers_units(name: str, make_codec: Make, x: Tensor) -> None:
+    codec = make_codec(name)
+    with torch.inference_mode():
+        padded = codec.pad(x)
+        reconstruction = codec(padded)
+        loss = codec.loss(padded, reconstruction, 0.25)
+    elements = codec.analyse(padded).numel()
+    mse = ((2 * padded - 1) - (2 * reconstruction.x_hat - 1)).square().mean()
+    torch.testing.assert_close(loss.distortion, mse)
+    assert loss.rate.item() == pytest.approx(reconstruction.bits.item() / elements)
+    torch.testing.assert_close(loss.total, loss.distortion + 0.25 * loss.rate)
+
+
+@NAMES
+def test_pad_replicates_the_edge(name: str, make_codec: Make, x: Tensor) -> None:
+    codec = make_codec(name)
+    padded = codec.pad(x[..., :5, :3])
+    assert padded.shape[-2:] == (codec.stride, codec.stride)
+    assert torch.equal(padded[..., :5, :3], x[..., :5, :3])
+    assert torch.equal(padded[..., 4:, :3], x[..., 4:5, :3].expand(-1, -1, codec.stride - 4, -1))
+    assert torch.equal(padded[..., 2:], padded[..., 2:3].expand(-1, -1, -1, codec.stride - 2))
+    whole = x[..., : 2 * codec.stride, : codec.stride]
+    assert torch.equal(codec.pad(whole), whole)
+
+
+@pytest.mark.parametrize("name", ["wcae"])
+def test_the_docstring_counts_the_parameters(name: str, make_codec: Make) -> None:
+    codec = make_codec(name)
+    stated = re.search(r"([\d,]+) parameters", type(codec).__doc__ or "")
+    assert stated is not None
+    assert sum(p.numel() for p in codec.parameters()) == int(stated[1].replace(",", ""))
+
+
+def test_nowcaes_code_is_a_third_larger(make_codec: Make) -> None:
+    x = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    sizes = {name: make_codec(name).analyse(x).numel() for name in ("wcae", "nowcae")}
+    assert sizes["nowcae"] * 3 == sizes["wcae"] * 4
+
+
+def test_variants_do_not_import_each_other() -> None:
+    code = "import sys, components.codecs.variants.wcae; assert 'components.codecs.variants.nowcae' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_pictures_and_tensors_are_inverse() -> None:
+    rgb = np.random.default_rng(0).integers(0, 256, (5, 7, 3), dtype=np.uint8)
+    x = to_tensor(rgb[:, ::-1])
+    assert x.shape == (1, 3, 5, 7)
+    assert x.dtype == torch.float32
+    assert np.array_equal(to_rgb(x), rgb[:, ::-1])
+    assert to_rgb(torch.tensor([-1.0, 0.501 / 255, 2.0]).view(1, 3, 1, 1)).tolist() == [[[0, 1, 255]]]
