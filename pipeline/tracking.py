@@ -5,6 +5,7 @@ MLFLOW_TRACKING_URI says where the server is; by default everything lies in mlfl
 
 import json
 import os
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
@@ -14,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from components.errors import RatewrightError
+from pipeline.console import console
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -87,10 +89,17 @@ class Run:
             self._client.set_terminated(self.id)
 
     def log_row(self, row: Mapping[str, Any]) -> None:
-        """Log a row's figures as metrics at its `step`."""
-        for key, value in row.items():
-            if key != "step" and value is not None:
-                self._client.log_metric(self.id, key, value, step=row["step"])
+        """Log a row's figures as metrics at its `step`; a server that fails now is reported, and work goes on."""
+        from mlflow.entities import Metric
+        from mlflow.exceptions import MlflowException
+
+        now = int(time.time() * 1000)
+        figures = {key: value for key, value in row.items() if key != "step" and value is not None}
+        metrics = [Metric(key, value, now, row["step"]) for key, value in figures.items()]
+        try:
+            self._client.log_batch(self.id, metrics)
+        except MlflowException as error:
+            console.print(f"MLflow did not take the figures of step {row['step']}: {_first_line(error)}")
 
     def log_picture(self, path: str, rgb: NDArray[np.uint8]) -> None:
         """Log a (H, W, 3) picture under `path`."""
