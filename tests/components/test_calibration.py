@@ -1,5 +1,6 @@
 import math
 from collections.abc import Callable
+from itertools import pairwise
 
 import pytest
 
@@ -116,7 +117,7 @@ def test_search_lmbda_converges(raises_rate: bool, slope: float, at_one: float) 
     misses = [abs(math.log(t.bpp / TARGET)) for t in trials]
     assert misses[-1] < misses[0]
     assert misses[-1] <= 0.05 or abs(math.log(at_one / TARGET)) / slope > 2.5 * math.log(4)
-    for before, after in zip(trials, trials[1:], strict=False):
+    for before, after in pairwise(trials):
         assert abs(math.log(after.value / before.value)) <= math.log(4) + 1e-9
 
 

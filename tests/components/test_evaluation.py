@@ -31,7 +31,7 @@ class Coarse(Zip):
     """Drops the low bits."""
 
     def encode(self, rgb: Rgb) -> bytes:
-        return super().encode(rgb & 0xF0)
+        return super().encode(rgb & np.uint8(0xF0))
 
 
 def test_bpp_is_the_length_of_the_real_stream(make_codec: Make, photographs: list[Rgb]) -> None:

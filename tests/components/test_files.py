@@ -58,7 +58,7 @@ def test_an_exception_leaves_the_old_file(old: Path, error: BaseException) -> No
 
 def test_a_full_disk_leaves_the_old_file(old: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(path: Path, data: bytes) -> int:
-        with io.open(path, "wb") as file:  # noqa: PTH123, UP020 - what is left of the write
+        with io.open(path, "wb") as file:  # noqa: UP020 - what is left of the write
             file.write(data[:2])
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
 
@@ -70,9 +70,7 @@ def test_a_full_disk_leaves_the_old_file(old: Path, monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.parametrize("call", ["fsync", "replace"])
-def test_a_disk_that_fails_later_leaves_the_old_file(
-    old: Path, call: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_disk_that_fails_later_leaves_the_old_file(old: Path, call: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: Any) -> None:
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
@@ -85,8 +83,17 @@ def test_a_disk_that_fails_later_leaves_the_old_file(
 def test_what_is_renamed_was_flushed(old: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     done: list[str] = []
     fsync, rename = os.fsync, Path.replace
-    monkeypatch.setattr(os, "fsync", lambda number: (done.append("flush"), fsync(number))[1])
-    monkeypatch.setattr(Path, "replace", lambda a, b: (done.append("rename"), rename(a, b))[1])
+
+    def flushing(number: int) -> None:
+        done.append("flush")
+        fsync(number)
+
+    def renaming(path: Path, target: Path) -> Path:
+        done.append("rename")
+        return rename(path, target)
+
+    monkeypatch.setattr(os, "fsync", flushing)
+    monkeypatch.setattr(Path, "replace", renaming)
     write_bytes(old, b"new")
     assert done == ["flush", "rename"]
 

@@ -20,7 +20,7 @@ Document = dict[str, Any]
 @pytest.fixture
 def document() -> Document:
     """The checkout's params.yaml as plain data."""
-    return deepcopy(YAML(typ="safe").load(ROOT / "params.yaml"))  # type: ignore[no-any-return]
+    return deepcopy(YAML(typ="safe").load(ROOT / "params.yaml"))
 
 
 def refused(document: Any) -> str:
@@ -73,9 +73,7 @@ def test_the_checkouts_params_load() -> None:
         (put("variants", "wcae", value=None), "variants.wcae", "valid dictionary"),
     ],
 )
-def test_a_wrong_value_is_named(
-    document: Document, change: Callable[[Document], None], key: str, why: str
-) -> None:
+def test_a_wrong_value_is_named(document: Document, change: Callable[[Document], None], key: str, why: str) -> None:
     change(document)
     said = refused(document)
     assert f"{key}: " in said
@@ -135,7 +133,7 @@ def test_no_params_here(tmp_path: Path) -> None:
         params.load(tmp_path)
 
 
-@pytest.mark.parametrize("text", ["seed: [1", "a: 1\na: 2\n", "\tseed: 1", "seed: 1\n - 2"])
+@pytest.mark.parametrize("text", ["seed: [1", "a: 1\na: 2\n", "\tseed: 1", "seed: {a"])
 def test_a_file_that_is_not_yaml(tmp_path: Path, text: str) -> None:
     (tmp_path / "params.yaml").write_text(text)
     with pytest.raises(RatewrightError, match=r"not valid YAML") as caught:
@@ -168,7 +166,5 @@ def test_the_loops_configuration_takes_every_field_of_the_params(document: Docum
         loaded.variants["wcae"].train.lmbda,
     )
     shards = loaded.shards
-    augmentation = Augmentation(
-        shards.patch, shards.smallest_scale, shards.largest_angle, shards.rotated_share
-    )
+    augmentation = Augmentation(shards.patch, shards.smallest_scale, shards.largest_angle, shards.rotated_share)
     assert augmentation.patch == 256

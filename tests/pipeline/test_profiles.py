@@ -53,9 +53,7 @@ def test_an_unknown_profile_changes_nothing(name: str, checkout: Path) -> None:
     assert (checkout / "params.yaml").read_bytes() == before
 
 
-def test_a_mirror_that_is_a_folder_is_written_absolute(
-    checkout: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_mirror_that_is_a_folder_is_written_absolute(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (checkout / "mirror").mkdir()
     monkeypatch.chdir(checkout)
     write_profile(checkout, "small", "mirror")

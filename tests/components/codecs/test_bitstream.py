@@ -95,7 +95,7 @@ def test_trailing_bytes_are_refused(real: bytes, extra: bytes) -> None:
 
 @pytest.mark.parametrize("data", [b"", b"R", b"PK\x03\x04", b"\x89PNG\r\n\x1a\n" + bytes(50), b"text\n" * 9])
 def test_other_files_are_refused(data: bytes) -> None:
-    with pytest.raises(BitstreamError, match="not a Ratewright bitstream|truncated"):
+    with pytest.raises(BitstreamError, match=r"not a Ratewright bitstream|truncated"):
         parse(data)
 
 

