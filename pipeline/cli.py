@@ -132,8 +132,8 @@ def rollback(
 
 
 def main() -> None:
-    """The entry point: exit 0, or 2 with one line on standard error."""
-    guarded(lambda: app(standalone_mode=False))
+    """The entry point: exit 0, or 2 with one line on standard error (and the usage, for a mistyped command)."""
+    guarded(app)
 
 
 def _checkout() -> Path:

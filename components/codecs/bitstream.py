@@ -18,7 +18,8 @@ MAGIC = b"RW"
 VERSION = 1
 MODEL_HASH_BYTES = 8
 MAX_SIDE = 1 << 16
-PIXELS_PER_BYTE = 1 << 14
+MAX_PIXELS = 1 << 27
+PIXELS_PER_BYTE = 1 << 11
 
 
 @dataclass(frozen=True)
@@ -111,3 +112,5 @@ def _varint(value: int) -> bytes:
 def _check_size(width: int, height: int) -> None:
     if not (1 <= width <= MAX_SIDE and 1 <= height <= MAX_SIDE):
         raise BitstreamError(f"a picture of {width}x{height}: each side must be from 1 to {MAX_SIDE} pixels")
+    if width * height > MAX_PIXELS:
+        raise BitstreamError(f"a picture of {width}x{height}: more than {MAX_PIXELS} pixels")

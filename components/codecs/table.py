@@ -1,6 +1,7 @@
 """The one table of codecs: name -> class, loaded when asked for."""
 
 from importlib import import_module
+from typing import Any
 
 from components.codecs.base import Codec
 from components.errors import RatewrightError
@@ -17,3 +18,14 @@ def codec_class(name: str) -> type[Codec]:
         raise RatewrightError(f"unknown codec {name!r}; known: {', '.join(CODECS)}")
     found: type[Codec] = getattr(import_module(f"components.codecs.variants.{name}"), CODECS[name])
     return found
+
+
+def build(name: str, hyperparameters: Any) -> Codec:
+    """A new codec. Raises RatewrightError for an unknown name, or hyper-parameters that the codec does not take."""
+    made = codec_class(str(name))
+    try:
+        return made(**hyperparameters)
+    except TypeError as error:
+        raise RatewrightError(
+            f"codec {name!r} does not take the hyper-parameters {hyperparameters!r}: {error}"
+        ) from error

@@ -72,7 +72,7 @@ class ChannelGaussian(nn.Module):
         return SideInformation(scale, (self.typical_mean.cpu() * FRACTIONS).round().int().numpy())
 
     def encode(self, symbols: Ints) -> bytes:
-        """Integer symbols (C, H, W) to bytes."""
+        """Integer symbols (C, H, W) to bytes. Raises ValueError for symbols beyond 2^18, which no trained codec has."""
         channels = symbols.reshape(len(symbols), -1)
         side = self.describe(channels)
         encoder = SymbolEncoder()
@@ -95,7 +95,7 @@ class ChannelGaussian(nn.Module):
     def describe(self, channels: Ints) -> SideInformation:
         """The scale and the mean that code each row of (C, n) symbols in the fewest bits."""
         reach = int(self.tables.supports[-1])
-        centres = np.round(channels.mean(axis=1)).astype(np.int32)
+        centres: Ints = np.asarray(np.round(np.median(channels, axis=1)), dtype=np.int32)
         placed = np.clip(channels - centres[:, None], -reach, reach) + reach
         width = 2 * reach + 1
         flat = (placed + width * np.arange(len(channels))[:, None]).ravel()
@@ -146,8 +146,10 @@ class ChannelGaussian(nn.Module):
         symbols = np.where(escaped, 2 * half + 1, values + half)
         encoder.put(symbols, self.tables.tables[scale * FRACTIONS + fraction])
         if escaped.any():
-            rest = np.clip(values[escaped], -_ESCAPE_RANGE, _ESCAPE_RANGE - 1)
-            encoder.put_uniform(rest + _ESCAPE_RANGE, 2 * _ESCAPE_RANGE)
+            rest = values[escaped] + _ESCAPE_RANGE
+            if rest.min() < 0 or rest.max() >= 2 * _ESCAPE_RANGE:
+                raise ValueError(f"a value of the code lies beyond {_ESCAPE_RANGE} quantiser steps")
+            encoder.put_uniform(rest, 2 * _ESCAPE_RANGE)
 
     def _decode_values(self, decoder: SymbolDecoder, count: int, scale: int, fraction: int) -> Ints:
         half = int(self.tables.supports[scale])

@@ -31,7 +31,7 @@ class SymbolEncoder:
         self._coder.encode(np.ascontiguousarray(symbols, dtype=np.int32), _categorical(frequencies))
 
     def put_uniform(self, values: Ints, size: int) -> None:
-        """Code (n,) values from 0 to size - 1 (size at most 2^24) as equally probable."""
+        """Code (n,) values from 0 to size - 1 (size from 2 to 2^24) as equally probable."""
         model = constriction.stream.model.Uniform(size)
         self._coder.encode(np.ascontiguousarray(values, dtype=np.int32), model)
 

@@ -73,7 +73,7 @@ def write_shards(
 
     Raises SourceError where a split would be empty: too few pictures, or none as large as a patch.
     """
-    images = sorted(images, key=lambda image: image.sha256)
+    images = sorted({image.sha256: image for image in images}.values(), key=lambda image: image.sha256)
     members = {
         split: [i for i in images if split_of(i.sha256, spec.train_share, spec.seed) == split] for split in SPLITS
     }

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from components.codecs.base import Codec
-from components.codecs.table import codec_class
-from components.errors import CheckpointError
+from components.codecs.table import build
+from components.errors import CheckpointError, RatewrightError
 from components.files import replacing
 
 
@@ -32,7 +32,10 @@ def read_facts(path: Path) -> dict[str, Any]:
         raise CheckpointError(f"{path}: not a readable checkpoint ({error})") from error
     if "codec" not in metadata or "hyperparameters" not in metadata:
         raise CheckpointError(f"{path}: a safetensors file, but not a Ratewright checkpoint")
-    return {key: json.loads(value) for key, value in metadata.items()}
+    try:
+        return {key: json.loads(value) for key, value in metadata.items()}
+    except ValueError as error:
+        raise CheckpointError(f"{path}: its metadata is not JSON ({error})") from error
 
 
 def load(path: Path, *, codec: str | None = None) -> tuple[Codec, dict[str, Any]]:
@@ -45,9 +48,11 @@ def load(path: Path, *, codec: str | None = None) -> tuple[Codec, dict[str, Any]
     facts = read_facts(path)
     if codec is not None and facts["codec"] != codec:
         raise CheckpointError(f"{path}: a checkpoint of codec {facts['codec']!r}, not {codec!r}")
-    built = codec_class(facts["codec"])(**facts["hyperparameters"])
     try:
+        built = build(facts["codec"], facts["hyperparameters"])
         built.load_state_dict(load_file(path))
+    except RatewrightError as error:
+        raise CheckpointError(f"{path}: {error}") from error
     except RuntimeError as error:
         reason = " ".join(str(error).split())
         raise CheckpointError(f"{path}: the weights do not fit codec {facts['codec']!r}: {reason[:200]}") from error

@@ -98,23 +98,26 @@ def train(
         control.lmbda = state.lmbda
     batches = run.batches()
     saved = time.monotonic()
+    over = config.spent(state.step, state.elapsed_s) == 1
     with stop_requests() as stopping:
-        while config.spent(state.step, state.elapsed_s) < 1:
-            started = time.monotonic()
+        while not over:
+            started, spent_before = time.monotonic(), state.elapsed_s
             loss = run.step(next(batches))
-            spent = config.spent(state.step, state.elapsed_s + time.monotonic() - started)
+            spent = config.spent(state.step, spent_before + time.monotonic() - started)
             observer.on_step(spent, state.step, loss)
-            if state.step % config.validate_every == 0 or spent == 1:
+            validated = state.step % config.validate_every == 0 or spent == 1
+            if validated:
                 row = run.validate(loss, rate_of)
                 if control is not None and row["calibration_bpp"] is not None and spent > _STEERING_STARTS:
                     state.lmbda = control.update(row["calibration_bpp"])
                 state.history.append(row)
                 observer.on_validation(row)
-            state.elapsed_s += time.monotonic() - started
-            if spent == 1 or stopping() or time.monotonic() - saved > _SAVE_EVERY_S:
+            state.elapsed_s = spent_before + time.monotonic() - started
+            over = validated and config.spent(state.step, state.elapsed_s) == 1
+            if over or stopping() or time.monotonic() - saved > _SAVE_EVERY_S:
                 run.save(state_path)
                 saved = time.monotonic()
-            if spent < 1 and stopping():
+            if stopping() and not over:
                 raise Interrupted(f"stopped at step {state.step}; run the same command to go on from there")
     codec.load_state_dict(state.best or codec.state_dict())
     codec.to("cpu").eval()
@@ -145,6 +148,7 @@ class _Run:
         self.plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, factor=0.1, patience=config.patience)
         if state.plateau:
             self.plateau.load_state_dict(state.plateau)
+            self._set_learning_rate(state.plateau["_last_lr"][0])
 
     def batches(self) -> Iterator[Tensor]:
         config = self.config

@@ -67,7 +67,7 @@ class TrainingState:
                     group, _, key = name.partition("/")
                     getattr(state, group)[key] = file.get_tensor(name)
                 return state
-        except (OSError, SafetensorError, KeyError, TypeError):
+        except (OSError, SafetensorError, KeyError, TypeError, ValueError):
             return fresh
 
 
@@ -78,9 +78,12 @@ def optimizer_tensors(optimizer: torch.optim.Optimizer) -> Tensors:
 
 
 def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: Tensors) -> None:
-    """The inverse of `optimizer_tensors`."""
+    """The inverse of `optimizer_tensors`; moments get their parameter's memory layout, which fused Adam relies on."""
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     entries: dict[int, Tensors] = {}
     for name, value in tensors.items():
         index, _, key = name.partition("/")
-        entries.setdefault(int(index), {})[key] = value
+        parameter = parameters[int(index)]
+        laid_out = torch.empty_like(parameter, dtype=value.dtype) if value.shape == parameter.shape else value.clone()
+        entries.setdefault(int(index), {})[key] = laid_out.copy_(value)
     optimizer.load_state_dict({**optimizer.state_dict(), "state": entries})

@@ -43,6 +43,8 @@ def run(root: Path) -> None:
     fresh = version is None
     if version is None:
         version = _add(root, layout, model, candidate, board)
+    if model.alias(CHALLENGER) != version:
+        model.point(CHALLENGER, version)
     decision = _decide(root, settings, model, version, board)
     write_json(
         layout.registry,
@@ -90,9 +92,7 @@ def _add(root: Path, layout: Layout, model: RegisteredModel, candidate: _Candida
     with tracking.Run(root, f"release {board['winner']}", candidate.identity, about) as release:
         release.log_row({"step": 0, **{k: v for k, v in candidate.row.items() if isinstance(v, (int, float))}})
         release.log_folder(layout.report, "report")
-        version = model.add(candidate.checkpoint, release.id, tags)
-    model.point(CHALLENGER, version)
-    return version
+        return model.add(candidate.checkpoint, release.id, tags)
 
 
 def _decide(

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 
-from components.codecs.table import codec_class
+from components.codecs.table import build
 from components.evaluation import LearnedCoder
 from components.files import write_bytes
 from components.training import checkpoint
@@ -32,7 +32,7 @@ def run(root: Path, name: str) -> None:
     identity = fingerprint(variant.model_dump(), settings.seed, settings.target_bpp, data_hash)
 
     torch.manual_seed(settings.seed)
-    codec = codec_class(variant.codec)(**variant.hyperparameters)
+    codec = build(variant.codec, variant.hyperparameters)
     control, rate_of = None, None
     samples = [(file, rgb) for file, rgb in pictures(calibration, max(SAMPLES, variant.train.steer_images))]
     if variant.train.steer and codec.knob is not None:
@@ -70,7 +70,7 @@ def run(root: Path, name: str) -> None:
         data_sha256=data_hash,
         git_commit=git_commit(root),
     )
-    state_path.unlink()
+    state_path.unlink(missing_ok=True)
     console.print(f"train {name}: {state.step} steps in {state.precision}, {layout.trained(name)}")
 
 

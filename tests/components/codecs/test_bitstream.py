@@ -46,7 +46,7 @@ def test_round_trip(sections: tuple[bytes, ...], size: tuple[int, int]) -> None:
 
 def test_the_layout_is_the_documented_one() -> None:
     assert Bitstream("wcae", HASH, 5, 4, (b"abc",)).pack() == forged()
-    assert parse(forged(width=300, height=200)).width == 300
+    assert parse(forged(width=150, height=40)).width == 150
 
 
 def test_the_header_is_small() -> None:
@@ -132,7 +132,7 @@ def test_a_hostile_header_with_right_checksums_allocates_nothing(
     data = forged(**claim) if claim.get("height") != 1 else forged(width=MAX_SIDE, height=16, lengths=())  # type: ignore[arg-type]
     tracemalloc.start()
     try:
-        with pytest.raises(BitstreamError, match="truncated"):
+        with pytest.raises(BitstreamError, match=r"truncated|more than \d+ pixels"):
             codec.decompress([data])
         peak = tracemalloc.get_traced_memory()[1]
     finally:

@@ -177,7 +177,6 @@ def test_a_folder_without_shards_says_so(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("no_processes")
-@pytest.mark.xfail(strict=True, reason="two files of the same bytes write every key twice")
 def test_the_same_picture_twice_makes_no_key_twice(picture_files: list[Path], tmp_path: Path) -> None:
     copy = tmp_path / "copy.png"
     copy.write_bytes(picture_files[0].read_bytes())

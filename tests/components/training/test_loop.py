@@ -24,10 +24,6 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 Make = Callable[..., Codec]
 Weights = dict[str, torch.Tensor]
 
-RESUMING = pytest.mark.xfail(
-    strict=True,
-    reason="restored moments are contiguous, the weights channels last: the fused Adam mixes them up",
-)
 SHORT = TrainingConfig(
     batch_size=4,
     learning_rate=1e-3,
@@ -145,7 +141,6 @@ def test_another_seed_is_another_run(trainer: Trainer, straight: tuple[Weights, 
     assert trainer(replace(SHORT, seed=10))[1].history != straight[1].history
 
 
-@RESUMING
 @pytest.mark.parametrize("stops", [(6,), (2, 7)])
 def test_stopped_and_resumed_is_the_same_bit_for_bit(
     stops: tuple[int, ...], trainer: Trainer, straight: tuple[Weights, TrainingState]
@@ -212,7 +207,6 @@ loop.train(codec, shards, config, state_path=state, fingerprint="this run", obse
 """
 
 
-@RESUMING
 def test_a_run_killed_in_the_middle_goes_on_bit_for_bit(
     trainer: Trainer, straight: tuple[Weights, TrainingState]
 ) -> None:
@@ -294,7 +288,6 @@ def test_the_plateau_schedule(trainer: Trainer, monkeypatch: pytest.MonkeyPatch)
     assert rates == pytest.approx([1e-3, 1e-3, 1e-4, 1e-4, 1e-5, 1e-5, 1e-6])
 
 
-@pytest.mark.xfail(strict=True, reason="the learning rate that the plateau reached is not in the state")
 def test_the_plateau_schedule_survives_a_stop(trainer: Trainer, monkeypatch: pytest.MonkeyPatch) -> None:
     config = plateau(monkeypatch)
     straight = trainer(config)
@@ -336,7 +329,6 @@ def test_a_budget_of_minutes_ends(trainer: Trainer, monkeypatch: pytest.MonkeyPa
     assert trainer.state.exists()
 
 
-@pytest.mark.xfail(strict=True, reason="a budget that ends within a validation ends without saving the state")
 def test_minutes_that_end_within_a_validation(trainer: Trainer, monkeypatch: pytest.MonkeyPatch) -> None:
     """The stage `train` deletes the state in the end: there must be one."""
     clock = Clock()
