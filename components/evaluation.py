@@ -12,6 +12,7 @@ from components.calibration import trim
 from components.codecs.base import Codec
 from components.codecs.pictures import to_rgb, to_tensor
 from components.metrics.quality import measure as measure_quality
+from components.metrics.quality import psnr_db
 
 Rgb = NDArray[np.uint8]
 
@@ -110,6 +111,21 @@ def summarise(results: Sequence[ImageResult]) -> dict[str, Any]:
     for field in ("encode_s", "decode_s"):
         point[f"{field}_per_mpx"] = 1e6 * sum(getattr(result, field) for result in results) / pixels
     return point
+
+
+def rate_and_psnr(coder: Coder, pictures: Sequence[Rgb]) -> tuple[float, float]:
+    """bpp (total over total) and mean PSNR in dB of real files: the two figures that a calibration needs.
+
+    A picture that comes back unchanged has no PSNR and is left out of the mean; NaN where all do.
+    """
+    size, values = 0, []
+    for rgb in pictures:
+        data = coder.encode(rgb)
+        size += len(data)
+        values.append(psnr_db(rgb, coder.decode(data)))
+    finite = [value for value in values if value is not None]
+    pixels = sum(rgb.shape[0] * rgb.shape[1] for rgb in pictures)
+    return 8 * size / pixels, sum(finite) / len(finite) if finite else float("nan")
 
 
 def rate_over_gain(codec: Codec, pictures: Iterable[Rgb]) -> Callable[[float], float]:

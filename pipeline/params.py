@@ -80,8 +80,8 @@ class Training(_Section):
     """Where lambda starts; in the units of the codec's own loss."""
     steer: bool = True
     """Steer lambda to the target rate while training; false keeps it."""
-    steer_images: PositiveInt = 4
-    """Pictures of the calibration set that the steering measures."""
+    steer_images: PositiveInt = 16
+    """Pictures of the calibration set whose middle the steering measures, at the most."""
     batch_size: PositiveInt = 8
     """Patches in a step."""
     learning_rate: PositiveFloat

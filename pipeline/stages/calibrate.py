@@ -10,7 +10,7 @@ from typing import Any
 from components.calibration import Trial, search_lmbda, trim
 from components.codecs.base import Codec
 from components.errors import CalibrationError
-from components.evaluation import LearnedCoder, measure, rate_over_gain, summarise
+from components.evaluation import LearnedCoder, rate_and_psnr, rate_over_gain
 from components.files import write_json
 from components.training import checkpoint
 from pipeline import params
@@ -31,7 +31,7 @@ def run(root: Path, name: str) -> None:
     calibrate, target = variant.calibrate, settings.target_bpp
     codec, facts = checkpoint.load(layout.trained(name), codec=variant.codec)
     assert codec.knob is not None
-    originals = list(pictures(layout.raw(settings.data.calibration)))
+    originals = [rgb for _, rgb in pictures(layout.raw(settings.data.calibration))]
 
     def measured(phase: str, lmbda: float, bpp: float, steps: int, psnr_db: float | None = None) -> dict[str, Any]:
         row = {"phase": phase, "lmbda": lmbda, "gain": codec.gain.item(), "bpp": bpp, "psnr_db": psnr_db}
@@ -39,8 +39,8 @@ def run(root: Path, name: str) -> None:
         return {**row, "steps": steps}
 
     def whole_set(phase: str, lmbda: float, steps: int) -> dict[str, Any]:
-        point = summarise(measure(LearnedCoder(codec), originals))
-        return measured(phase, lmbda, point["bpp"], steps, point["psnr_db"])
+        bpp, psnr_db = rate_and_psnr(LearnedCoder(codec), originals)
+        return measured(phase, lmbda, bpp, steps, psnr_db)
 
     history = [whole_set("trained", facts["lmbda"], facts["step"])]
     steps = facts["step"]
@@ -61,7 +61,7 @@ def run(root: Path, name: str) -> None:
         close_enough=calibrate.close_enough,
     )
     lmbda = trials[-1].value
-    over_gain = rate_over_gain(codec, [rgb for _, rgb in originals])
+    over_gain = rate_over_gain(codec, originals)
 
     def rate_at(gain: float) -> float:
         codec.gain.fill_(gain)
