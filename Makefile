@@ -37,7 +37,7 @@ mlflow: venv ## MLflow's pages on the runs and the registry, http://127.0.0.1:50
 	MLFLOW_DISABLE_TELEMETRY=true MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false \
 	mlflow server --backend-store-uri sqlite:///mlflow.db --host 127.0.0.1 --port 5000
 
-benchmarks: venv ## the measurements that docs/ and the README quote
+benchmarks: venv ## the measurements, each as a ratio against a named peer
 	for each in training loader range_coder startup; do python -m benchmarks.$$each; done
 
 clean: ## remove what the stages wrote; the DVC cache and the registry stay

@@ -113,10 +113,10 @@ def summarise(results: Sequence[ImageResult]) -> dict[str, Any]:
     return point
 
 
-def rate_and_psnr(coder: Coder, pictures: Sequence[Rgb]) -> tuple[float, float]:
+def rate_and_psnr(coder: Coder, pictures: Sequence[Rgb]) -> tuple[float, float | None]:
     """bpp (total over total) and mean PSNR in dB of real files: the two figures that a calibration needs.
 
-    A picture that comes back unchanged has no PSNR and is left out of the mean; NaN where all do.
+    A picture that comes back unchanged has no PSNR and is left out of the mean; None where all do.
     """
     size, values = 0, []
     for rgb in pictures:
@@ -125,7 +125,7 @@ def rate_and_psnr(coder: Coder, pictures: Sequence[Rgb]) -> tuple[float, float]:
         values.append(psnr_db(rgb, coder.decode(data)))
     finite = [value for value in values if value is not None]
     pixels = sum(rgb.shape[0] * rgb.shape[1] for rgb in pictures)
-    return 8 * size / pixels, sum(finite) / len(finite) if finite else float("nan")
+    return 8 * size / pixels, sum(finite) / len(finite) if finite else None
 
 
 def rate_over_gain(codec: Codec, pictures: Iterable[Rgb]) -> Callable[[float], float]:

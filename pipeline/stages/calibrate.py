@@ -92,7 +92,7 @@ def run(root: Path, name: str) -> None:
         },
     )
     shutil.rmtree(layout.resumable("calibrate", name), ignore_errors=True)
-    console.print(f"calibrate {name}: {final['bpp']:.4f} bpp, {final['psnr_db']:.2f} dB, {layout.calibrated(name)}")
+    console.print(f"calibrate {name}: {final['bpp']:.4f} bpp on {settings.data.calibration}, {layout.calibrated(name)}")
 
 
 _OWN = ("codec", "hyperparameters")  # facts that a checkpoint writes by itself
