@@ -108,10 +108,12 @@ def test_a_changed_variant_runs_its_own_stages_and_what_follows(clone: Clone) ->
 def test_the_champion_codes_a_photograph_from_another_folder(clone: Clone, tmp_path: Path) -> None:
     folder, _ = clone
     photo = tmp_path / "photo.png"
-    Image.open(folder / "data" / "raw" / "bundled-test" / "chelsea.png").crop((0, 0, 301, 203)).save(photo)
+    with Image.open(folder / "data" / "raw" / "bundled-test" / "chelsea.png") as chelsea:
+        chelsea.crop((0, 0, 301, 203)).save(photo)
     command = (sys.executable, "-c", "from pipeline.cli import main; main()")
     champion = "models:/image-codec-0.15bpp@champion"
     run(clone, *command, "compress", "photo.png", "photo.rw", "--model", champion, cwd=tmp_path)
     run(clone, *command, "decompress", "photo.rw", "back.png", cwd=tmp_path)
-    assert Image.open(tmp_path / "back.png").size == (301, 203)
+    with Image.open(tmp_path / "back.png") as back:
+        assert back.size == (301, 203)
     assert "301x203" in run(clone, *command, "info", "photo.rw", cwd=tmp_path)
