@@ -1,25 +1,39 @@
-"""Training images per second: our loop against the same model in a plain float32 NCHW loop.
+"""Training images per second: our loop against the same model in the loop that one writes first.
 
 The model has 3 million parameters in the shape of Ballé's factorized-prior codec: four 5x5 convolutions of stride 2
-with GDN between them (N = 128, M = 192), and the mirror. Run: python -m benchmarks.training
+with GDN between them (N = 128, M = 192), and the mirror. The peer trains it in float32 NCHW, with GDN as a 1x1
+convolution whose gradient autograd finds. What bfloat16 gains depends on the processor: the kernels want AMX or
+AVX512-BF16, and our loop falls back to float32 where they are not. Run: python -m benchmarks.training
 """
 
 import tempfile
+import time
 from itertools import islice, pairwise
 from pathlib import Path
 from typing import ClassVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from benchmarks.common import bundled_shards, console, paired, per_second
 from components.codecs.autoencoder import GaussianAutoencoder
-from components.images.loader import training_batches
+from components.images.loader import training_batches, validation_batches
 from components.layers.gdn import Gdn
-from components.training.loop import Row, TrainingConfig, train
+from components.training.loop import Row, TrainingConfig, prepared, to_channels_last, train
+from components.training.precision import Precision, fastest_precision
 
-STEPS, BATCH, ROUNDS = 6, 8, 3
+STEPS, BATCH, ROUNDS, LMBDA = 4, 8, 3, 0.01
 N, M = 128, 192
+
+
+class PlainGdn(Gdn):
+    """The same function and parameters, left to autograd."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) to the same shape."""
+        weight = self.gamma_root.square()[:, :, None, None]
+        pool = nn.functional.conv2d(x.square(), weight, self.beta_root.square()).sqrt()
+        return x * pool if self.inverse else x / pool
 
 
 class ThreeMillion(GaussianAutoencoder):
@@ -30,58 +44,63 @@ class ThreeMillion(GaussianAutoencoder):
     code_channels: ClassVar[int] = M
     code_stride: ClassVar[int] = 16
 
-    def __init__(self) -> None:
+    def __init__(self, gdn: type[Gdn] = Gdn) -> None:
         super().__init__()
         down = (3, N, N, N, M)
         analysis: list[nn.Module] = []
         synthesis: list[nn.Module] = []
         for inputs, outputs in pairwise(down):
-            analysis += [nn.Conv2d(inputs, outputs, 5, 2, padding=2), Gdn(outputs)]
+            analysis += [nn.Conv2d(inputs, outputs, 5, 2, padding=2), gdn(outputs)]
             up = nn.ConvTranspose2d(outputs, inputs, 5, 2, padding=2, output_padding=1)
-            synthesis = [up, Gdn(inputs, inverse=True), *synthesis]
+            synthesis = [up, gdn(inputs, inverse=True), *synthesis]
         self.g_a, self.g_s = nn.Sequential(*analysis[:-1]), nn.Sequential(*synthesis[:-1])
 
 
-class Silent:
-    """An observer that says nothing."""
+class Clock:
+    """An observer that notes when each step ended."""
+
+    def __init__(self) -> None:
+        self.ends: list[float] = []
 
     def on_step(self, spent: float, step: int, loss: float) -> None:
-        """Nothing."""
+        """A step ended."""
+        self.ends.append(time.perf_counter())
 
     def on_validation(self, row: Row) -> None:
         """Nothing."""
 
 
-def ours(shards: Path, work: Path) -> float:
-    """Images per second of the loop, the start and the validation left out by timing two lengths."""
-
-    def run(steps: int) -> float:
-        config = TrainingConfig(
-            batch_size=BATCH, learning_rate=1e-4, lmbda=0.01, steps=steps, validate_every=1000, validation_patches=1
-        )
-        codec = ThreeMillion()
-        state = work / "state"
-        state.unlink(missing_ok=True)
-        work_done = lambda: train(codec, shards, config, state_path=state, fingerprint="", observer=Silent())  # noqa: E731
-        return steps / per_second(steps, work_done)
-
-    return BATCH * STEPS / (run(STEPS + 2) - run(2))
+def ours(shards: Path, work: Path, precision: Precision) -> float:
+    """Images per second of the loop, from the end of its first step to the end of its last."""
+    config = TrainingConfig(
+        batch_size=BATCH,
+        learning_rate=1e-4,
+        lmbda=LMBDA,
+        steps=STEPS + 1,
+        precision=precision,
+        validate_every=1000,
+        validation_patches=1,
+    )
+    state, clock = work / "state", Clock()
+    state.unlink(missing_ok=True)
+    train(ThreeMillion(), shards, config, state_path=state, fingerprint="", observer=clock)
+    return BATCH * STEPS / (clock.ends[-1] - clock.ends[0])
 
 
 def plain(shards: Path) -> float:
-    """Images per second of the loop that one writes first."""
-    codec = ThreeMillion().train()
+    """Images per second of the loop that one writes first, its first step left out."""
+    codec = ThreeMillion(PlainGdn).train()
     optimizer = torch.optim.Adam(codec.parameters(), 1e-4)
     batches = training_batches(shards, batch_size=BATCH, seed=0, start_step=0, workers=1)
 
     def run(steps: int) -> None:
         for batch in islice(batches, steps):
             x = batch.float() / 255
-            codec.loss(x, codec(x), 0.01).total.backward()  # type: ignore[no-untyped-call]
+            codec.loss(x, codec(x), LMBDA).total.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             optimizer.zero_grad()
 
-    run(2)
+    run(1)
     return per_second(BATCH * STEPS, lambda: run(STEPS))
 
 
@@ -89,12 +108,22 @@ def main() -> None:
     """Print the medians and the ratio."""
     with tempfile.TemporaryDirectory() as folder:
         shards = bundled_shards(Path(folder) / "shards")
-        parameters = sum(parameter.numel() for parameter in ThreeMillion().parameters())
-        mine, theirs, ratio = paired(lambda: ours(shards, Path(folder)), lambda: plain(shards), ROUNDS)
+        codec = ThreeMillion()
+        to_channels_last(codec)
+        batch = prepared(validation_batches(shards, batch_size=BATCH, limit=BATCH)[0], torch.device("cpu"))
+        precision = fastest_precision(codec, batch, LMBDA)
+        mine, theirs, ratio = paired(lambda: ours(shards, Path(folder), precision), lambda: plain(shards), ROUNDS)
+    parameters = sum(parameter.numel() for parameter in codec.parameters())
     console.print(
-        f"training, {parameters / 1e6:.1f} M parameters, batch {BATCH} of 256x256, {torch.get_num_threads()} threads"
+        f"training, {parameters / 1e6:.1f} M parameters, batch {BATCH} of 256x256, {torch.get_num_threads()} threads, "
+        f"bfloat16 in hardware: {'yes' if _bf16_kernels() else 'no'}"
     )
-    console.print(f"  our loop {mine:.2f} images/s, plain float32 NCHW {theirs:.2f} images/s, ratio {ratio:.2f}")
+    console.print(f"  our loop ({precision}) {mine:.2f} images/s, plain float32 NCHW {theirs:.2f}, ratio {ratio:.2f}")
+
+
+def _bf16_kernels() -> bool:
+    """Whether this processor multiplies bfloat16 itself."""
+    return bool(torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported())
 
 
 if __name__ == "__main__":
