@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help venv repro test lint lock mlflow benchmarks clean
+.PHONY: help venv repro test test-services lint graph lock mlflow airflow retrain benchmarks clean
 
 PYTHON ?= python3.11
 BIN := .venv/bin
@@ -7,7 +7,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export OMP_NUM_THREADS ?= $(shell nproc)
 
 help: ## what can be made
-	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 venv: $(BIN)/.installed ## .venv with the locked versions and the project, editable
 
@@ -22,13 +22,20 @@ repro: venv ## run the pipeline on params.yaml and print the leaderboard
 	@ratewright leaderboard
 
 test: venv ## the tests, on both cores
-	OMP_NUM_THREADS=1 pytest -n 2 --dist loadfile
+	OMP_NUM_THREADS=1 pytest -n 2 --dist loadfile --ignore=tests/services
+
+test-services: venv ## the tests with Airflow, PostgreSQL, S3 and MLflow running (apt install postgresql)
+	pytest tests/services
 
 lint: venv ## format, lint, types, and the direction of imports
 	ruff format --check .
 	ruff check .
 	mypy
 	lint-imports
+	python -m pipeline.graph --check
+
+graph: venv ## dags/stages.json anew from dvc.yaml and the profiles
+	python -m pipeline.graph --write
 
 lock: ## requirements.lock anew from pyproject.toml (needs uv)
 	uv pip compile --quiet --no-header --no-annotate --python-version 3.11 --all-extras pyproject.toml -o requirements.lock
@@ -36,6 +43,12 @@ lock: ## requirements.lock anew from pyproject.toml (needs uv)
 mlflow: venv ## MLflow's pages on the runs and the registry, http://127.0.0.1:5000
 	MLFLOW_DISABLE_TELEMETRY=true MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false \
 	mlflow server --backend-store-uri sqlite:///mlflow.db --host 127.0.0.1 --port 5000
+
+airflow: venv ## Airflow on this machine until Ctrl-C, http://127.0.0.1:8080
+	@python -m pipeline.scheduler up
+
+retrain: venv ## start a retraining in it and follow it; ARGS="--profile real --variants wcae"
+	@python -m pipeline.scheduler retrain $(ARGS)
 
 benchmarks: venv ## the measurements, each as a ratio against a named peer
 	for each in training loader range_coder startup; do python -m benchmarks.$$each; done

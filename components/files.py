@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -30,6 +31,24 @@ def write_bytes(path: Path, data: bytes) -> None:
     """Write `data` to `path`, whole or not at all."""
     with replacing(path) as temporary:
         temporary.write_bytes(data)
+
+
+def link_folder(source: Path, target: Path) -> None:
+    """Make `target` a folder with the files of the flat folder `source`: links where that can be, else copies."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+    try:
+        temporary.chmod(0o755)
+        for path in source.iterdir():
+            try:
+                os.link(path, temporary / path.name)
+            except OSError:  # another file system, or one without links
+                shutil.copyfile(path, temporary / path.name)
+        if target.exists():
+            shutil.rmtree(target)
+        temporary.rename(target)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -208,3 +208,7 @@ def _write(target: str, data: bytes) -> None:
         sys.stdout.buffer.flush()
     else:
         write_bytes(Path(target), data)
+
+
+if __name__ == "__main__":
+    main()

@@ -50,6 +50,8 @@ class Dataset(_Section):
     """Share of the pictures that may turn out undecodable."""
     members: str = "*"
     """Pattern for the paths of pictures inside archives."""
+    revision: str | None = None
+    """What the source held when a scheduled run last asked; another value fetches anew what has no pinned hash."""
 
 
 class Shards(_Section):

@@ -10,6 +10,11 @@ from components.files import write_bytes
 from pipeline import params
 
 
+def profile_names(root: Path) -> list[str]:
+    """The profiles there are, sorted."""
+    return sorted(path.stem for path in (root / "profiles").glob("*.yaml") if path.stem != "datasets")
+
+
 def profile_text(root: Path, name: str, mirror: str | None = None) -> str:
     """A profile as params.yaml: its list of data sets becomes their definitions from profiles/datasets.yaml.
 
@@ -18,8 +23,7 @@ def profile_text(root: Path, name: str, mirror: str | None = None) -> str:
     folder = root / "profiles"
     yaml = YAML()
     yaml.width = 120
-    known = sorted(path.stem for path in folder.glob("*.yaml") if path.stem != "datasets")
-    if name not in known:
+    if name not in (known := profile_names(root)):
         raise RatewrightError(f"no profile {name!r}; there are {', '.join(known)}")
     document = yaml.load(folder / f"{name}.yaml")
     catalogue = YAML(typ="safe").load(folder / "datasets.yaml")

@@ -1,6 +1,9 @@
 """What tests of several folders share: small photographs, shards cut from them, codecs nobody trained."""
 
 import os
+import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +19,8 @@ os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 
 Rgb = NDArray[np.uint8]
+Clone = tuple[Path, dict[str, str]]
+"""A checkout, and the environment that its commands run in."""
 
 
 @pytest.fixture
@@ -90,5 +95,46 @@ def make_codec() -> "Callable[..., Codec]":
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             return codec_class(name)().eval()
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def new_clone(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Clone]:
+    """A function that makes a repository of its own of the tracked files, with the smallest budgets, committed."""
+    from ruamel.yaml import YAML
+
+    checkout = Path(__file__).resolve().parents[1]
+
+    def make() -> Clone:
+        folder = tmp_path_factory.mktemp("clone")
+        listed = subprocess.run(["git", "ls-files", "-z"], cwd=checkout, capture_output=True, text=True, check=True)
+        for name in filter(None, listed.stdout.split("\0")):
+            if (checkout / name).exists() and name != "dvc.lock":
+                (folder / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(checkout / name, folder / name)
+        yaml = YAML()
+        params = yaml.load(folder / "params.yaml")
+        params["baselines"] = ["jpeg", "webp"]
+        params["shards"]["patches_per_image"] = 4
+        for variant in params["variants"].values():
+            variant["train"] |= {"steps": 12, "validate_every": 6, "validation_patches": 4}
+            variant["calibrate"] |= {"tolerance": 0.05, "rounds": 1}
+        yaml.dump(params, folder / "params.yaml")
+        apart = ("AIRFLOW", "AWS_", "GIT_", "MLFLOW_", "RATEWRIGHT_")
+        environment = {
+            **{key: value for key, value in os.environ.items() if not key.startswith(apart)},
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+            "PYTHONPATH": str(folder),
+        }
+        for command in (
+            ["init", "-q", "--initial-branch=main"],
+            ["config", "user.name", "test"],
+            ["config", "user.email", "test@example.invalid"],
+            ["add", "-A"],
+            ["commit", "-q", "-m", "a checkout"],
+        ):
+            subprocess.run(["git", *command], cwd=folder, env=environment, check=True)
+        return folder, environment
 
     return make

@@ -4,18 +4,14 @@ Budgets are a few steps: what is tested is that everything runs, and that nothin
 """
 
 import json
-import os
-import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from PIL import Image
-from ruamel.yaml import YAML
-
-CHECKOUT = Path(__file__).resolve().parents[1]
 
 Clone = tuple[Path, dict[str, str]]
 
@@ -29,34 +25,12 @@ def run(clone: Clone, *command: str, cwd: Path | None = None) -> str:
 
 
 @pytest.fixture(scope="module")
-def clone(tmp_path_factory: pytest.TempPathFactory) -> Clone:
-    """The tracked files in a repository of their own, with the smallest budgets, after one `dvc repro`."""
-    folder = tmp_path_factory.mktemp("clone")
-    tracked = subprocess.run(["git", "ls-files", "-z"], cwd=CHECKOUT, capture_output=True, text=True, check=True).stdout
-    for name in filter(None, tracked.split("\0")):
-        if (CHECKOUT / name).exists() and name != "dvc.lock":
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(CHECKOUT / name, folder / name)
-    binaries = Path(sys.executable).parent
-    environment = {
-        **{key: value for key, value in os.environ.items() if not key.startswith(("MLFLOW_", "GIT_"))},
-        "PATH": f"{binaries}{os.pathsep}{os.environ['PATH']}",
-        "PYTHONPATH": str(folder),
-    }
-    result = (folder, environment)
-    yaml = YAML()
-    params = yaml.load(folder / "params.yaml")
-    params["baselines"] = ["jpeg", "webp"]
-    params["shards"]["patches_per_image"] = 4
-    for variant in params["variants"].values():
-        variant["train"] |= {"steps": 12, "validate_every": 6, "validation_patches": 4}
-        variant["calibrate"] |= {"tolerance": 0.05, "rounds": 1}
-    yaml.dump(params, folder / "params.yaml")
-    for command in (["git", "init", "-q"], ["git", "add", "-A"], ["dvc", "repro"]):
-        run(result, *command)
-    identity = ("-c", "user.name=test", "-c", "user.email=test@example.invalid")
+def clone(new_clone: Callable[[], Clone]) -> Clone:
+    """A checkout with the smallest budgets after one `dvc repro`, committed."""
+    result = new_clone()
+    run(result, "dvc", "repro")
     run(result, "git", "add", "-A")
-    run(result, "git", *identity, "commit", "-q", "-m", "a run")
+    run(result, "git", "commit", "-q", "-m", "a run")
     return result
 
 

@@ -3,12 +3,12 @@
 import hashlib
 import json
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import closing, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from fnmatch import fnmatch
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from threading import Lock
 from typing import Any, Self, TypeVar
 from urllib.parse import quote
@@ -16,10 +16,11 @@ from urllib.parse import quote
 from components.errors import ImageError, SourceError
 from components.files import write_bytes
 from components.images.archives import is_archive, unpack
+from components.images.dataset import FetchSpec
 from components.images.decode import decode, encode_png
 from components.images.manifest import MANIFEST, ArchiveFile, FetchedFile, LostFile, Manifest
 from components.images.names import archive_of, of_use, stored_names
-from components.images.sources import Folder, Source, checked_name, open_source
+from components.images.sources import Source
 
 MAX_ARCHIVE_BYTES = 1 << 35
 MAX_ARCHIVE_FILES = 1_000_000
@@ -30,51 +31,28 @@ _WORK = ".fetch"
 R = TypeVar("R")
 
 
-@dataclass(frozen=True)
-class FetchSpec:
-    """What a data set consists of."""
-
-    name: str
-    """A plain word: the folder of this set on a mirror."""
-    source: str | None = None
-    """Public location, as `open_source` takes it; None for the manifest's base_url, or for mirrors only."""
-    files: Sequence[str] | None = None
-    """Names at the source, archives included; None for the manifest's, or else for all the source lists."""
-    manifest: Path | None = None
-    """JSON with base_url and files [{name, sha256}]: what each file must be."""
-    mirror: str | None = None
-    """Folder, http(s):// or s3:// prefix that holds `<name>/<file>`, used in place of the source."""
-    max_loss: float = 0.0
-    """Share of the pictures, 0 to 1, that may turn out undecodable."""
-    members: str = "*"
-    """Which pictures of an archive belong to the set: a pattern for their paths, where * spans folders."""
-
-    def __post_init__(self) -> None:
-        if checked_name(self.name) != PurePosixPath(self.name).name or self.name.startswith("."):
-            raise SourceError(f"{self.name!r} cannot name a data set: it names a folder")
-        if not 0 <= self.max_loss <= 1:
-            raise SourceError(f"{self.name}: max_loss is a share between 0 and 1, not {self.max_loss}")
-
-
 def fetch(
-    spec: FetchSpec, out: Path, *, workers: int = 8, progress: Callable[[int, int], None] | None = None
+    spec: FetchSpec,
+    out: Path,
+    *,
+    present: str | None = None,
+    workers: int = 8,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Manifest:
     """Bring the folder `out` to hold the pictures of `spec` and a manifest.json; nothing else is left in it.
 
     A picture is kept as it came if it is a plain 8-bit RGB file, and is written as an RGB PNG otherwise. What
     lies there with the right hash already is not fetched again, so a run that was killed can be repeated. The
-    manifest is written last: a folder that has one is complete. `progress` gets (pictures done, pictures).
+    manifest is written last: a folder that has one is complete. `present` is the revision that lies there: where
+    `spec.revision` is another, only files with a known hash are kept. `progress` gets (pictures done, pictures).
 
     Raises SourceError, in one line, for a source that cannot be reached or lacks a file, a wrong hash, more
     than `spec.max_loss` undecodable pictures, and an empty set.
     """
-    public, expected = _public(spec)
-    with closing(_open(spec, public, out)) as source:
-        if spec.files is not None:
-            names = sorted({checked_name(name) for name in spec.files})
-        else:
-            names = sorted(expected) or of_use(source.list())
-        with _Run(spec, public, expected, source, out) as run:
+    public, expected = spec.public()
+    with closing(spec.open(public, out)) as source:
+        names = spec.names(expected, source)
+        with _Run(spec, present, public, expected, source, out) as run:
             manifest = run.fetch(names, workers, progress or (lambda _done, _total: None))
     _judge(manifest, spec.max_loss)
     _sweep(out, {_WORK, *(file.name for file in manifest.files)})
@@ -89,8 +67,16 @@ class _Run:
     """One fetch under way, with the journal that a later run resumes from."""
 
     def __init__(
-        self, spec: FetchSpec, public: str | None, expected: dict[str, str], source: Source, out: Path
+        self,
+        spec: FetchSpec,
+        present: str | None,
+        public: str | None,
+        expected: dict[str, str],
+        source: Source,
+        out: Path,
     ) -> None:
+        self.origin = [public, spec.revision]
+        self.is_present = spec.revision in (None, present)
         self.spec, self.public, self.expected, self.source, self.out = spec, public, expected, source, out
         self.work = out / _WORK
         self.known: dict[str, FetchedFile | LostFile] = {}
@@ -108,7 +94,7 @@ class _Run:
         self.journal = (self.work / "journal.jsonl").open("a")
         # The line break parts it from a line that a killed run left unfinished.
         self.journal.write("\n")
-        self._note("source", self.public)
+        self._note("source", self.origin)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -237,11 +223,11 @@ class _Run:
         return bool(members) and all(self._kept(member, stored[member]) is not None for member in members)
 
     def _recall(self, former: Path, journal: Path) -> None:
-        """Read what earlier runs left, as far as it speaks of the same public source."""
+        """Read what earlier runs left, as far as it speaks of the same files of the same public source."""
         if former.is_file():
             with suppress(SourceError):
                 manifest = Manifest.read(former)
-                if manifest.source == self.public:
+                if manifest.source == self.public and self.is_present:
                     self.known |= {file.source_name: file for file in manifest.files}
                     self.known |= {file.name: file for file in manifest.lost}
                     self.archives |= {archive.name: archive for archive in manifest.archives}
@@ -251,7 +237,7 @@ class _Run:
                 self._recall_line(*json.loads(line))
 
     def _recall_line(self, kind: str, value: Any) -> None:
-        if kind == "source" and value != self.public:
+        if kind == "source" and value != self.origin:
             self.known.clear()
             self.archives.clear()
         elif kind == "file":
@@ -265,35 +251,6 @@ class _Run:
         with self.writing:
             self.journal.write(json.dumps([kind, value]) + "\n")
             self.journal.flush()
-
-
-def _public(spec: FetchSpec) -> tuple[str | None, dict[str, str]]:
-    """The public address, and the expected sha256 by name."""
-    if spec.manifest is None:
-        return spec.source, {}
-    try:
-        listing = json.loads(spec.manifest.read_text())
-        expected = {checked_name(entry["name"]): str(entry["sha256"]) for entry in listing["files"]}
-        return spec.source or listing.get("base_url"), expected
-    except OSError as error:
-        raise SourceError(f"{spec.manifest}: cannot be read: {error.strerror}") from error
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise SourceError(f"{spec.manifest}: not a manifest with files of a name and sha256 each") from error
-
-
-def _open(spec: FetchSpec, public: str | None, out: Path) -> Source:
-    location = public
-    if spec.mirror is not None and public != "bundled":
-        location = f"{spec.mirror.rstrip('/')}/{spec.name}"
-    if location is None:
-        wanted = f"a folder, http(s):// or s3:// prefix that holds {spec.name}/"
-        raise SourceError(f"{spec.name}: has no public address to fetch from; name a mirror ({wanted})")
-    source = open_source(location)
-    if isinstance(source, Folder):
-        here, there = out.resolve(), source.root.resolve()
-        if here.is_relative_to(there) or there.is_relative_to(here):
-            raise SourceError(f"{spec.name}: the source {there} and the output {here} may not share a folder")
-    return source
 
 
 def _chain(members: dict[str, list[str]]) -> list[str]:

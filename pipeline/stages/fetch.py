@@ -2,35 +2,29 @@
 
 from pathlib import Path
 
-from components.errors import RatewrightError
-from components.images.fetch import FetchSpec, fetch
+from components.files import link_folder, write_bytes
+from components.images.fetch import fetch
 from pipeline import params
 from pipeline.console import console, progress
+from pipeline.datasets import fetch_spec
 from pipeline.entry import stage
 from pipeline.layout import Layout
 
 
 def run(root: Path, name: str) -> None:
     """Fetch the data set `name`; what is already there is not downloaded again."""
-    settings = params.load(root)
-    if name not in settings.datasets:
-        raise RatewrightError(f"{params.FILE}: no data set {name!r}; there are {', '.join(settings.datasets)}")
-    dataset = settings.datasets[name]
-    spec = FetchSpec(
-        name=name,
-        source=dataset.source,
-        files=dataset.files,
-        manifest=None if dataset.manifest is None else root / dataset.manifest,
-        mirror=settings.mirror,
-        max_loss=dataset.max_loss,
-        members=dataset.members,
-    )
-    out = Layout(root).raw(name)
+    settings, layout = params.load(root), Layout(root)
+    spec = fetch_spec(root, settings, name)
+    # DVC clears the output before a stage runs: what was downloaded stays where it does not look.
+    store, revision = layout.resumable("fetch", name) / "files", layout.resumable("fetch", name) / "revision"
     with progress(f"fetch {name}") as bar:
-        manifest = fetch(spec, out, progress=bar)
+        manifest = fetch(spec, store, present=revision.read_text() if revision.exists() else None, progress=bar)
+    if spec.revision is not None:
+        write_bytes(revision, spec.revision.encode())
+    link_folder(store, layout.raw(name))
     for lost in manifest.lost:
         console.print(f"fetch {name}: left out {lost.name}: {lost.reason}")
-    console.print(f"fetch {name}: {len(manifest.files)} pictures in {out}")
+    console.print(f"fetch {name}: {len(manifest.files)} pictures in {layout.raw(name)}")
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from components.files import read_json, replacing, write_bytes, write_json
+from components.files import link_folder, read_json, replacing, write_bytes, write_json
 
 
 @pytest.fixture
@@ -112,3 +112,28 @@ def test_json_that_no_program_can_read_is_refused(old: Path, value: float) -> No
     with pytest.raises(ValueError, match="not JSON compliant"):
         write_json(old, {"bpp": value})
     assert_untouched(old)
+
+
+def test_a_linked_folder_replaces_what_was_there(tmp_path: Path) -> None:
+    source, target = tmp_path / "source", tmp_path / "deep" / "target"
+    source.mkdir()
+    (source / "a").write_text("a")
+    link_folder(source, target)
+    (source / "a").unlink()
+    (source / "b").write_text("b")
+    assert (target / "a").read_text() == "a"
+    link_folder(source, target)
+    assert {path.name for path in target.iterdir()} == {"b"}
+    assert {path.name for path in target.parent.iterdir()} == {"target"}
+
+
+def test_a_folder_is_copied_where_links_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "source").mkdir()
+    (tmp_path / "source" / "a").write_text("a")
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EXDEV, "another file system")
+
+    monkeypatch.setattr(os, "link", refuse)
+    link_folder(tmp_path / "source", tmp_path / "target")
+    assert (tmp_path / "target" / "a").read_text() == "a"

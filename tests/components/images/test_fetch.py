@@ -18,10 +18,10 @@ from PIL import Image
 from ruamel.yaml import YAML
 
 from components.errors import SourceError
-from components.images import fetch as fetching
 from components.images import sources
+from components.images.dataset import FetchSpec
 from components.images.decode import decode, decode_rgb
-from components.images.fetch import FetchSpec, fetch
+from components.images.fetch import fetch
 from components.images.manifest import Manifest
 from components.images.names import stored_names
 from components.images.sources import open_source
@@ -446,7 +446,7 @@ def test_the_shipped_definitions_are_specs() -> None:
         spec = FetchSpec(name, **fields)
         assert spec.files or spec.manifest, "a public set names its files"
         if spec.manifest is not None:
-            public, expected = fetching._public(replace(spec, manifest=ROOT / spec.manifest))
+            public, expected = replace(spec, manifest=ROOT / spec.manifest).public()
             assert public is not None
             assert public.startswith("https://")
             assert expected

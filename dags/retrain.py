@@ -1,0 +1,69 @@
+"""Retrain every codec, compare the best with the champion, promote it if it is better, commit the run."""
+
+import os
+from pathlib import Path
+
+from airflow.sdk import DAG, AssetOrTimeSchedule, CronTriggerTimetable, Param
+
+from dags._render import DEFAULTS, SOURCES, commit_task, stage_tasks, worker_task
+from pipeline.nodes import load, union
+
+GRAPHS = load(Path(__file__).with_name("stages.json"))
+NODES = union(GRAPHS)
+VARIANTS = [node.instance for node in NODES if node.stage == "train"]
+PROFILES = [name for name in GRAPHS if not name.endswith(".yaml")]
+
+with DAG(
+    "retrain",
+    description=__doc__,
+    schedule=AssetOrTimeSchedule(
+        timetable=CronTriggerTimetable(os.environ.get("RATEWRIGHT_RETRAIN_CRON") or "0 3 * * 1", timezone="UTC"),
+        assets=[SOURCES],
+    ),
+    catchup=False,
+    max_active_runs=1,
+    default_args=DEFAULTS,
+    tags=["ratewright"],
+    doc_md="""Every parameter that is left empty is as `params.yaml` has it. A run of other parameters is kept under
+its tag; the branch follows runs of the committed ones.""",
+    params={
+        "profile": Param(
+            None, type=["null", "string"], enum=[None, *PROFILES], description="a file of profiles/ for params.yaml"
+        ),
+        "mirror": Param(
+            None,
+            type=["null", "string"],
+            description="a folder, http(s):// or s3:// prefix in front of every data set's address",
+        ),
+        "variants": Param(
+            None,
+            type=["null", "array"],
+            items={"type": "string", "enum": VARIANTS},
+            examples=VARIANTS,
+            minItems=1,
+            uniqueItems=True,
+            description="the codecs to train",
+        ),
+        "target_bpp": Param(
+            None,
+            type=["null", "number"],
+            exclusiveMinimum=0,
+            maximum=24,
+            description="bits per pixel of whole bitstreams",
+        ),
+        "training_steps": Param(None, type=["null", "integer"], minimum=1, description="steps of Adam for each codec"),
+    },
+) as dag:
+    prepare = worker_task(
+        "prepare",
+        "prepare",
+        facts={"RATEWRIGHT_RUN_ID": "{{ run_id }}", "RATEWRIGHT_REQUEST": "{{ params | tojson }}"},
+    )
+    tasks = stage_tasks(NODES)
+    commit = commit_task()
+    needed = {name for node in NODES for name in node.upstream}
+    for node in NODES:
+        if not node.upstream:
+            prepare >> tasks[node.name]
+        if node.name not in needed:
+            tasks[node.name] >> commit

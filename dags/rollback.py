@@ -1,0 +1,32 @@
+"""Make the model version that the champion replaced the champion again."""
+
+import sys
+
+from airflow.providers.standard.operators.bash import BashOperator
+from airflow.sdk import DAG, Param
+
+from dags._render import DEFAULTS, WORKSPACE
+
+with DAG(
+    "rollback",
+    description=__doc__,
+    schedule=None,
+    max_active_runs=1,
+    default_args=DEFAULTS | {"retries": 0},  # a rollback that is tried again goes back twice
+    tags=["ratewright"],
+    params={
+        "model": Param(
+            "image-codec-0.15bpp",
+            type="string",
+            pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$",
+            description="a registered model",
+        )
+    },
+) as dag:
+    BashOperator(
+        task_id="rollback",
+        bash_command=f'{sys.executable} -m pipeline.cli rollback "$MODEL"',
+        env={"MODEL": "{{ params.model }}"},
+        append_env=True,
+        cwd=str(WORKSPACE),
+    )

@@ -1,0 +1,100 @@
+"""Git as a scheduled run needs it: commits made without touching what is checked out, and refs moved atomically."""
+
+import os
+import subprocess
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from components.errors import RatewrightError
+
+RUNS = "refs/ratewright/"
+"""Below this lie the commits that runs are of while they run."""
+
+_IDENTITY = {"user.name": "Ratewright", "user.email": "ratewright@localhost"}
+"""Who commits where git was not told."""
+
+
+class Repository:
+    """The git repository at `root`. Every method raises RatewrightError with git's own message."""
+
+    def __init__(self, root: Path):
+        self.root = root
+
+    @classmethod
+    def clone(cls, address: str, into: Path) -> "Repository":
+        """A clone of `address`, runs included, with nothing checked out; one that is there is brought up to date."""
+        repository = cls(into)
+        if not (into / ".git" / "HEAD").is_file():
+            into.mkdir(parents=True, exist_ok=True)
+            repository.git("clone", "--quiet", "--no-checkout", address, ".")
+            repository.git("config", "--add", "remote.origin.fetch", f"+{RUNS}*:{RUNS}*")
+        repository.git("fetch", "--quiet", "--tags", "origin")
+        return repository
+
+    def git(self, *arguments: str, feed: str | None = None, environment: Mapping[str, str] | None = None) -> str:
+        """The output of a git command, without the last line break."""
+        done = subprocess.run(
+            ["git", *arguments],
+            cwd=self.root,
+            input=feed,
+            capture_output=True,
+            text=True,
+            check=False,
+            env={**os.environ, "GIT_TERMINAL_PROMPT": "0", **(environment or {})},
+        )
+        if done.returncode != 0:
+            said = [line for line in done.stderr.splitlines() if line.strip()]
+            raise RatewrightError(f"git {arguments[0]} in {self.root}: {' '.join(said[-3:]) or 'failed'}")
+        return done.stdout.removesuffix("\n")
+
+    def commit_of(self, name: str) -> str | None:
+        """The commit that a branch, a tag or another ref names; None where there is no such ref."""
+        return self.git("for-each-ref", "--format=%(objectname)", name) or None
+
+    def branch(self) -> str:
+        """The branch that is checked out."""
+        return self.git("symbolic-ref", "--short", "HEAD")
+
+    def head(self) -> str:
+        """The commit that is checked out."""
+        return self.git("rev-parse", "HEAD")
+
+    def blob(self, commit: str, path: str) -> str | None:
+        """The hash of a file in a commit; None where it has none."""
+        return self.git("ls-tree", "--format=%(objectname)", commit, "--", path) or None
+
+    def text(self, commit: str, path: str) -> str:
+        """A file in a commit."""
+        return self.git("cat-file", "blob", f"{commit}:{path}") + "\n"
+
+    def changed_files(self) -> list[str]:
+        """Tracked files that differ from the commit that is checked out."""
+        return self.git("diff", "--name-only", "HEAD").splitlines()
+
+    def commit(self, parents: Sequence[str], files: Mapping[str, bytes], message: str) -> str:
+        """A new commit of the first parent's files with `files` written over; no branch, index or work tree changes."""
+        with tempfile.TemporaryDirectory() as folder:
+            index = {"GIT_INDEX_FILE": str(Path(folder) / "index")}
+            self.git("read-tree", parents[0], environment=index)
+            for path, data in files.items():
+                (Path(folder) / "blob").write_bytes(data)
+                blob = self.git("hash-object", "-w", str(Path(folder) / "blob"))
+                self.git("update-index", "--add", "--cacheinfo", f"100644,{blob},{path}", environment=index)
+            tree = self.git("write-tree", environment=index)
+        identity = [
+            part for key, value in _IDENTITY.items() if not self._configured(key) for part in ("-c", f"{key}={value}")
+        ]
+        descent = [part for parent in parents for part in ("-p", parent)]
+        return self.git(*identity, "commit-tree", tree, *descent, feed=message)
+
+    def move(self, refs: Mapping[str, tuple[str | None, str]]) -> None:
+        """Point every ref from its old commit (None: it does not exist) to its new one, all or none."""
+        lines = [
+            f"create {ref} {new}" if old is None else f"update {ref} {new} {old}" for ref, (old, new) in refs.items()
+        ]
+        self.git("update-ref", "--stdin", feed="\n".join(["start", *lines, "commit", ""]))
+
+    def _configured(self, key: str) -> bool:
+        done = subprocess.run(["git", "config", key], cwd=self.root, capture_output=True, check=False)
+        return done.returncode == 0

@@ -1,0 +1,124 @@
+"""The DAGs without a scheduler: what they import, their edges beside DVC's own, the parameters they refuse."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pipeline.graph import STANDING, all_graphs, stage_nodes
+from pipeline.nodes import StageNode, dump, load, union
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+
+PROBE = """
+import json, sys, time
+import airflow.sdk
+started = time.perf_counter()
+from dags import refresh_data, retrain, rollback
+seconds = time.perf_counter() - started
+dag = retrain.dag
+print(json.dumps({
+    "seconds": seconds,
+    "heavy": [name for name in ("torch", "dvc", "mlflow", "numpy") if name in sys.modules],
+    "dags": sorted([retrain.dag.dag_id, refresh_data.dag.dag_id, rollback.dag.dag_id]),
+    "edges": {task.task_id: sorted(task.upstream_task_ids) for task in dag.tasks},
+    "pools": {task.task_id: task.pool for task in dag.tasks},
+    "retries": {task.task_id: task.retries for task in dag.tasks},
+    "timeouts": [task.task_id for task in dag.tasks if task.execution_timeout is None],
+    "alerted": [task.task_id for task in dag.tasks if task.on_failure_callback],
+}))
+"""
+
+
+@pytest.fixture(scope="module")
+def probe(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, list[str]]]:
+    """What a process that parses the DAGs finds."""
+    environment = {
+        **os.environ,
+        "AIRFLOW_HOME": str(tmp_path_factory.mktemp("airflow")),
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "PYTHONPATH": str(CHECKOUT),
+    }
+    done = subprocess.run([sys.executable, "-c", PROBE], env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return dict(json.loads(done.stdout.splitlines()[-1]))
+
+
+def task_id(name: str) -> str:
+    """The task of a stage instance."""
+    stage, _, instance = name.partition("@")
+    return f"{stage}.{instance}" if instance else stage
+
+
+def test_parsing_loads_nothing_heavy(probe: dict[str, object]) -> None:
+    assert probe["heavy"] == []
+    assert isinstance(probe["seconds"], float)
+    assert probe["seconds"] < 2
+    assert probe["dags"] == ["refresh_data", "retrain", "rollback"]
+
+
+@pytest.mark.parametrize("profile", [STANDING, "small", "real", "paper-004"])
+def test_edges_between_a_profiles_tasks_are_dvcs(probe: dict[str, dict[str, list[str]]], profile: str) -> None:
+    nodes = all_graphs(CHECKOUT)[profile]
+    names = {task_id(node.name) for node in nodes}
+    for node in nodes:
+        found = set(probe["edges"][task_id(node.name)]) & names
+        assert found == {task_id(above) for above in node.upstream}
+
+
+def test_edges_are_those_that_dvc_dag_draws() -> None:
+    drawn = subprocess.run(
+        [str(Path(sys.executable).parent / "dvc"), "dag", "--dot"],
+        cwd=CHECKOUT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    edges = set()
+    for line in drawn.stdout.splitlines():
+        if "->" in line:
+            above, below = (part.strip(' ";') for part in line.split("->"))
+            edges.add((above, below))
+    nodes = stage_nodes(CHECKOUT)
+    assert edges == {(above, node.name) for node in nodes for above in node.upstream}
+
+
+def test_prepare_comes_first_and_commit_last(probe: dict[str, dict[str, list[str]]]) -> None:
+    edges = probe["edges"]
+    assert edges["prepare"] == []
+    assert edges["commit"] == ["register"]
+    assert all(above for task, above in edges.items() if task != "prepare")
+
+
+def test_training_waits_for_an_accelerator(probe: dict[str, dict[str, str]]) -> None:
+    pooled = {task for task, pool in probe["pools"].items() if pool == "accelerator"}
+    assert pooled == {"train.wcae", "train.nowcae", "calibrate.wcae", "calibrate.nowcae"}
+
+
+def test_every_task_is_tried_again_in_bounded_time_and_alerts(probe: dict[str, dict[str, int]]) -> None:
+    assert min(probe["retries"].values()) == 2
+    assert not probe["timeouts"]
+    assert sorted(probe["alerted"]) == sorted(probe["edges"])
+
+
+def test_stages_json_is_current() -> None:
+    assert (CHECKOUT / "dags" / "stages.json").read_text() == dump(all_graphs(CHECKOUT))
+
+
+def test_graphs_survive_their_file(tmp_path: Path) -> None:
+    graphs = {"one": [StageNode("a@x", (), {}), StageNode("b", ("a@x",), {"accelerator": True})]}
+    (tmp_path / "stages.json").write_text(dump(graphs))
+    assert load(tmp_path / "stages.json") == graphs
+
+
+def test_a_union_has_the_edges_of_all_and_upstream_first() -> None:
+    graphs = {
+        "one": [StageNode("b", ("a",), {}), StageNode("a", (), {})],
+        "two": [StageNode("c", (), {}), StageNode("b", ("c",), {})],
+    }
+    merged = union(graphs)
+    assert [node.name for node in merged] == ["a", "c", "b"]
+    assert merged[-1].upstream == ("a", "c")

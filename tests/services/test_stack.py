@@ -1,0 +1,210 @@
+"""The services of docker/compose.yaml, run natively: PostgreSQL, an S3 store, an MLflow server, Airflow.
+
+Workers share nothing: every task works in a clone of its own and exchanges data through the S3 remote.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import boto3
+import httpx
+import pytest
+
+from tests.services.running_airflow import Airflow, free_port, running_airflow, wait_for
+
+Clone = tuple[Path, dict[str, str]]
+
+POSTGRES = next(iter(sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)), None)
+
+pytestmark = pytest.mark.skipif(POSTGRES is None, reason="PostgreSQL is not installed (apt install postgresql)")
+
+
+@contextmanager
+def service(command: list[str], environment: dict[str, str], log: Path, ready: Callable[[], bool]) -> Iterator[None]:
+    """A process that is ended by its group at the end."""
+    with log.open("w") as out:
+        process = subprocess.Popen(command, env=environment, stdout=out, stderr=out, start_new_session=True)
+    try:
+        wait_for(lambda: ready() or process.poll() is not None, 120)
+        assert process.poll() is None, log.read_text()
+        yield
+    finally:
+        os.killpg(process.pid, 15)
+        process.wait(30)
+
+
+def answers(url: str) -> bool:
+    try:
+        return httpx.get(url, timeout=2).status_code < 500
+    except httpx.TransportError:
+        return False
+
+
+@contextmanager
+def postgres(folder: Path) -> Iterator[int]:
+    """A PostgreSQL with the databases airflow and mlflow; its port. It refuses root, hence its own user."""
+    assert POSTGRES is not None
+    port = free_port()
+    folder.mkdir()
+    own: list[str] = []
+    if os.getuid() == 0:
+        shutil.chown(folder, "postgres")
+        own = ["runuser", "-u", "postgres", "--"]
+    data = str(folder / "data")
+
+    def tool(*command: str) -> None:
+        subprocess.run([*own, *command], cwd=folder, check=True, capture_output=True)
+
+    tool(str(POSTGRES / "initdb"), "-D", data, "-U", "ratewright", "--auth=trust")
+    options = f"-c listen_addresses=127.0.0.1 -c port={port} -c unix_socket_directories={folder}"
+    tool(str(POSTGRES / "pg_ctl"), "-D", data, "-w", "-l", f"{data}.log", "-o", options, "start")
+    try:
+        for name in ("airflow", "mlflow"):
+            tool(str(POSTGRES / "createdb"), "-h", "127.0.0.1", "-p", str(port), "-U", "ratewright", name)
+        yield port
+    finally:
+        tool(str(POSTGRES / "pg_ctl"), "-D", data, "-m", "fast", "stop")
+        shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="module")
+def stack(new_clone: Callable[[], Clone], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Airflow]:
+    folder, environment = new_clone()
+    # PostgreSQL's user has to get through to its folder, which pytest's own folders forbid.
+    home = tmp_path_factory.mktemp("stack")
+    bare = home / "origin.git"
+    subprocess.run(["git", "clone", "-q", "--bare", str(folder), str(bare)], check=True)
+    s3_port, mlflow_port = free_port(), free_port()
+    environment |= {
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_ENDPOINT_URL": f"http://127.0.0.1:{s3_port}",
+        "MLFLOW_S3_ENDPOINT_URL": f"http://127.0.0.1:{s3_port}",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+    }
+    binaries = Path(sys.executable).parent
+    with ExitStack() as services:
+        database = services.enter_context(postgres(Path(f"/tmp/ratewright-postgres-{os.getpid()}")))
+        address = f"postgresql+psycopg2://ratewright@127.0.0.1:{database}"
+        s3 = [str(binaries / "moto_server"), "-H", "127.0.0.1", "-p", str(s3_port)]
+        s3_ready = lambda: answers(f"http://127.0.0.1:{s3_port}/moto-api/")  # noqa: E731
+        services.enter_context(service(s3, environment, home / "s3.log", s3_ready))
+        store = boto3.client(
+            "s3",
+            endpoint_url=environment["AWS_ENDPOINT_URL"],
+            aws_access_key_id="test",
+            aws_secret_access_key="test",
+            region_name="us-east-1",
+        )
+        for bucket in ("ratewright", "mlflow"):
+            store.create_bucket(Bucket=bucket)
+        mlflow = [str(binaries / "mlflow"), "server", "--host=127.0.0.1", f"--port={mlflow_port}"]
+        mlflow += [f"--backend-store-uri={address}/mlflow", "--artifacts-destination=s3://mlflow", "--workers=1"]
+        mlflow_ready = lambda: answers(f"http://127.0.0.1:{mlflow_port}/health")  # noqa: E731
+        services.enter_context(service(mlflow, environment, home / "mlflow.log", mlflow_ready))
+        environment |= {
+            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"{address}/airflow",
+            "MLFLOW_TRACKING_URI": f"http://127.0.0.1:{mlflow_port}",
+            "RATEWRIGHT_REPOSITORY": str(bare),
+            "RATEWRIGHT_BRANCH": "main",
+            "RATEWRIGHT_DVC_REMOTE": "s3://ratewright/dvc",
+            "RATEWRIGHT_SCRATCH": str(home / "scratch"),
+        }
+        (home / "airflow").mkdir()
+        yield services.enter_context(running_airflow(folder, environment, home / "airflow"))
+
+
+def rest(stack: Airflow, path: str) -> dict[str, Any]:
+    """An answer of Airflow's REST API."""
+    probe = f"import json; from pipeline.scheduler import Api; print(json.dumps(Api().call('GET', '{path}')))"
+    done = subprocess.run(
+        [sys.executable, "-c", probe],
+        cwd=stack.folder,
+        env=stack.environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return dict(json.loads(done.stdout.splitlines()[-1]))
+
+
+def test_a_run_of_workers_that_share_nothing(stack: Airflow) -> None:
+    done = stack.retrain()
+    assert done.returncode == 0, done.stdout + done.stderr
+    [run] = rest(stack, "/api/v2/dags/retrain/dagRuns")["dag_runs"]
+    tasks = rest(stack, f"/api/v2/dags/retrain/dagRuns/{run['dag_run_id']}/taskInstances?limit=1000")["task_instances"]
+    ran = [task for task in tasks if task["state"] == "success"]
+    assert {task["state"] for task in tasks} == {"success", "skipped"}
+
+    # At least two at once.
+    spans = sorted((task["start_date"], task["end_date"]) for task in ran)
+    assert any(later[0] < earlier[1] for earlier, later in pairwise(spans))
+
+    # Every stage ran in one clone, and all others got it from the cache; register asks the registry each time.
+    log = "\n".join(stack.task_log(task["task_id"]) for task in ran)
+    counts = Counter(
+        line.split("Running stage '")[1].split("'")[0] for line in log.splitlines() if "Running stage '" in line
+    )
+    assert counts.pop("register") == 2
+    assert set(counts.values()) == {1}
+    assert len(counts) == 15 - 1
+    assert "Running stage 'register'" in stack.task_log("commit")
+
+    # The champion and its figures, from MLflow's REST API.
+    server = stack.environment["MLFLOW_TRACKING_URI"]
+    answer = httpx.get(
+        f"{server}/api/2.0/mlflow/registered-models/alias", params={"name": "image-codec-0.15bpp", "alias": "champion"}
+    )
+    version = answer.raise_for_status().json()["model_version"]
+    assert version["version"] == "1"
+    tags = {tag["key"]: tag["value"] for tag in version["tags"]}
+    decision = json.loads(tags["decision"])
+    assert decision["outcome"] == "promoted"
+    assert 0.95 * 0.15 <= decision["challenger"]["bpp"] <= 0.15
+
+    # The commit and its tag, in the repository that the clones came from.
+    git = ["git", "-C", stack.environment["RATEWRIGHT_REPOSITORY"]]
+    tagged = subprocess.run([*git, "tag", "--points-at", "main"], capture_output=True, text=True, check=True).stdout
+    assert tagged.startswith("retrain/manual-")
+    files = subprocess.run([*git, "ls-tree", "--name-only", "main"], capture_output=True, text=True, check=True).stdout
+    assert "dvc.lock" in files.split()
+    assert not subprocess.run(
+        [*git, "for-each-ref", "refs/ratewright/"], capture_output=True, text=True, check=True
+    ).stdout
+    assert not list(Path(stack.environment["RATEWRIGHT_SCRATCH"]).glob("*/*/"))
+
+
+def test_a_last_clone_replays_everything_from_the_cache(stack: Airflow, tmp_path: Path) -> None:
+    clone = tmp_path / "clone"
+    subprocess.run(["git", "clone", "-q", stack.environment["RATEWRIGHT_REPOSITORY"], str(clone)], check=True)
+    environment = stack.environment | {"PYTHONPATH": str(clone)}
+    for command in (
+        ["remote", "add", "--local", "--default", "shared", "s3://ratewright/dvc"],
+        ["remote", "modify", "--local", "shared", "endpointurl", environment["AWS_ENDPOINT_URL"]],
+    ):
+        subprocess.run(["dvc", *command], cwd=clone, env=environment, check=True, capture_output=True)
+    started = time.monotonic()
+    done = subprocess.run(
+        ["dvc", "repro", "--pull", "--allow-missing"],
+        cwd=clone,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert [line for line in done.stdout.splitlines() if line.startswith("Running")] == ["Running stage 'register':"]
+    assert "nothing to do" in done.stdout
+    assert time.monotonic() - started < 120
