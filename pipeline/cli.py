@@ -113,8 +113,9 @@ def leaderboard() -> None:
     for row in board["rows"]:
         figures = ("-" if row[field] is None else f"{row[field]:.4g}" for field in METRICS)
         winning = row["name"] == board["winner"]
-        table.add_row(f"{row['name']}{' (winner)' if winning else ''}", *figures, style="bold" if winning else None)
+        table.add_row(row["name"], *figures, style="bold" if winning else None)
     console.print(table)
+    console.print(f"winner    {board['winner']}")
     console.print(f"report    {layout.report / 'index.html'}")
     console.print(f"champion  {registered['model']} version {registered['aliases'].get('champion')}")
 
