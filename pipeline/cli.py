@@ -2,8 +2,9 @@
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -72,7 +73,8 @@ def info(source: Input) -> None:
     from pipeline.console import console
 
     data = _read(source)
-    found = parse(data)
+    with _named(source):
+        found = parse(data)
     console.print(f"codec       {found.codec} (format version {VERSION})")
     console.print(f"model       {found.model_hash.hex()}")
     console.print(f"picture     {found.width}x{found.height}")
@@ -165,7 +167,10 @@ def _convert(
 ) -> None:
     """Convert one file, or every file of a folder with one of `suffixes` to the same name with `suffix`."""
     if source == "-" or not Path(source).is_dir():
-        _write(target, convert(_read(source)))
+        data = _read(source)
+        with _named(source):
+            converted = convert(data)
+        _write(target, converted)
         return
     from pipeline.console import progress
 
@@ -192,6 +197,15 @@ def _convert(
         raise RatewrightError(
             f"{len(failures)} of {len(files)} files failed, the others are in {target}: {failures[0]}"
         )
+
+
+@contextmanager
+def _named(source: str) -> Iterator[None]:
+    """Say which file an error is about."""
+    try:
+        yield
+    except RatewrightError as error:
+        raise RatewrightError(f"{source}: {error}") from error
 
 
 def _read(source: str) -> bytes:
