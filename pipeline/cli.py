@@ -205,7 +205,7 @@ def _named(source: str) -> Iterator[None]:
     try:
         yield
     except RatewrightError as error:
-        raise RatewrightError(f"{source}: {error}") from error
+        raise RatewrightError(f"{'standard input' if source == '-' else source}: {error}") from error
 
 
 def _read(source: str) -> bytes:

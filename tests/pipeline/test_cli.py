@@ -149,7 +149,7 @@ def test_fresh_processes(cli: Cli, photograph: Rgb, tmp_path: Path) -> None:
     assert done.stdout == cli.coder.encode(photograph)
     bad = cli.fresh("decompress", "-", str(tmp_path / "p.png"), *codec, stdin=done.stdout[:-1])
     assert bad.returncode == 2
-    assert bad.stderr == b"error: truncated bitstream: the payload is shorter than the header says\n"
+    assert bad.stderr == b"error: standard input: truncated bitstream: the payload is shorter than the header says\n"
     assert (bad.stdout, list(tmp_path.iterdir())) == (b"", [])
 
 
