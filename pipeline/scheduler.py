@@ -33,6 +33,7 @@ _START_S, _STOP_S, _POLL_S = 180, 30, 2.0
 @app.command()
 def up() -> None:
     """Run Airflow until Ctrl-C: SQLite, LocalExecutor, its pages on loopback."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job would ignore it
     environment = settings()
     _airflow(environment, "db", "migrate")
     _airflow(environment, "pools", "set", "accelerator", str(_accelerators()), "stages that train")

@@ -122,3 +122,43 @@ def test_a_union_has_the_edges_of_all_and_upstream_first() -> None:
     merged = union(graphs)
     assert [node.name for node in merged] == ["a", "c", "b"]
     assert merged[-1].upstream == ("a", "c")
+
+
+ALERT = """
+import http.server, threading
+from dags._render import alert
+received = []
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_POST(self):
+        received.append(self.rfile.read(int(self.headers["content-length"])).decode())
+        self.send_response(204)
+        self.end_headers()
+    def log_message(self, *_):
+        pass
+server = http.server.HTTPServer(("127.0.0.1", 0), Handler)
+threading.Thread(target=server.serve_forever, daemon=True).start()
+import os, types
+os.environ["RATEWRIGHT_ALERT_WEBHOOK"] = f"http://127.0.0.1:{server.server_port}/"
+task = types.SimpleNamespace(dag_id="retrain", task_id="train.wcae", try_number=3)
+alert({"ti": task, "run_id": "weekly", "exception": RuntimeError("no memory left")})
+server.shutdown()
+server.server_close()
+os.environ["RATEWRIGHT_ALERT_WEBHOOK"] = f"http://127.0.0.1:{server.server_port}/"
+alert({"ti": task, "run_id": "weekly", "exception": RuntimeError("no memory left")})  # nobody there: logged, not raised
+print(received[0])
+"""
+
+
+def test_a_failure_reaches_the_webhook(tmp_path: Path) -> None:
+    environment = {**os.environ, "AIRFLOW_HOME": str(tmp_path), "PYTHONPATH": str(CHECKOUT)}
+    done = subprocess.run([sys.executable, "-c", ALERT], env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout.splitlines()[-1]) == {
+        "dag": "retrain",
+        "run": "weekly",
+        "task": "train.wcae",
+        "tries": 3,
+        "error": "no memory left",
+    }
+    assert "train.wcae failed after 3 tries: no memory left" in done.stdout + done.stderr
+    assert "the alert did not reach" in done.stdout + done.stderr

@@ -1,5 +1,6 @@
 """A real Airflow for tests, run as `make airflow` runs it."""
 
+import json
 import signal
 import socket
 import subprocess
@@ -41,6 +42,20 @@ class Airflow:
         return subprocess.run(
             ["git", *arguments], cwd=self.folder, env=self.environment, capture_output=True, text=True, check=True
         ).stdout.strip()
+
+    def ask(self, expression: str) -> Any:
+        """The value of an expression over `api`, which speaks to this Airflow."""
+        probe = f"import json; from pipeline.scheduler import Api; api = Api(); print(json.dumps({expression}))"
+        done = subprocess.run(
+            [sys.executable, "-c", probe],
+            cwd=self.folder,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=RUN_S,
+        )
+        return json.loads(done.stdout.splitlines()[-1])
 
     def processes(self) -> list[int]:
         """Processes that run in this Airflow's environment."""

@@ -5,9 +5,9 @@ One workspace, SQLite, LocalExecutor. The tests go on from one another in order.
 
 import json
 import os
+import re
 import signal
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -95,24 +95,35 @@ def test_a_killed_training_is_resumed_by_the_retry(airflow: Airflow) -> None:
     assert len(airflow.git("tag", "--list", "retrain/*").splitlines()) == 2
 
 
-def test_refresh_finds_nothing_new_and_starts_nothing(airflow: Airflow) -> None:
-    probe = """
-from pipeline.scheduler import Api
-api = Api()
-state = api.follow("refresh_data", api.trigger("refresh_data", {}))
-runs = api.call("GET", "/api/v2/dags/retrain/dagRuns")["total_entries"]
-print(state, runs)
-"""
-    done = subprocess.run(
-        [sys.executable, "-c", probe],
-        cwd=airflow.folder,
-        env=airflow.environment,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert done.stdout.splitlines()[-1] == "success 2"
+RETRAINS = "api.call('GET', '/api/v2/dags/retrain/dagRuns')['dag_runs']"
+
+
+def test_a_rollback_brings_the_champion_before_back(airflow: Airflow) -> None:
+    # 120 steps are better than 12.
+    assert json.loads((airflow.folder / "registry.json").read_text())["aliases"]["champion"] == "2"
+    assert airflow.ask("api.follow('rollback', api.trigger('rollback', {'model': 'image-codec-0.15bpp'}))") == "success"
+    assert "champion was version 2, is version 1" in airflow.task_log("rollback")
+
+
+def test_a_refresh_that_finds_nothing_new_starts_nothing(airflow: Airflow) -> None:
+    assert airflow.ask("api.follow('refresh_data', api.trigger('refresh_data', {}))") == "success"
     assert "sources: nothing changed" in airflow.task_log("sources")
+    assert len(airflow.ask(RETRAINS)) == 2
+
+
+def test_a_changed_source_retrains(airflow: Airflow) -> None:
+    params = airflow.folder / "params.yaml"
+    known = re.search(r"revision: (\w+)", params.read_text())
+    assert known is not None
+    params.write_text(params.read_text().replace(known[1], "another"))
+    airflow.git("commit", "-qam", "as if the source had been different")
+    assert airflow.ask("api.follow('refresh_data', api.trigger('refresh_data', {}))") == "success"
+    wait_for(lambda: len(airflow.ask(RETRAINS)) == 3, 60)
+    [run] = [run for run in airflow.ask(RETRAINS) if run["run_type"] == "asset_triggered"]
+    assert airflow.ask(f"api.follow('retrain', '{run['dag_run_id']}')") == "success"
+    assert known[0] in airflow.git("show", "HEAD:params.yaml")
+    # The version that was rolled back is not promoted again.
+    assert json.loads((airflow.folder / "registry.json").read_text())["aliases"]["champion"] == "1"
 
 
 def test_ctrl_c_stops_everything(airflow: Airflow) -> None:

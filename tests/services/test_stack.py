@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import boto3
 import httpx
@@ -126,25 +125,12 @@ def stack(new_clone: Callable[[], Clone], tmp_path_factory: pytest.TempPathFacto
         yield services.enter_context(running_airflow(folder, environment, home / "airflow"))
 
 
-def rest(stack: Airflow, path: str) -> dict[str, Any]:
-    """An answer of Airflow's REST API."""
-    probe = f"import json; from pipeline.scheduler import Api; print(json.dumps(Api().call('GET', '{path}')))"
-    done = subprocess.run(
-        [sys.executable, "-c", probe],
-        cwd=stack.folder,
-        env=stack.environment,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    return dict(json.loads(done.stdout.splitlines()[-1]))
-
-
 def test_a_run_of_workers_that_share_nothing(stack: Airflow) -> None:
     done = stack.retrain()
     assert done.returncode == 0, done.stdout + done.stderr
-    [run] = rest(stack, "/api/v2/dags/retrain/dagRuns")["dag_runs"]
-    tasks = rest(stack, f"/api/v2/dags/retrain/dagRuns/{run['dag_run_id']}/taskInstances?limit=1000")["task_instances"]
+    [run] = stack.ask("api.call('GET', '/api/v2/dags/retrain/dagRuns')")["dag_runs"]
+    path = f"/api/v2/dags/retrain/dagRuns/{run['dag_run_id']}/taskInstances?limit=1000"
+    tasks = stack.ask(f"api.call('GET', '{path}')")["task_instances"]
     ran = [task for task in tasks if task["state"] == "success"]
     assert {task["state"] for task in tasks} == {"success", "skipped"}
 
