@@ -56,6 +56,10 @@ class Repository:
         """The branch that is checked out."""
         return self.git("symbolic-ref", "--short", "HEAD")
 
+    def default_branch(self) -> str:
+        """The branch that the repository it was cloned from has checked out."""
+        return self.git("symbolic-ref", "--short", "refs/remotes/origin/HEAD").removeprefix("origin/")
+
     def head(self) -> str:
         """The commit that is checked out."""
         return self.git("rev-parse", "HEAD")

@@ -27,6 +27,7 @@ from pipeline import params, retrain
 from pipeline.console import console
 from pipeline.datasets import changed_revisions
 from pipeline.entry import die_with_parent, guarded
+from pipeline.nodes import load, union
 from pipeline.repository import Repository
 
 NOTHING_TO_DO = 99
@@ -56,15 +57,15 @@ def prepare() -> None:
         repository = Repository(Path.cwd())
         retrain.refuse_edits(repository)
         branch = repository.branch()
-        if branch != (wanted := os.environ.get("RATEWRIGHT_BRANCH", branch)):
+        if branch != (wanted := os.environ.get("RATEWRIGHT_BRANCH") or branch):
             raise RatewrightError(f"{repository.root} is on {branch}, not on {wanted}")
         plan = retrain.prepare(repository, branch, repository.head(), run_id, request)
+        _refuse_undrawn(repository.root, plan)
     else:
         with _clone(address, retrain.word(run_id), "prepare") as repository:
-            branch = os.environ.get("RATEWRIGHT_BRANCH") or repository.branch()
-            tip = repository.git("rev-parse", f"refs/remotes/origin/{branch}")
-            repository.git("checkout", "--quiet", "--force", "--detach", tip)
+            branch, tip = _at_tip(repository)
             plan = retrain.prepare(repository, branch, tip, run_id, request)
+            _refuse_undrawn(repository.root, plan)
             repository.git("push", "--quiet", "origin", f"{plan.ref}:{plan.ref}")
     console.print(f"prepare: {plan.run} is of {plan.commit[:12]}, {len(plan.stages)} stages")
     console.print(plan.dump())
@@ -104,14 +105,28 @@ def sources() -> None:
         changed = changed_revisions(Path.cwd(), params.load(Path.cwd()))
     else:
         with _clone(address, "refresh", "sources") as repository:
-            branch = os.environ.get("RATEWRIGHT_BRANCH") or repository.branch()
-            repository.git("checkout", "--quiet", "--force", "--detach", f"refs/remotes/origin/{branch}")
+            _at_tip(repository)
             changed = changed_revisions(repository.root, params.load(repository.root))
     for name, revision in changed.items():
         console.print(f"sources: {name} is at {revision}, which no run has used yet")
     if not changed:
         console.print("sources: nothing changed")
         raise SystemExit(NOTHING_TO_DO)
+
+
+def _refuse_undrawn(root: Path, plan: retrain.Plan) -> None:
+    """Raise RatewrightError where the DAG has no task for a stage of the plan."""
+    drawn = {node.name for node in union(load(root / "dags" / "stages.json"))}
+    if unknown := sorted(set(plan.stages) - drawn):
+        raise RatewrightError(f"dags/stages.json lacks {', '.join(unknown)}: run `make graph` and commit it")
+
+
+def _at_tip(repository: Repository) -> tuple[str, str]:
+    """Check out the tip of the branch that runs start from; the branch and its tip."""
+    branch = os.environ.get("RATEWRIGHT_BRANCH") or repository.default_branch()
+    tip = repository.git("rev-parse", f"refs/remotes/origin/{branch}")
+    repository.git("checkout", "--quiet", "--force", "--detach", tip)
+    return branch, tip
 
 
 @contextmanager
