@@ -3,10 +3,12 @@
 MLFLOW_TRACKING_URI says where the server is; by default everything lies in mlflow.db and mlartifacts/ in the checkout.
 """
 
+import fcntl
 import json
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -50,9 +52,11 @@ def client(root: Path) -> "MlflowClient":
     mlflow.set_tracking_uri(where)  # which sets the environment variable too
     mlflow.set_registry_uri(where)
     try:
-        found = mlflow.MlflowClient()
-        if found.get_experiment_by_name(EXPERIMENT) is None:
-            found.create_experiment(EXPERIMENT, artifact_location=artifacts)
+        # Two stages that start together on an empty checkout would both lay out the database, and break it.
+        with _alone(root):
+            found = mlflow.MlflowClient()
+            if found.get_experiment_by_name(EXPERIMENT) is None:
+                found.create_experiment(EXPERIMENT, artifact_location=artifacts)
     except MlflowException as error:
         raise TrackingError(f"MLflow at {where}: {_first_line(error)}") from error
     return found
@@ -218,6 +222,17 @@ def checkpoint_for_stream(root: Path, codec: str, model_hash: bytes) -> Path:
             "name it with --model or --checkpoint"
         )
     return checkpoint_of(root, f"models:/{found[0].name}/{found[0].version}")
+
+
+@contextmanager
+def _alone(root: Path) -> Iterator[None]:
+    """Hold off every other process that enters this for the same checkout; one that dies lets go."""
+    if uri(root) != f"sqlite:///{root / 'mlflow.db'}":
+        yield
+        return
+    with (root / "mlflow.db.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def _requirements() -> list[str]:

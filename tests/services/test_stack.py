@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import boto3
 import httpx
@@ -55,14 +56,14 @@ def postgres(folder: Path) -> Iterator[int]:
     assert POSTGRES is not None
     port = free_port()
     folder.mkdir()
-    own: list[str] = []
+    own: dict[str, Any] = {}
     if os.getuid() == 0:
         shutil.chown(folder, "postgres")
-        own = ["runuser", "-u", "postgres", "--"]
+        own = {"user": "postgres", "group": "postgres", "extra_groups": []}
     data = str(folder / "data")
 
     def tool(*command: str) -> None:
-        subprocess.run([*own, *command], cwd=folder, check=True, capture_output=True)
+        subprocess.run(command, cwd=folder, check=True, capture_output=True, **own)
 
     tool(str(POSTGRES / "initdb"), "-D", data, "-U", "ratewright", "--auth=trust")
     options = f"-c listen_addresses=127.0.0.1 -c port={port} -c unix_socket_directories={folder}"
