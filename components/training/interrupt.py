@@ -9,7 +9,9 @@ from types import FrameType
 
 @contextmanager
 def stop_requests() -> Iterator[Callable[[], bool]]:
-    """Yield a function that says whether SIGINT or SIGTERM came; a second signal interrupts at once.
+    """Yield a function that says whether SIGINT or SIGTERM came; a second SIGINT interrupts at once.
+
+    A repeated SIGTERM does not: the kernel sends one for each thread of a parent that died.
 
     Outside the main thread, where Python takes no signal handlers, the function always says no.
     """
@@ -17,7 +19,7 @@ def stop_requests() -> Iterator[Callable[[], bool]]:
 
     def note(number: int, frame: FrameType | None) -> None:
         nonlocal requested
-        if requested:
+        if requested and number == signal.SIGINT:
             signal.default_int_handler(number, frame)
         requested = True
 

@@ -111,13 +111,16 @@ def train(
                 if control is not None and row["calibration_bpp"] is not None and spent > _STEERING_STARTS:
                     state.lmbda = control.update(row["calibration_bpp"])
                 state.history.append(row)
-                observer.on_validation(row)
             state.elapsed_s = spent_before + time.monotonic() - started
             over = validated and config.spent(state.step, state.elapsed_s) == 1
-            if over or stopping() or time.monotonic() - saved > _SAVE_EVERY_S:
+            stop = stopping()
+            # Saved before it is told: whoever listens may be gone, which is why it stops.
+            if over or stop or time.monotonic() - saved > _SAVE_EVERY_S:
                 run.save(state_path)
                 saved = time.monotonic()
-            if stopping() and not over:
+            if validated:
+                observer.on_validation(row)
+            if stop and not over:
                 raise Interrupted(f"stopped at step {state.step}; run the same command to go on from there")
     codec.load_state_dict(state.best or codec.state_dict())
     codec.to("cpu").eval()
