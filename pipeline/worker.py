@@ -80,7 +80,9 @@ def stage(name: str) -> None:
     address = os.environ.get("RATEWRIGHT_REPOSITORY")
     if address is None:
         os.execvp("dvc", ["dvc", "--wait-for-lock", "repro", "--single-item", name])
-    with _clone(address, plan.run, name.replace("@", "-"), plan.commit):
+    with _clone(address, plan.run, name.replace("@", "-"), plan.commit) as repository:
+        # What unchanged stages made has to be here too: DVC takes a folder of which a part is missing as it is.
+        _dvc("pull", "--allow-missing", *_upstream(repository.root, name, plan))
         _dvc("repro", "--pull", "--allow-missing", name)
         _dvc("push", "--run-cache")
 
@@ -93,6 +95,7 @@ def commit() -> None:
         retrain.finish(Repository(Path.cwd()), plan, os.environ.get("RATEWRIGHT_GIT_REMOTE"))
         return
     with _clone(address, plan.run, "commit", plan.commit) as repository:
+        _dvc("pull", "--allow-missing")
         _dvc("repro", "--pull", "--allow-missing")
         _dvc("push", "--run-cache")
         retrain.finish(repository, plan, "origin")
@@ -119,6 +122,20 @@ def _refuse_undrawn(root: Path, plan: retrain.Plan) -> None:
     drawn = {node.name for node in union(load(root / "dags" / "stages.json"))}
     if unknown := sorted(set(plan.stages) - drawn):
         raise RatewrightError(f"dags/stages.json lacks {', '.join(unknown)}: run `make graph` and commit it")
+
+
+def _upstream(root: Path, name: str, plan: retrain.Plan) -> list[str]:
+    """The stages of the plan whose outputs `name` reads, and those that the gathering stages before it read."""
+    nodes = {node.name: node for node in union(load(root / "dags" / "stages.json"))}
+    found: dict[str, None] = {}
+    readers = [name]
+    for reader in readers:
+        for upstream in nodes[reader].upstream:
+            if upstream in plan.stages and upstream not in found:
+                found[upstream] = None
+                if nodes[upstream].instance is None:
+                    readers.append(upstream)
+    return list(found)
 
 
 def _at_tip(repository: Repository) -> tuple[str, str]:

@@ -116,6 +116,7 @@ def new_clone(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Clone]:
         yaml = YAML()
         params = yaml.load(folder / "params.yaml")
         params["baselines"] = ["jpeg", "webp"]
+        params["variants"] = {name: params["variants"][name] for name in ("wcae", "nowcae")}
         params["shards"]["patches_per_image"] = 4
         for variant in params["variants"].values():
             variant["train"] |= {"steps": 12, "validate_every": 6, "validation_patches": 4}

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-START_S, RUN_S = 180, 400
+START_S, RUN_S = 180, 900
 
 
 @dataclass
@@ -72,9 +72,9 @@ class Airflow:
                 continue
         return found
 
-    def task_log(self, task: str) -> str:
+    def task_log(self, task: str, run: str = "*") -> str:
         """Everything that the tries of a task said."""
-        files = Path(self.environment["AIRFLOW_HOME"]).glob(f"logs/dag_id=*/run_id=*/task_id={task}/*.log")
+        files = Path(self.environment["AIRFLOW_HOME"]).glob(f"logs/dag_id=*/run_id={run}/task_id={task}/*.log")
         return "\n".join(path.read_text() for path in sorted(files))
 
 

@@ -8,7 +8,6 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -173,25 +172,48 @@ def test_a_run_of_workers_that_share_nothing(stack: Airflow) -> None:
     assert not list(Path(stack.environment["RATEWRIGHT_SCRATCH"]).glob("*/*/"))
 
 
-def test_a_last_clone_replays_everything_from_the_cache(stack: Airflow, tmp_path: Path) -> None:
-    clone = tmp_path / "clone"
-    subprocess.run(["git", "clone", "-q", stack.environment["RATEWRIGHT_REPOSITORY"], str(clone)], check=True)
-    environment = stack.environment | {"PYTHONPATH": str(clone)}
+def use_remote(clone: Path, environment: dict[str, str]) -> None:
     for command in (
         ["remote", "add", "--local", "--default", "shared", "s3://ratewright/dvc"],
         ["remote", "modify", "--local", "shared", "endpointurl", environment["AWS_ENDPOINT_URL"]],
     ):
         subprocess.run(["dvc", *command], cwd=clone, env=environment, check=True, capture_output=True)
-    started = time.monotonic()
-    done = subprocess.run(
-        ["dvc", "repro", "--pull", "--allow-missing"],
-        cwd=clone,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+
+
+def test_a_last_clone_replays_everything_from_the_cache(stack: Airflow, tmp_path: Path) -> None:
+    clone = tmp_path / "clone"
+    subprocess.run(["git", "clone", "-q", stack.environment["RATEWRIGHT_REPOSITORY"], str(clone)], check=True)
+    environment = stack.environment | {"PYTHONPATH": str(clone)}
+    use_remote(clone, environment)
+    subprocess.run(["dvc", "pull"], cwd=clone, env=environment, check=True, capture_output=True)
+    done = subprocess.run(["dvc", "repro"], cwd=clone, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert [line for line in done.stdout.splitlines() if line.startswith("Running")] == ["Running stage 'register':"]
     assert "nothing to do" in done.stdout
-    assert time.monotonic() - started < 120
+
+
+def test_a_second_run_does_only_what_changed(stack: Airflow, tmp_path: Path) -> None:
+    """Clones get from the remote what unchanged variants made, and choose among all."""
+    clone = tmp_path / "clone"
+    git = ["git", "-c", "user.name=operator", "-c", "user.email=operator@example.org"]
+    subprocess.run(["git", "clone", "-q", stack.environment["RATEWRIGHT_REPOSITORY"], str(clone)], check=True)
+    params = clone / "params.yaml"
+    before, after = params.read_text().split("  nowcae:\n")
+    assert "learning_rate: 0.003" in after
+    params.write_text(before + "  nowcae:\n" + after.replace("learning_rate: 0.003", "learning_rate: 0.002"))
+    subprocess.run([*git, "commit", "-qam", "nowcae learns slower"], cwd=clone, check=True)
+    subprocess.run([*git, "push", "-q", "origin", "HEAD"], cwd=clone, check=True)
+    done = stack.retrain()
+    assert done.returncode == 0, done.stdout + done.stderr
+    runs = stack.ask("api.call('GET', '/api/v2/dags/retrain/dagRuns?order_by=-start_date')")["dag_runs"]
+    path = f"/api/v2/dags/retrain/dagRuns/{runs[0]['dag_run_id']}/taskInstances?limit=1000"
+    tasks = [task for task in stack.ask(f"api.call('GET', '{path}')")["task_instances"] if task["state"] == "success"]
+    logs = "\n".join(stack.task_log(task["task_id"], runs[0]["dag_run_id"]) for task in tasks)
+    ran = {line.split("Running stage '")[1].split("'")[0] for line in logs.splitlines() if "Running stage '" in line}
+    assert ran == {"train@nowcae", "calibrate@nowcae", "evaluate@nowcae", "choose", "report", "register"}
+    subprocess.run(["git", "pull", "-q", "origin", "main"], cwd=clone, check=True)
+    environment = stack.environment | {"PYTHONPATH": str(clone)}
+    use_remote(clone, environment)
+    subprocess.run(["dvc", "pull", "choose"], cwd=clone, env=environment, check=True, capture_output=True)
+    rows = json.loads((clone / "leaderboard.json").read_text())["rows"]
+    assert {row["name"] for row in rows} == {"wcae", "nowcae", "jpeg", "webp"}
