@@ -36,6 +36,8 @@ NOTHING_TO_DO = 99
 def main() -> None:
     """Carry out one task."""
     die_with_parent()
+    # bash takes a task's socket for a remote login and reads ~/.bashrc, which may put another Python in front.
+    os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
     match sys.argv[1:]:
         case ["prepare"]:
             prepare()

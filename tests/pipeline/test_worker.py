@@ -37,6 +37,18 @@ def test_prepare_ends_with_its_plan_and_a_stage_outside_it_is_skipped(clone: Clo
     assert (skipped.returncode, skipped.stdout) == (99, "train@nowcae is not part of this run\n")
 
 
+def test_stages_run_with_the_workers_own_python(clone: Clone, tmp_path: Path) -> None:
+    """Whatever a shell's start-up file put in front of PATH."""
+    folder, environment = clone
+    (tmp_path / "python").write_text("#!/bin/sh\necho the wrong python >&2; exit 3\n")
+    (tmp_path / "python").chmod(0o755)
+    plan = work(clone, "prepare", run_id="path", request="{}").stdout.splitlines()[-1]
+    misled = environment | {"PATH": f"{tmp_path}:{environment['PATH']}"}
+    done = work((folder, misled), "stage", "fetch@bundled-test", plan=plan)
+    assert done.returncode == 0, done.stderr
+    assert "the wrong python" not in done.stderr
+
+
 def test_an_error_is_one_line(clone: Clone) -> None:
     for task, facts, said in (
         (("prepare",), {"run_id": "two", "request": '{"target_bpp": "much"}'}, "target_bpp"),
