@@ -17,9 +17,9 @@ def main() -> None:
     """Print the overhead, and both speeds with their ratios."""
     symbols = natural_symbols(CHANNELS, SIDE)
     model = ChannelGaussian(CHANNELS)
-    data = model.encode(symbols)
+    data = model.encode_symbols(symbols)
     ideal = model.code_length(symbols) / 8
-    side_information = len(model.encode(symbols[:, :1, :1]))
+    side_information = len(model.encode_symbols(symbols[:, :1, :1]))
     console.print(f"range coder, {symbols.size} symbols in {CHANNELS} channels")
     console.print(
         f"  {len(data)} bytes, ideal {ideal:.0f}: {len(data) / ideal - 1:+.3%},"
@@ -45,8 +45,8 @@ def main() -> None:
 
     count = symbols.size
     for label, ours, peer in (
-        ("encode", lambda: model.encode(symbols), peer_encode),
-        ("decode", lambda: model.decode(data, (CHANNELS, SIDE, SIDE)), peer_decode),
+        ("encode", lambda: model.encode_symbols(symbols), peer_encode),
+        ("decode", lambda: model.decode_symbols(data, (CHANNELS, SIDE, SIDE)), peer_decode),
     ):
         mine, theirs, ratio = paired(
             lambda ours=ours: per_second(count, ours),  # type: ignore[misc]

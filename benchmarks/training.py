@@ -41,11 +41,10 @@ class ThreeMillion(GaussianAutoencoder):
 
     name: ClassVar[str] = "three-million"
     stride: ClassVar[int] = 16
-    code_channels: ClassVar[int] = M
-    code_stride: ClassVar[int] = 16
+    latent_stride: ClassVar[int] = 16
 
     def __init__(self, gdn: type[Gdn] = Gdn) -> None:
-        super().__init__()
+        super().__init__(M)
         down = (3, N, N, N, M)
         analysis: list[nn.Module] = []
         synthesis: list[nn.Module] = []

@@ -36,11 +36,8 @@ class LearnedCoder:
 
     def encode(self, rgb: Rgb) -> bytes:
         """One bitstream."""
-        import torch
-
         x = to_tensor(rgb).to(self.codec.gain.device)
-        with torch.inference_mode():
-            return self.codec.pack(self.codec.analyse(self.codec.pad(x)), x.shape[-2:], self.gain)
+        return self.codec.pack(self.codec.latents(x), x.shape[-2:], self.gain)
 
     def decode(self, data: bytes) -> Rgb:
         """Raises BitstreamError."""
@@ -130,14 +127,11 @@ def rate_and_psnr(coder: Coder, pictures: Sequence[Rgb]) -> tuple[float, float |
 
 def rate_over_gain(codec: Codec, pictures: Iterable[Rgb]) -> Callable[[float], float]:
     """bpp of the real bitstreams of `pictures` as a function of the gain; the analysis runs once for all gains."""
-    import torch
-
     latents, pixels = [], 0
-    with torch.inference_mode():
-        for rgb in pictures:
-            x = to_tensor(rgb).to(codec.gain.device)
-            latents.append((codec.analyse(codec.pad(x)), x.shape[-2:]))
-            pixels += rgb.shape[0] * rgb.shape[1]
+    for rgb in pictures:
+        x = to_tensor(rgb).to(codec.gain.device)
+        latents.append((codec.latents(x), x.shape[-2:]))
+        pixels += rgb.shape[0] * rgb.shape[1]
 
     def rate(gain: float) -> float:
         return 8 * sum(len(codec.pack(latent, size, gain)) for latent, size in latents) / pixels

@@ -83,6 +83,16 @@ def tiny_shards(picture_files: list[Path], tmp_path_factory: pytest.TempPathFact
     return out
 
 
+SMALL = {
+    "factorized": {"N": 12, "M": 16},
+    "minnen": {"N": 12, "M": 16},
+    "gmm": {"N": 16},
+    "atc": {"N": 16},
+    "haar_hyper": {"fine": 16, "coarse": 24, "M": 32, "N": 8, "depths": [1, 1]},
+}
+"""Hyper-parameters of codecs whose own defaults are too large for tests."""
+
+
 @pytest.fixture(scope="session")
 def make_codec() -> "Callable[..., Codec]":
     """A function (name, seed) that builds an untrained codec in evaluation mode."""
@@ -90,11 +100,11 @@ def make_codec() -> "Callable[..., Codec]":
     def make(name: str = "wcae", seed: int = 0) -> "Codec":
         import torch
 
-        from components.codecs.table import codec_class
+        from components.codecs.table import build
 
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            return codec_class(name)().eval()
+            return build(name, SMALL.get(name, {})).eval()
 
     return make
 

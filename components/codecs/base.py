@@ -4,21 +4,29 @@ import hashlib
 import json
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from components.codecs import bitstream
+from components.codecs.tiling import in_tiles
 from components.errors import BitstreamError
+
+T = TypeVar("T", float, Tensor)
 
 
 class Reconstruction(NamedTuple):
-    """A training step's result: `x_hat` (B, 3, H, W) in about [0, 1], and estimated `bits` (B,) of each image."""
+    """A training step's result: `x_hat` (B, 3, H, W) in about [0, 1], and estimated `bits` (B,) of each image.
+
+    `weight` (B,), where there is one, is what the distortion of each image counts for: a codec that serves a
+    range of rates lets the images of a batch stand for different ones.
+    """
 
     x_hat: Tensor
     bits: Tensor
+    weight: Tensor | None = None
 
 
 class Loss(NamedTuple):
@@ -47,12 +55,17 @@ class Codec(nn.Module, ABC):
     """A picture codec. Tensors are (B, 3, H, W) float32 RGB in [0, 1]; every size from 1x1 up works.
 
     A subclass says its `name` (as in the table of codecs), its `knob` (None for a lossless codec), the
-    `stride` that pictures are padded to a multiple of, and how one padded picture becomes sections and back.
+    `stride` that pictures are padded to a multiple of, the `latent_stride` that its latents are coarser by, and
+    how one padded picture becomes sections and back. Pictures of more than `tile` pixels a side go through the
+    transforms in tiles that overlap by `halo` on every side, so that memory does not grow with the picture.
     """
 
     name: ClassVar[str]
     knob: ClassVar[Knob | None]
     stride: ClassVar[int]
+    latent_stride: ClassVar[int]
+    tile: ClassVar[int] = 1536
+    halo: ClassVar[int] = 128
 
     gain: Tensor
 
@@ -67,8 +80,17 @@ class Codec(nn.Module, ABC):
         """Noisy in training mode, rounded otherwise; H and W are multiples of `stride`."""
 
     @abstractmethod
+    def costs(self, x: Tensor, reconstruction: Reconstruction) -> tuple[Tensor, Tensor]:
+        """Distortion and rate, means over the batch, in the units of the paper's loss."""
+
+    @abstractmethod
+    def objective(self, distortion: T, rate: T, lmbda: float) -> T:
+        """The paper's loss of the two; `lmbda` is comparable within one codec only."""
+
     def loss(self, x: Tensor, reconstruction: Reconstruction, lmbda: float) -> Loss:
-        """The paper's loss; `lmbda` is comparable within one codec only."""
+        """What a training step descends, and its parts."""
+        distortion, rate = self.costs(x, reconstruction)
+        return Loss(self.objective(distortion, rate, lmbda), distortion, rate)
 
     @abstractmethod
     def analyse(self, x: Tensor) -> Tensor:
@@ -80,16 +102,28 @@ class Codec(nn.Module, ABC):
 
     @abstractmethod
     def decode(self, sections: tuple[bytes, ...], height: int, width: int) -> Tensor:
-        """Sections to (1, 3, height, width), the padded picture. Raises BitstreamError."""
+        """Sections of a padded picture to its quantised latents (1, C, h, w), the same on every machine.
+
+        Raises BitstreamError.
+        """
+
+    @abstractmethod
+    def synthesise(self, y_hat: Tensor) -> Tensor:
+        """Quantised latents (B, C, h, w) to padded pictures (B, 3, H, W)."""
+
+    def latents(self, x: Tensor) -> Tensor:
+        """What `pack` takes: the latents of one picture (1, 3, H, W) of any size."""
+        with torch.inference_mode():
+            return in_tiles(self.analyse, self.pad(x), 1 / self.latent_stride, self.tile, self.halo)
 
     def compress(self, x: Tensor) -> list[bytes]:
         """One whole bitstream for each picture of (B, 3, H, W), quantised with the codec's own `gain`."""
-        with torch.inference_mode():
-            return [self.pack(self.analyse(self.pad(one)), x.shape[-2:]) for one in torch.split(x, 1)]
+        return [self.pack(self.latents(one), x.shape[-2:]) for one in torch.split(x, 1)]
 
     def pack(self, latents: Tensor, size: tuple[int, ...], gain: float | None = None) -> bytes:
         """The bitstream of one picture of `size` (H, W) from its latents; `gain` replaces the codec's own."""
-        sections = self.encode(latents, self.gain.item() if gain is None else gain)
+        with torch.inference_mode():
+            sections = self.encode(latents, self.gain.item() if gain is None else gain)
         return bitstream.Bitstream(self.name, self.model_hash(), size[1], size[0], sections).pack()
 
     def decompress(self, streams: list[bytes]) -> Tensor:
@@ -99,7 +133,11 @@ class Codec(nn.Module, ABC):
         """
         return torch.cat([self._decompress_one(stream) for stream in streams])
 
-    def _decompress_one(self, stream: bytes) -> Tensor:
+    def unpack(self, stream: bytes) -> Tensor:
+        """The quantised latents in a bitstream: what every machine agrees on. Raises BitstreamError."""
+        return self._latents_in(self._opened(stream))
+
+    def _opened(self, stream: bytes) -> bitstream.Bitstream:
         parsed = bitstream.parse(stream)
         if parsed.codec != self.name:
             raise BitstreamError(f"this stream was written by codec {parsed.codec!r}, not {self.name!r}")
@@ -107,9 +145,19 @@ class Codec(nn.Module, ABC):
             raise BitstreamError(
                 f"this stream was written by model {parsed.model_hash.hex()}, not {self.model_hash().hex()}"
             )
+        return parsed
+
+    def _latents_in(self, parsed: bitstream.Bitstream) -> Tensor:
         height, width = (-(-side // self.stride) * self.stride for side in (parsed.height, parsed.width))
         with torch.inference_mode():
-            x_hat = self.decode(parsed.sections, height, width)
+            return self.decode(parsed.sections, height, width)
+
+    def _decompress_one(self, stream: bytes) -> Tensor:
+        parsed = self._opened(stream)
+        y_hat = self._latents_in(parsed)
+        tile, halo = self.tile // self.latent_stride, self.halo // self.latent_stride
+        with torch.inference_mode():
+            x_hat = in_tiles(self.synthesise, y_hat, self.latent_stride, tile, halo)
         return x_hat[..., : parsed.height, : parsed.width].float().clamp(0, 1)
 
     def pad(self, x: Tensor) -> Tensor:

@@ -9,6 +9,11 @@ from components.errors import RatewrightError
 CODECS = {
     "wcae": "Wcae",
     "nowcae": "NoWcae",
+    "factorized": "Factorized",
+    "minnen": "Minnen",
+    "gmm": "Gmm",
+    "atc": "Atc",
+    "haar_hyper": "HaarHyper",
 }
 
 

@@ -1,19 +1,22 @@
 """The entropy model of paper 004: each channel of the code is Gaussian, with a mean and a scale of its own in
 each image, which travel in the stream."""
 
+import math
+import struct
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from components.entropy.gaussian_tables import ESCAPED_BITS, FRACTIONS, SCALES, SMALLEST, STEP, GaussianTables
+from components.entropy.escapes import put_values, take_values
+from components.entropy.gaussian_tables import FRACTIONS, SCALES, SMALLEST, STEP, GaussianTables
 from components.entropy.range_coder import Ints, SymbolDecoder, SymbolEncoder
+from components.entropy.training import Estimate, noisy
 from components.errors import BitstreamError
 
 _MOMENTUM = 0.01
 _LIKELIHOOD_FLOOR = 1e-9
-_ESCAPE_RANGE = 1 << (ESCAPED_BITS - 1)
 
 
 class SideInformation(NamedTuple):
@@ -43,8 +46,8 @@ class ChannelGaussian(nn.Module):
         self.register_buffer("typical_mean", torch.zeros(channels))
         self.register_buffer("typical_scale", torch.zeros(channels))  # in steps between tables
 
-    def forward(self, y: Tensor) -> tuple[Tensor, Tensor]:
-        """The quantised code and its estimated bits: (B, C, H, W) to the same shape and (B,), in float32.
+    def forward(self, y: Tensor) -> Estimate:
+        """The quantised code and its estimated bits, side information left out: (B, C, H, W) and (B,), in float32.
 
         Training adds uniform noise of one quantiser step, otherwise values are rounded. The Gaussian is the
         code's own, per image and channel, integrated over the step (paper 004, equation 3).
@@ -54,14 +57,14 @@ class ChannelGaussian(nn.Module):
             variance, mean = torch.var_mean(y, dim=(2, 3), correction=0, keepdim=True)
             scale = variance.clamp_min(SMALLEST**2).sqrt()
             if self.training:
-                y_hat = y + torch.empty_like(y).uniform_(-0.5, 0.5)
+                y_hat = noisy(y)
                 self._remember(mean.detach(), scale.detach())
             else:
                 y_hat = y.round()
             distance = (y_hat - mean).abs()
             likelihood = _phi((0.5 - distance) / scale) - _phi((-0.5 - distance) / scale)
             bits = -likelihood.clamp_min(_LIKELIHOOD_FLOOR).log2().sum(dim=(1, 2, 3))
-            return y_hat, bits
+            return Estimate(y_hat, bits)
 
     def _remember(self, mean: Tensor, scale: Tensor) -> None:
         self.typical_mean.lerp_(mean.mean(dim=(0, 2, 3)), _MOMENTUM)
@@ -71,7 +74,23 @@ class ChannelGaussian(nn.Module):
         scale = self.typical_scale.cpu().round().int().numpy()
         return SideInformation(scale, (self.typical_mean.cpu() * FRACTIONS).round().int().numpy())
 
-    def encode(self, symbols: Ints) -> bytes:
+    def encode(self, y: Tensor, gain: float) -> tuple[bytes, ...]:
+        """One section: the gain as a float32, and the symbols of y (1, C, h, w)."""
+        symbols = (y[0].float() * gain).round().int().cpu().numpy()
+        return (struct.pack("<f", gain) + self.encode_symbols(symbols),)
+
+    def decode(self, sections: tuple[bytes, ...], shape: tuple[int, int, int]) -> Tensor:
+        """The quantised code (1, C, h, w). Raises BitstreamError."""
+        if len(sections) != 1 or len(sections[0]) < 4:
+            raise BitstreamError("corrupted bitstream: one section with a gain was expected")
+        (gain,) = struct.unpack_from("<f", sections[0])
+        if not (math.isfinite(gain) and gain > 0):
+            raise BitstreamError("corrupted bitstream: the gain is not a positive number")
+        symbols = torch.from_numpy(self.decode_symbols(sections[0][4:], shape))
+        y_hat: Tensor = symbols.to(self.typical_mean.device, torch.float32)[None] / gain
+        return y_hat
+
+    def encode_symbols(self, symbols: Ints) -> bytes:
         """Integer symbols (C, H, W) to bytes. Raises ValueError for symbols beyond 2^18, which no trained codec has."""
         channels = symbols.reshape(len(symbols), -1)
         side = self.describe(channels)
@@ -79,17 +98,17 @@ class ChannelGaussian(nn.Module):
         self._encode_side(encoder, side)
         for values, scale, mean in zip(channels, side.scale, side.mean, strict=True):
             whole, fraction = _split(mean)
-            self._encode_values(encoder, values - whole, scale, fraction)
+            put_values(encoder, values - whole, self._table(scale, fraction))
         return encoder.finish()
 
-    def decode(self, data: bytes, shape: tuple[int, int, int]) -> Ints:
-        """The symbols (C, H, W) that `encode` was given. Raises BitstreamError for bytes it did not write."""
+    def decode_symbols(self, data: bytes, shape: tuple[int, int, int]) -> Ints:
+        """The symbols (C, H, W) that `encode_symbols` was given. Raises BitstreamError for bytes it did not write."""
         decoder = SymbolDecoder(data)
         side = self._decode_side(decoder)
         symbols = np.empty((shape[0], shape[1] * shape[2]), dtype=np.int32)
         for channel, (scale, mean) in enumerate(zip(side.scale, side.mean, strict=True)):
             whole, fraction = _split(mean)
-            symbols[channel] = self._decode_values(decoder, symbols.shape[1], scale, fraction) + whole
+            symbols[channel] = take_values(decoder, symbols.shape[1], self._table(scale, fraction)) + whole
         return symbols.reshape(shape)
 
     def describe(self, channels: Ints) -> SideInformation:
@@ -122,7 +141,7 @@ class ChannelGaussian(nn.Module):
         for deltas in (side.scale - typical.scale - shift, side.mean - typical.mean):
             table = int(self._scale_of_deltas(deltas))
             encoder.put_uniform(np.array([table], dtype=np.int32), SCALES)
-            self._encode_values(encoder, deltas, table, FRACTIONS // 2)
+            put_values(encoder, deltas, self._table(table, FRACTIONS // 2))
 
     def _decode_side(self, decoder: SymbolDecoder) -> SideInformation:
         typical = self._typical()
@@ -130,34 +149,18 @@ class ChannelGaussian(nn.Module):
         parts = []
         for expected in (typical.scale + shift, typical.mean):
             table = int(decoder.take_uniform(1, SCALES)[0])
-            parts.append(expected + self._decode_values(decoder, len(expected), table, FRACTIONS // 2))
+            parts.append(expected + take_values(decoder, len(expected), self._table(table, FRACTIONS // 2)))
         if parts[0].min() < 0 or parts[0].max() >= SCALES:
             raise BitstreamError("corrupted bitstream: a channel names a table that does not exist")
         return SideInformation(parts[0], parts[1])
+
+    def _table(self, scale: int, fraction: int) -> Ints:
+        return self.tables.tables[scale * FRACTIONS + fraction]
 
     def _scale_of_deltas(self, deltas: Ints) -> int:
         reach = int(self.tables.supports[-1])
         placed = np.clip(deltas, -reach, reach) + reach
         return int(self.tables.bits[placed, FRACTIONS // 2 :: FRACTIONS].sum(axis=0).argmin())
-
-    def _encode_values(self, encoder: SymbolEncoder, values: Ints, scale: int, fraction: int) -> None:
-        half = int(self.tables.supports[scale])
-        escaped = np.abs(values) > half
-        symbols = np.where(escaped, 2 * half + 1, values + half)
-        encoder.put(symbols, self.tables.tables[scale * FRACTIONS + fraction])
-        if escaped.any():
-            rest = values[escaped] + _ESCAPE_RANGE
-            if rest.min() < 0 or rest.max() >= 2 * _ESCAPE_RANGE:
-                raise ValueError(f"a value of the code lies beyond {_ESCAPE_RANGE} quantiser steps")
-            encoder.put_uniform(rest, 2 * _ESCAPE_RANGE)
-
-    def _decode_values(self, decoder: SymbolDecoder, count: int, scale: int, fraction: int) -> Ints:
-        half = int(self.tables.supports[scale])
-        values = decoder.take(count, self.tables.tables[scale * FRACTIONS + fraction]) - half
-        escaped = values > half
-        if escaped.any():
-            values[escaped] = decoder.take_uniform(int(escaped.sum()), 2 * _ESCAPE_RANGE) - _ESCAPE_RANGE
-        return values
 
 
 def _split(mean: int) -> tuple[int, int]:

@@ -8,13 +8,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from components.entropy import escapes
 from components.entropy.range_coder import TOTAL, Ints
 
 SCALES = 48
 SMALLEST, LARGEST = 0.11, 64.0  # standard deviations of the first and the last table, in quantiser steps
 STEP = math.log(LARGEST / SMALLEST) / (SCALES - 1)  # tables are even in the logarithm: 14.5 % apart
 FRACTIONS = 4  # means are in quarters of a quantiser step
-ESCAPED_BITS = 21  # a value outside a table's support follows its escape symbol in this many bits
 
 
 class GaussianTables(nn.Module):
@@ -59,7 +59,7 @@ class GaussianTables(nn.Module):
         for column, table in enumerate(self.tables):
             half = len(table) // 2 - 1
             lengths = -np.log2(table / TOTAL)
-            out[:, column] = lengths[-1] + ESCAPED_BITS
+            out[:, column] = lengths[-1] + escapes.BITS
             out[reach - half : reach + half + 1, column] = lengths[:-1]
         return out
 
@@ -67,7 +67,12 @@ class GaussianTables(nn.Module):
 def _quantised_gaussian(scale: float, mean: float, half: int) -> Ints:
     edges = (np.arange(-half, half + 2) - 0.5 - mean) / (scale * math.sqrt(2))
     cumulative = np.array([0.5 * math.erfc(-edge) for edge in edges])
-    probabilities = np.append(np.diff(cumulative), cumulative[0] + 1 - cumulative[-1])
-    frequencies: Ints = 1 + np.floor(probabilities * (TOTAL - len(probabilities))).astype(np.int32)
+    return quantised(np.diff(cumulative))
+
+
+def quantised(probabilities: NDArray[np.float64]) -> Ints:
+    """Probabilities (n,) of values to n + 1 positive frequencies with sum TOTAL; the last is of all other values."""
+    full = np.append(probabilities, max(0.0, 1 - probabilities.sum()))
+    frequencies: Ints = 1 + np.floor(full * (TOTAL - len(full))).astype(np.int32)
     frequencies[frequencies.argmax()] += TOTAL - frequencies.sum()
     return frequencies

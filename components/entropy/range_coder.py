@@ -20,6 +20,9 @@ def _categorical(frequencies: Ints) -> "constriction.stream.model.Categorical":
     return constriction.stream.model.Categorical(frequencies.astype(np.float64) / TOTAL, perfect=False)
 
 
+_FAMILY = constriction.stream.model.Categorical(perfect=False)
+
+
 class SymbolEncoder:
     """Symbols in, bytes out: what `SymbolDecoder` takes back in the same order."""
 
@@ -29,6 +32,11 @@ class SymbolEncoder:
     def put(self, symbols: Ints, frequencies: Ints) -> None:
         """Code (n,) symbols, each below len(frequencies), with one table."""
         self._coder.encode(np.ascontiguousarray(symbols, dtype=np.int32), _categorical(frequencies))
+
+    def put_each(self, symbols: Ints, frequencies: Ints) -> None:
+        """Code (n,) symbols, each with its own row of (n, entries)."""
+        rows = frequencies.astype(np.float64) / TOTAL
+        self._coder.encode(np.ascontiguousarray(symbols, dtype=np.int32), _FAMILY, rows)
 
     def put_uniform(self, values: Ints, size: int) -> None:
         """Code (n,) values from 0 to size - 1 (size from 2 to 2^24) as equally probable."""
@@ -53,12 +61,16 @@ class SymbolDecoder:
         """The next `count` symbols of one table."""
         return self._decode(_categorical(frequencies), count)
 
+    def take_each(self, frequencies: Ints) -> Ints:
+        """The next symbol of each row of (n, entries)."""
+        return self._decode(_FAMILY, frequencies.astype(np.float64) / TOTAL)
+
     def take_uniform(self, count: int, size: int) -> Ints:
         """The next `count` values from 0 to size - 1."""
         return self._decode(constriction.stream.model.Uniform(size), count)
 
-    def _decode(self, model: object, count: int) -> Ints:
+    def _decode(self, model: object, what: object) -> Ints:
         try:
-            return np.asarray(self._coder.decode(model, count), dtype=np.int32)
+            return np.asarray(self._coder.decode(model, what), dtype=np.int32)
         except (AssertionError, ValueError) as error:
             raise BitstreamError("corrupted bitstream: the range decoder lost its way") from error

@@ -1,15 +1,13 @@
 """The convolutional branches that the codecs of paper 004 are made of."""
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from components.layers.gdn import Gdn
+from components.layers.initial import identity, orthogonal, smooth, start
 
 WIDTHS = (16, 32, 32, 32, 32)  # outputs of the five 3x3 convolutions: "doubled once", 32 in the code
 CODE = WIDTHS[-1]
-
-_BINOMIAL = torch.tensor([1.0, 2.0, 1.0])
-_JITTER = 0.1  # of the usual random initial weights
 
 
 def strides(steps: int) -> list[int]:
@@ -35,37 +33,22 @@ def branches(inputs: int, steps: int) -> tuple[nn.Sequential, nn.Sequential]:
     analysis: list[nn.Module] = []
     synthesis: list[nn.Module] = []
     for k, stride in enumerate(strides(steps)):
-        mixing = nn.init.orthogonal_(torch.empty(channels[k + 1], channels[k]))
+        mixing = orthogonal(channels[k + 1], channels[k])
         down = nn.Conv2d(channels[k], channels[k + 1], 3, stride, padding=1)
         up: nn.Module
         if stride == 1:
             up = nn.Conv2d(channels[k + 1], channels[k], 3, padding=1)
-            _initialise(down, mixing, _identity())
-            _initialise(up, mixing.t(), _identity())
+            start(down, mixing, identity())
+            start(up, mixing.t(), identity())
         else:
             up = nn.ConvTranspose2d(channels[k + 1], channels[k], 3, stride, padding=1, output_padding=1)
-            _initialise(down, mixing, torch.outer(_BINOMIAL, _BINOMIAL) / 16)
-            _initialise(up, mixing, torch.outer(_BINOMIAL, _BINOMIAL) / 4)
+            start(down, mixing, smooth(3))
+            start(up, mixing, 4 * smooth(3))
         analysis += [down, Gdn(channels[k + 1])]
         synthesis = [up, Gdn(channels[k], inverse=True), *synthesis]
     first = nn.Conv2d(CODE, CODE, 3, padding=1)
-    _initialise(first, torch.eye(CODE), _identity())
+    start(first, torch.eye(CODE), identity())
     return (
         nn.Sequential(*analysis[:-1]),
         nn.Sequential(first, Gdn(CODE, inverse=True), *synthesis[:-1]),
     )
-
-
-def _identity() -> Tensor:
-    kernel = torch.zeros(3, 3)
-    kernel[1, 1] = 1
-    return kernel
-
-
-def _initialise(conv: nn.Conv2d | nn.ConvTranspose2d, mixing: Tensor, kernel: Tensor) -> None:
-    """Weights `mixing` (out x in, or in x out of a transposed convolution) times a 3x3 kernel, and some jitter."""
-    noise = nn.init.xavier_normal_(torch.empty_like(conv.weight), gain=_JITTER)
-    assert conv.bias is not None
-    with torch.no_grad():
-        conv.weight.copy_(mixing[:, :, None, None] * kernel + noise)
-        conv.bias.zero_()

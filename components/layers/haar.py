@@ -1,8 +1,9 @@
-"""One level of the orthonormal Haar (Daubechies-1) wavelet transform of image tensors."""
+"""The orthonormal Haar (Daubechies-1) wavelet transform of image tensors."""
 
 import pywt
 import torch
 from torch import Tensor
+from torch.nn.functional import pixel_shuffle, pixel_unshuffle
 
 _LOW_TAP = float(pywt.Wavelet("haar").rec_lo[0])  # 1/sqrt(2): both taps of the low-pass filter
 
@@ -36,3 +37,18 @@ def idwt(approximation: Tensor, details: Tensor) -> Tensor:
     low = interleave(approximation, vertical_edges, 4)
     high = interleave(horizontal_edges, diagonal, 4)
     return interleave(low, high, 3)
+
+
+def block_dwt(x: Tensor) -> Tensor:
+    """Three levels, every band at 1/8: (B, C, H, W), multiples of 8, to (B, 64C, H/8, W/8), an orthonormal map."""
+    low, fine = dwt(x)
+    low, middle = dwt(low)
+    low, coarse = dwt(low)
+    return torch.cat((low, coarse, pixel_unshuffle(middle, 2), pixel_unshuffle(fine, 4)), dim=1)
+
+
+def block_idwt(bands: Tensor) -> Tensor:
+    """The inverse of `block_dwt`."""
+    channels = bands.shape[1] // 64
+    low, coarse, middle, fine = torch.split(bands, [channels, 3 * channels, 12 * channels, 48 * channels], dim=1)
+    return idwt(idwt(idwt(low, coarse), pixel_shuffle(middle, 2)), pixel_shuffle(fine, 4))

@@ -192,7 +192,7 @@ class _Run:
             for batch in self.validation:
                 x = prepared(batch, self.fabric.device)
                 reconstruction = self.codec(x)
-                parts.append(self.codec.loss(x, reconstruction, state.lmbda)[1:])
+                parts.append(self.codec.costs(x, reconstruction))
                 error = (x - reconstruction.x_hat.clamp(0, 1)).square().mean(dim=(1, 2, 3))
                 psnr.append(-10 * error.clamp_min(1e-10).log10())
                 bpp.append(reconstruction.bits / x[0, 0].numel())
@@ -224,7 +224,7 @@ class _Run:
         state.save(path)
 
     def _loss(self, distortion: float, rate: float) -> float:
-        return distortion + self.state.lmbda * rate
+        return self.codec.objective(distortion, rate, self.state.lmbda)
 
     def _set_learning_rate(self, value: float) -> None:
         for group in self.optimizer.param_groups:

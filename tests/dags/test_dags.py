@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from components.codecs.table import CODECS
 from pipeline.graph import STANDING, all_graphs, stage_nodes
 from pipeline.nodes import StageNode, dump, load, union
 
@@ -95,7 +96,7 @@ def test_prepare_comes_first_and_commit_last(probe: dict[str, dict[str, list[str
 
 def test_training_waits_for_an_accelerator(probe: dict[str, dict[str, str]]) -> None:
     pooled = {task for task, pool in probe["pools"].items() if pool == "accelerator"}
-    assert pooled == {"train.wcae", "train.nowcae", "calibrate.wcae", "calibrate.nowcae"}
+    assert pooled == {f"{stage}.{name}" for stage in ("train", "calibrate") for name in CODECS}
 
 
 def test_every_task_is_tried_again_in_bounded_time_and_alerts(probe: dict[str, dict[str, int]]) -> None:

@@ -18,9 +18,8 @@ class NoWcae(GaussianAutoencoder):
 
     name: ClassVar[str] = "nowcae"
     stride: ClassVar[int] = 2**STEPS
-    code_channels: ClassVar[int] = 32
-    code_stride: ClassVar[int] = 2**STEPS
+    latent_stride: ClassVar[int] = 2**STEPS
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__(32)
         self.g_a, self.g_s = branches(3, STEPS)

@@ -66,11 +66,10 @@ class Wcae(GaussianAutoencoder):
 
     name: ClassVar[str] = "wcae"
     stride: ClassVar[int] = 32
-    code_channels: ClassVar[int] = 96
-    code_stride: ClassVar[int] = 32
+    latent_stride: ClassVar[int] = 32
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__(96)
         pairs = [branches(inputs, steps) for inputs, steps in BRANCHES]
         self.g_a = WaveletAnalysis([analysis for analysis, _ in pairs])
         self.g_s = WaveletSynthesis([synthesis for _, synthesis in pairs])

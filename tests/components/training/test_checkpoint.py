@@ -34,7 +34,7 @@ def test_round_trip(name: str, make_codec: Make, tmp_path: Path) -> None:
     loaded, facts = checkpoint.load(path, codec=name)
     assert facts == {
         "codec": name,
-        "hyperparameters": {},
+        "hyperparameters": codec.hyperparameters,
         "lmbda": 0.01,
         "step": 300,
         "git_commit": None,

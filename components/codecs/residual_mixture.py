@@ -1,0 +1,75 @@
+"""What `gmm` and `atc` share: the transforms of Cheng et al. 2020 and a Gaussian mixture for the latents."""
+
+from typing import ClassVar
+
+from torch import nn
+
+from components.codecs.transform import LearnedPriorCodec
+from components.entropy.hyperprior import HyperPrior
+from components.layers.hyper import hyper_analysis, hyper_synthesis
+from components.layers.residual import (
+    SimplifiedAttention,
+    halving,
+    residual_block,
+    residual_down,
+    residual_up,
+    subpixel,
+)
+
+COMPONENTS = 3
+
+
+class ResidualMixtureCodec(LearnedPriorCodec):
+    """
+        x --down, block, down, block, down, block, conv stride 2--> y (N at 1/16)
+        y --hyperprior, checkerboard context--> a mixture of three Gaussians for each element --> bytes
+        x_hat <--(block, up) x 3, block, sub-pixel convolution-- y_hat
+
+    With attention, a module follows the second halving and the last (in synthesis: their mirrors). N: channels
+    everywhere; Cheng et al. take 128 at low rates and 192 at high ones.
+
+    Departures: the context is a checkerboard's (He et al. 2021) instead of a raster's; skips of upsampling blocks are
+    1x1; the hyper-transforms are shorter.
+    """
+
+    attention: ClassVar[bool]
+
+    def __init__(self, N: int = 128, gain_range: float = 0.0) -> None:
+        super().__init__(N=N, gain_range=gain_range)
+        self.latent_channels = N
+        self.g_a = nn.Sequential(
+            residual_down(3, N),
+            residual_block(N),
+            residual_down(N, N),
+            *self._attention(N),
+            residual_block(N),
+            residual_down(N, N),
+            residual_block(N),
+            halving(N, N),
+            *self._attention(N),
+        )
+        self.g_s = nn.Sequential(
+            *self._attention(N),
+            residual_block(N),
+            residual_up(N, N),
+            residual_block(N),
+            residual_up(N, N),
+            *self._attention(N),
+            residual_block(N),
+            residual_up(N, N),
+            residual_block(N),
+            subpixel(N, 3),
+        )
+        self.entropy = HyperPrior(
+            N,
+            hyper_analysis(N, N),
+            hyper_synthesis(N, 2 * N),
+            hyper_channels=N,
+            features=2 * N,
+            context=5,
+            components=COMPONENTS,
+            gain_range=gain_range,
+        )
+
+    def _attention(self, channels: int) -> list[nn.Module]:
+        return [SimplifiedAttention(channels)] if self.attention else []

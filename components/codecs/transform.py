@@ -1,0 +1,90 @@
+"""Transform coding: analysis, an entropy model of the latents, synthesis."""
+
+from typing import ClassVar, Protocol
+
+from torch import Tensor, nn
+
+from components.codecs.base import Codec, Knob, Reconstruction, T
+from components.entropy.training import Estimate
+
+
+class EntropyModel(Protocol):
+    """What gives latents y (B, C, h, w) their rate, and one picture's their bytes."""
+
+    def __call__(self, y: Tensor) -> Estimate:
+        """The quantised latents and their bits."""
+
+    def encode(self, y: Tensor, gain: float) -> tuple[bytes, ...]:
+        """Sections of y (1, C, h, w), quantised with steps of 1 / gain."""
+
+    def decode(self, sections: tuple[bytes, ...], shape: tuple[int, int, int]) -> Tensor:
+        """The quantised latents (1, C, h, w), the same on every machine. Raises BitstreamError."""
+
+
+class TransformCodec(Codec):
+    """
+        x --2x-1--> g_a --> * latent_scale --> y --entropy--> bytes
+        x_hat <--(+1)/2-- g_s <-- / latent_scale <-- y_hat <-- bytes
+
+    A subclass gives the transforms on [-1, 1], `g_a` from (B, 3, H, W) to (B, C, H/s, W/s) with s =
+    `latent_stride` and `g_s` back, and the entropy model of the `latent_channels` C. Transforms make values of about
+    1; latents are `latent_scale` times larger, so that a quantiser step of 1 starts as a fine one and training has
+    only to give up what is not worth its bits.
+    """
+
+    latent_scale: ClassVar[float]
+
+    latent_channels: int
+    g_a: nn.Module
+    g_s: nn.Module
+    entropy: EntropyModel
+
+    def forward(self, x: Tensor) -> Reconstruction:
+        """(B, 3, H, W) to the reconstruction and the estimated bits of the latents."""
+        estimate = self.entropy(self.analyse(x))
+        weight = None if estimate.log_gain is None else (GAIN_TO_WEIGHT * estimate.log_gain).exp()
+        return Reconstruction(self.synthesise(estimate.y_hat), estimate.bits, weight)
+
+    def analyse(self, x: Tensor) -> Tensor:
+        """The latents y before quantisation."""
+        code: Tensor = self.g_a(2 * x - 1)
+        return self.latent_scale * code
+
+    def synthesise(self, y_hat: Tensor) -> Tensor:
+        """Quantised latents to the picture: the inverse of `analyse` as far as there is one."""
+        x_hat: Tensor = self.g_s(y_hat / self.latent_scale)
+        return (x_hat.float() + 1) / 2
+
+    def encode(self, latents: Tensor, gain: float) -> tuple[bytes, ...]:
+        """What the entropy model makes of the latents."""
+        return self.entropy.encode(latents, gain)
+
+    def decode(self, sections: tuple[bytes, ...], height: int, width: int) -> Tensor:
+        """The quantised latents that the sections hold."""
+        shape = (self.latent_channels, height // self.latent_stride, width // self.latent_stride)
+        return self.entropy.decode(sections, shape)
+
+
+# Quantised with steps of 1 / gain, a codec is at its best where distortion weighs gain^2 as much (high-rate theory:
+# distortion grows with the square of the step while the rate falls by a constant).
+GAIN_TO_WEIGHT = 2.0
+
+
+class LearnedPriorCodec(TransformCodec):
+    """A transform codec whose loss is L = R + lmbda * 255^2 * MSE, R in bits per pixel, MSE on [0, 1] (paper 001)."""
+
+    knob: ClassVar[Knob] = Knob("lmbda", "L = bits per pixel + lmbda * 255^2 * MSE on [0, 1]", raises_rate=True)
+    stride: ClassVar[int] = 64
+    latent_stride: ClassVar[int] = 16
+    latent_scale: ClassVar[float] = 8.0
+
+    def costs(self, x: Tensor, reconstruction: Reconstruction) -> tuple[Tensor, Tensor]:
+        """255^2 * MSE, and bits per pixel."""
+        error = (x - reconstruction.x_hat).square().mean(dim=(1, 2, 3))
+        if reconstruction.weight is not None:
+            error = error * reconstruction.weight
+        return 255**2 * error.mean(), reconstruction.bits.mean() / x[0, 0].numel()
+
+    def objective(self, distortion: T, rate: T, lmbda: float) -> T:
+        """R + lmbda D."""
+        return rate + lmbda * distortion

@@ -1,0 +1,12 @@
+"""ATC: Cheng et al. 2020 with the simplified attention of paper 001."""
+
+from typing import ClassVar
+
+from components.codecs.residual_mixture import ResidualMixtureCodec
+
+
+class Atc(ResidualMixtureCodec):
+    """See the base class; with attention."""
+
+    name: ClassVar[str] = "atc"
+    attention: ClassVar[bool] = True

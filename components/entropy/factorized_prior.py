@@ -1,0 +1,169 @@
+"""The learned factorized prior: each channel has a density of its own (Balle et al. 2018, appendix 6.1)."""
+
+import copy
+import math
+from itertools import pairwise
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from components.entropy.escapes import put_values, take_values
+from components.entropy.gain import FACTOR_BITS, GainVector, Quantiser, pack_shift, unpack_shift
+from components.entropy.gaussian_tables import quantised
+from components.entropy.range_coder import Ints, SymbolDecoder, SymbolEncoder
+from components.entropy.training import Estimate, drawn_log_gain, noisy, rounded
+from components.layers.exact import UNIT, divided
+
+_WIDTHS = (1, 3, 3, 3, 1)
+_INITIAL_SCALE = 10.0
+_LIKELIHOOD_FLOOR = 1e-9
+_REACH = 63  # values beyond are escaped
+_LEVELS_PER_OCTAVE = 8
+
+
+class Density(nn.Module):
+    """The cumulative distribution of each of C channels, as logits: a small network with positive weights."""
+
+    def __init__(self, channels: int):
+        super().__init__()
+        scale = _INITIAL_SCALE ** (1 / (len(_WIDTHS) - 1))
+        pairs = list(pairwise(_WIDTHS))
+        initial = [math.log(math.expm1(1 / scale / outputs)) for _, outputs in pairs]
+        self.matrices = nn.ParameterList(
+            torch.full((channels, outputs, inputs), value)
+            for (inputs, outputs), value in zip(pairs, initial, strict=True)
+        )
+        self.biases = nn.ParameterList(torch.rand(channels, outputs, 1) - 0.5 for _, outputs in pairs)
+        self.factors = nn.ParameterList(torch.zeros(channels, outputs, 1) for _, outputs in pairs[:-1])
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(C, n) values to (C, n) logits of the distribution at them."""
+        y = x[:, None]
+        for k, (matrix, bias) in enumerate(zip(self.matrices, self.biases, strict=True)):
+            y = torch.baddbmm(bias, F.softplus(matrix), y)
+            if k < len(self.factors):
+                y = y + self.factors[k].tanh() * y.tanh()
+        return y[:, 0]
+
+    def mass(self, x: Tensor, width: Tensor | float) -> Tensor:
+        """The probability of intervals of `width` around (C, n) values."""
+        lower, upper = self(x - width / 2), self(x + width / 2)
+        sign = -torch.sign((lower + upper).detach())  # the tail where sigmoids do not cancel
+        return (torch.sigmoid(sign * upper) - torch.sigmoid(sign * lower)).abs()
+
+
+class FactorizedPrior(nn.Module):
+    """Rate of integers (B, C, h, w), each channel with its own density, and their coding with integer tables.
+
+    The tables are a buffer, made anew from the densities when these have changed and someone asks for the state or
+    for bytes; a loaded checkpoint keeps those it came with. There is one for each channel and level of its gain, from
+    -levels to levels.
+    """
+
+    LEVELS_PER_OCTAVE: ClassVar[int] = 8
+
+    tables: Tensor
+
+    def __init__(self, channels: int, levels: int = 0):
+        super().__init__()
+        self.levels = levels
+        self.density = Density(channels)
+        self.register_buffer("tables", torch.zeros(channels, 2 * levels + 1, 2 * _REACH + 2, dtype=torch.int32))
+        self._stale = True
+        self.register_state_dict_pre_hook(FactorizedPrior._before_state_dict)  # type: ignore[no-untyped-call]
+        self.register_load_state_dict_post_hook(FactorizedPrior._after_load)  # type: ignore[no-untyped-call]
+
+    def bits(self, y: Tensor, step: Tensor | None = None) -> Tensor:
+        """(B,) bits of y (B, C, h, w), noisy or rounded with steps of `step` (B, C, 1, 1), or 1."""
+        self._stale |= self.training
+        by_channel = y.transpose(0, 1)
+        width = 1.0 if step is None else step.expand(y.shape).transpose(0, 1).flatten(1)
+        likelihood = self.density.mass(by_channel.flatten(1), width).clamp_min(_LIKELIHOOD_FLOOR)
+        return -likelihood.log2().view(by_channel.shape).sum(dim=(0, 2, 3))
+
+    def put(self, encoder: SymbolEncoder, symbols: Ints, levels: Ints | None = None) -> None:
+        """Code symbols (C, n), channel c with the table of levels[c], or of gain 1."""
+        for values, table in zip(symbols, self._tables_at(levels), strict=True):
+            put_values(encoder, values, table)
+
+    def take(self, decoder: SymbolDecoder, count: int, levels: Ints | None = None) -> Ints:
+        """The symbols (C, count). Raises BitstreamError."""
+        return np.stack([take_values(decoder, count, table) for table in self._tables_at(levels)])
+
+    def _tables_at(self, levels: Ints | None) -> Ints:
+        self._refresh()
+        tables: Ints = self.tables.cpu().numpy()
+        index = self.levels if levels is None else levels.clip(-self.levels, self.levels) + self.levels
+        chosen: Ints = tables[np.arange(len(tables)), index]
+        return chosen
+
+    @torch.no_grad()
+    def _refresh(self) -> None:
+        if not self._stale:
+            return
+        density = copy.deepcopy(self.density).double()
+        values = torch.arange(-_REACH, _REACH + 1, device=self.tables.device, dtype=torch.float64)
+        for level in range(-self.levels, self.levels + 1):
+            step = 2 ** (-level / self.LEVELS_PER_OCTAVE)
+            mass = density.mass((values * step).expand(len(self.tables), -1), step).cpu().numpy()
+            self.tables[:, level + self.levels] = torch.from_numpy(np.stack([quantised(row) for row in mass]))
+        self._stale = False
+
+    @staticmethod
+    def _before_state_dict(module: "FactorizedPrior", prefix: str, keep_vars: bool) -> None:  # noqa: ARG004
+        module._refresh()
+
+    @staticmethod
+    def _after_load(module: "FactorizedPrior", incompatible: Any) -> None:  # noqa: ARG004
+        module._stale = False
+
+
+class FactorizedModel(nn.Module):
+    """The entropy model of a codec whose latents have no other prior: y (B, C, h, w), quantised channel by channel."""
+
+    _LEVELS: ClassVar[int] = 12  # an octave and a half of gain on either side of 1
+
+    def __init__(self, channels: int, *, gain_range: float):
+        super().__init__()
+        self.gains = GainVector(channels)
+        self.prior = FactorizedPrior(channels, self._LEVELS)
+        self.gain_range = gain_range
+
+    def forward(self, y: Tensor) -> Estimate:
+        """Noisy in training for the rate, rounded straight-through for the picture, in float32."""
+        with torch.autocast(y.device.type, enabled=False):
+            y = y.float()
+            log_gain = drawn_log_gain(y, self.gain_range if self.training else 0.0)
+            gain = self.gains(log_gain)
+            y_hat = rounded(y * gain) / gain
+            bits = self.prior.bits(noisy(y, 1 / gain) if self.training else y_hat, 1 / gain)
+            return Estimate(y_hat, bits, log_gain)
+
+    def encode(self, y: Tensor, gain: float) -> tuple[bytes, ...]:
+        """One section: the shift of the gain, and the symbols of y (1, C, h, w)."""
+        shift = self.gains.shift_of(gain)
+        quantiser = self.gains.quantiser(shift)
+        symbols = (y[0].double() * quantiser.gain * 2.0**-FACTOR_BITS).round()
+        encoder = SymbolEncoder()
+        self.prior.put(encoder, symbols.flatten(1).int().cpu().numpy(), _levels(quantiser))
+        return (pack_shift(shift) + encoder.finish(),)
+
+    def decode(self, sections: tuple[bytes, ...], shape: tuple[int, int, int]) -> Tensor:
+        """The quantised code (1, C, h, w). Raises BitstreamError."""
+        shift, data = unpack_shift(sections)
+        quantiser = self.gains.quantiser(shift)
+        symbols = self.prior.take(SymbolDecoder(data), shape[1] * shape[2], _levels(quantiser)).reshape(shape)
+        restored = quantiser.restore(torch.from_numpy(symbols).to(quantiser.step.device))
+        return (restored / UNIT).float()[None]
+
+
+# Shifts in 2^-16 of a level; the literal is round(2^16 * LEVELS_PER_OCTAVE * STEP / (UNITS_PER_TABLE * log(2))).
+LEVEL_PER_SHIFT = 400
+
+
+def _levels(quantiser: Quantiser) -> Ints:
+    levels: Ints = divided(quantiser.shift * LEVEL_PER_SHIFT, 16).flatten().int().cpu().numpy()
+    return levels

@@ -1,0 +1,145 @@
+"""The hyperprior: side information z tells the decoder how each element of the latents y is distributed.
+
+    encoder: y -> h_a -> round -> z_hat -----------------> bytes
+    both:    z_hat -> h_s -> (context, pass by pass) -> distribution of y -> range coder
+
+Everything from z_hat to the distribution runs in integers (components.layers.exact), so the symbols that one machine
+codes are those that any other decodes. With a context the elements are coded in two passes, the squares of one colour
+of a checkerboard, then those of the other knowing the first (He et al. 2021): two steps for any size of picture.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+
+from components.entropy.factorized_prior import FactorizedPrior
+from components.entropy.gain import GainVector, pack_shift, unpack_shift
+from components.entropy.gaussians import Gaussian, Mixture
+from components.entropy.range_coder import SymbolDecoder, SymbolEncoder
+from components.entropy.training import Estimate, drawn_log_gain, noisy, rounded
+from components.layers.exact import UNIT, exact, fixed_point, leaky
+
+_Pass = Callable[[Tensor], Tensor]  # the parameters of some latents to these, quantised
+
+
+class HyperPrior(nn.Module):
+    """Rate of latents y (B, C, h, w), h and w multiples of 4, and their coding to bytes.
+
+    h_a: (B, C, h, w) to (B, N, h/4, w/4). h_s: back to (B, F, h, w); convolutions, LeakyReLU and pixel shuffles.
+    context: side of the context model's kernel, or 0 for none. components: of the Gaussian mixture.
+    gain_range: training draws the logarithm of each image's gain from -gain_range to gain_range.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        h_a: Sequence[nn.Module],
+        h_s: Sequence[nn.Module],
+        *,
+        hyper_channels: int,
+        features: int,
+        context: int = 0,
+        components: int = 1,
+        gain_range: float = 0.0,
+    ):
+        super().__init__()
+        self.h_a, self.h_s = nn.Sequential(*h_a), nn.Sequential(*h_s)
+        self.prior = FactorizedPrior(hyper_channels)
+        self.gains = GainVector(channels)
+        self.symbols: Gaussian | Mixture = Gaussian() if components == 1 else Mixture(components)
+        self.gain_range = gain_range
+        self.integers = True  # in evaluation; to see what they cost
+        outputs = channels * self.symbols.parameters_each
+        self.context: nn.Sequential | None = None
+        inputs = features
+        if context:
+            self.context = nn.Sequential(nn.Conv2d(channels, features, context, padding=context // 2))
+            inputs = 2 * features
+        widths = (inputs, *((outputs + k * inputs) // (k + 1) for k in (2, 1)), outputs)
+        self.parameters_net = nn.Sequential(
+            nn.Conv2d(widths[0], widths[1], 1), leaky(), nn.Conv2d(widths[1], widths[2], 1), leaky(),
+            nn.Conv2d(widths[2], widths[3], 1),
+        )  # fmt: skip
+
+    def forward(self, y: Tensor) -> Estimate:
+        """In float32: noisy in training for the rate, rounded straight-through for the picture and the context.
+
+        In evaluation the distributions are those of the integer networks, as in `encode`.
+        """
+        with torch.autocast(y.device.type, enabled=False):
+            y = y.float()
+            z = self.h_a(y)
+            z_hat = rounded(z)
+            bits = self.prior.bits(noisy(z) if self.training else z_hat)
+            log_gain = drawn_log_gain(y, self.gain_range if self.training else 0.0)
+            gain = self.gains(log_gain)
+            integers = not self.training and self.integers
+            psi = exact(self.h_s, fixed_point(z_hat)) if integers else self.h_s(z_hat)
+
+            def coded(targets: Tensor, parameters: Tensor) -> Tensor:
+                nonlocal bits
+                if integers:
+                    parameters = (parameters / UNIT).float()
+                centre = self.symbols.centre(parameters)
+                y_hat = rounded((targets - centre) * gain) / gain + centre
+                at = noisy(targets, 1 / gain) if self.training else y_hat
+                bits = bits + self.symbols.bits(parameters, at, gain)
+                return fixed_point(y_hat) if integers else y_hat
+
+            y_hat = self._coded(psi, [partial(coded, half) for half in self._passes(y)], integers)
+            return Estimate((y_hat / UNIT).float() if integers else y_hat, bits, log_gain)
+
+    def encode(self, y: Tensor, gain: float) -> tuple[bytes, ...]:
+        """One section: the shift of the gain, z and y (1, C, h, w)."""
+        encoder, shift = SymbolEncoder(), self.gains.shift_of(gain)
+        quantiser = self.gains.quantiser(shift)
+        z_hat = self.h_a(y.float()).round().double()
+        self.prior.put(encoder, z_hat[0].flatten(1).int().cpu().numpy())
+        passes = [partial(self.symbols.put, encoder, quantiser, half) for half in self._passes(y.double() * UNIT)]
+        self._coded(exact(self.h_s, z_hat * UNIT), passes, integers=True)
+        return (pack_shift(shift) + encoder.finish(),)
+
+    def decode(self, sections: tuple[bytes, ...], shape: tuple[int, int, int]) -> Tensor:
+        """The quantised latents (1, C, h, w). Raises BitstreamError."""
+        shift, data = unpack_shift(sections)
+        quantiser, decoder = self.gains.quantiser(shift), SymbolDecoder(data)
+        height, width = shape[1] // 4, shape[2] // 4
+        z_hat = torch.from_numpy(self.prior.take(decoder, height * width)).to(quantiser.gain.device)
+        psi = exact(self.h_s, z_hat.view(1, -1, height, width).double() * UNIT)
+        take = partial(self.symbols.take, decoder, quantiser)
+        return (self._coded(psi, [take] * (2 if self.context else 1), integers=True) / UNIT).float()
+
+    def _passes(self, y: Tensor) -> tuple[Tensor, ...]:
+        return halves(y) if self.context else (y,)
+
+    def _coded(self, psi: Tensor, passes: Sequence[_Pass], integers: bool) -> Tensor:
+        """Each pass turns its parameters into quantised latents; all of them as one tensor."""
+
+        def run(layers: nn.Sequential, x: Tensor) -> Tensor:
+            out: Tensor = exact(layers, x) if integers else layers(x)
+            return out
+
+        if self.context is None:
+            return passes[0](run(self.parameters_net, psi))
+        first_psi, second_psi = halves(psi)
+        first = passes[0](run(self.parameters_net, torch.cat((first_psi, torch.zeros_like(first_psi)), dim=1)))
+        known = merged(first, torch.zeros_like(first))
+        around = halves(run(self.context, known))[1]
+        second = passes[1](run(self.parameters_net, torch.cat((second_psi, around), dim=1)))
+        return merged(first, second)
+
+
+def halves(x: Tensor) -> tuple[Tensor, Tensor]:
+    """The two colours of the checkerboard over (B, C, h, w), h and w even, each as (B, C, h, w / 2)."""
+    first = torch.stack((x[..., 0::2, 0::2], x[..., 1::2, 1::2]), dim=2)
+    second = torch.stack((x[..., 0::2, 1::2], x[..., 1::2, 0::2]), dim=2)
+    return first.flatten(2, 3), second.flatten(2, 3)
+
+
+def merged(first: Tensor, second: Tensor) -> Tensor:
+    """The inverse of `halves`."""
+    (a, d), (b, c) = (half.chunk(2, dim=2) for half in (first, second))
+    top, bottom = (torch.stack(pair, dim=-1).flatten(-2) for pair in ((a, b), (c, d)))
+    return torch.stack((top, bottom), dim=-2).flatten(-3, -2)

@@ -1,0 +1,48 @@
+"""What stands for quantisation and its rate while a codec trains."""
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+
+class Estimate(NamedTuple):
+    """The quantised latents `y_hat`, their `bits` (B,), and the logarithm of each image's gain (B,), 0 for None."""
+
+    y_hat: Tensor
+    bits: Tensor
+    log_gain: Tensor | None = None
+
+
+def drawn_log_gain(y: Tensor, reach: float) -> Tensor:
+    """(B,) logarithms of gains between -reach and reach for y (B, ...)."""
+    return (2 * torch.rand(len(y), device=y.device) - 1) * reach
+
+
+def noisy(y: Tensor, step: Tensor | float = 1.0) -> Tensor:
+    """y with uniform noise of one quantiser step: its density at whole steps is that of the quantised code."""
+    return y + (torch.rand_like(y) - 0.5) * step
+
+
+def rounded(y: Tensor) -> Tensor:
+    """Rounded values with the gradient of the identity (straight through)."""
+    return y + (y.round() - y).detach()
+
+
+class _LowerBound(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, bound: Tensor) -> Tensor:
+        ctx.save_for_backward(x, bound)
+        return torch.maximum(x, bound)
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, None]:
+        x, bound = ctx.saved_tensors
+        (grad,) = grad_outputs
+        return grad * ((x >= bound) | (grad < 0)), None
+
+
+def lower_bound(x: Tensor, bound: Tensor | float) -> Tensor:
+    """max(x, bound), with a gradient below the bound too where it leads back up (Balle et al. 2018)."""
+    out: Tensor = _LowerBound.apply(x, torch.as_tensor(bound, dtype=x.dtype, device=x.device))  # type: ignore[no-untyped-call]
+    return out

@@ -1,0 +1,100 @@
+"""The blocks of Cheng et al. 2020 (arXiv 2001.01568): residual blocks, sub-pixel upsampling, simplified attention."""
+
+import torch
+from torch import Tensor, nn
+
+from components.layers.gdn import Gdn
+from components.layers.initial import identity, smooth, start
+
+_QUIET = 0.1
+
+
+class Residual(nn.Module):
+    """skip(x) + body(x); the body's last convolution starts with small weights, so that the skip leads at first."""
+
+    def __init__(self, body: nn.Sequential, skip: nn.Module | None = None):
+        super().__init__()
+        last = [layer for layer in body.modules() if isinstance(layer, nn.Conv2d)][-1]
+        with torch.no_grad():
+            last.weight.mul_(_QUIET)
+        self.body = body
+        self.skip = skip if skip is not None else nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) to what body and skip make of it."""
+        out: Tensor = self.skip(x) + self.body(x)
+        return out
+
+
+def conv3x3(inputs: int, outputs: int, stride: int = 1) -> nn.Conv2d:
+    """A 3x3 convolution that keeps the size, or halves it."""
+    return nn.Conv2d(inputs, outputs, 3, stride, padding=1)
+
+
+def subpixel(inputs: int, outputs: int, kernel: int = 3) -> nn.Sequential:
+    """Twice the size: a convolution to four times the channels, shuffled into pixels; it starts by repeating each."""
+    conv = nn.Conv2d(inputs, 4 * outputs, kernel, padding=kernel // 2)
+    start(conv, torch.eye(outputs, inputs).repeat_interleave(4, dim=0), identity(kernel))
+    return nn.Sequential(conv, nn.PixelShuffle(2))
+
+
+def halving(inputs: int, outputs: int) -> nn.Conv2d:
+    """Half the size: a 3x3 convolution that starts by smoothing."""
+    conv = conv3x3(inputs, outputs, 2)
+    start(conv, torch.eye(outputs, inputs), smooth(3))
+    return conv
+
+
+def residual_block(channels: int) -> Residual:
+    """Two 3x3 convolutions."""
+    body = (conv3x3(channels, channels), nn.LeakyReLU(inplace=True), conv3x3(channels, channels), nn.LeakyReLU())
+    return Residual(nn.Sequential(*body))
+
+
+def residual_down(inputs: int, outputs: int) -> Residual:
+    """Half the size, with GDN. The skip averages instead of dropping three pixels of four."""
+    body = (conv3x3(inputs, outputs, 2), nn.LeakyReLU(inplace=True), conv3x3(outputs, outputs), Gdn(outputs))
+    mix = nn.Conv2d(inputs, outputs, 1)
+    start(mix, torch.eye(outputs, inputs), identity(1))
+    return Residual(nn.Sequential(*body), nn.Sequential(nn.AvgPool2d(2), mix))
+
+
+def residual_up(inputs: int, outputs: int) -> Residual:
+    """Twice the size, with inverse GDN. The skip is a 1x1 sub-pixel convolution: a ninth of a 3x3 one's work."""
+    body = (
+        subpixel(inputs, outputs),
+        nn.LeakyReLU(inplace=True),
+        conv3x3(outputs, outputs),
+        Gdn(outputs, inverse=True),
+    )
+    return Residual(nn.Sequential(*body), subpixel(inputs, outputs, kernel=1))
+
+
+class SimplifiedAttention(nn.Module):
+    """x + trunk(x) * sigmoid(mask(x)): attention without the non-local block (paper 001, figure 2b).
+
+    It starts nearly as the identity, its mask nearly closed.
+    """
+
+    def __init__(self, channels: int):
+        super().__init__()
+        gate = nn.Conv2d(channels, channels, 1)
+        nn.init.constant_(gate.bias, -4.0)  # type: ignore[arg-type]
+        self.trunk = nn.Sequential(*(_bottleneck(channels) for _ in range(3)))
+        self.mask = nn.Sequential(*(_bottleneck(channels) for _ in range(3)), gate)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) to the same shape."""
+        out: Tensor = x + self.trunk(x) * torch.sigmoid(self.mask(x))
+        return out
+
+
+def _bottleneck(channels: int) -> nn.Sequential:
+    body = nn.Sequential(
+        nn.Conv2d(channels, channels // 2, 1),
+        nn.ReLU(inplace=True),
+        conv3x3(channels // 2, channels // 2),
+        nn.ReLU(inplace=True),
+        nn.Conv2d(channels // 2, channels, 1),
+    )
+    return nn.Sequential(Residual(body), nn.ReLU(inplace=True))
