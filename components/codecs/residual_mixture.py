@@ -7,13 +7,14 @@ from torch import nn
 from components.codecs.transform import LearnedPriorCodec
 from components.entropy.hyperprior import HyperPrior
 from components.layers.hyper import hyper_analysis, hyper_synthesis
+from components.layers.initial import haar_packet
 from components.layers.residual import (
     SimplifiedAttention,
+    doubling,
     halving,
     residual_block,
     residual_down,
     residual_up,
-    subpixel,
 )
 
 COMPONENTS = 3
@@ -37,28 +38,29 @@ class ResidualMixtureCodec(LearnedPriorCodec):
     def __init__(self, N: int = 128, gain_range: float = 0.0) -> None:
         super().__init__(N=N, gain_range=gain_range)
         self.latent_channels = N
+        first, second, third, fourth = haar_packet((N, N, N, N))
         self.g_a = nn.Sequential(
-            residual_down(3, N),
+            residual_down(3, N, first),
             residual_block(N),
-            residual_down(N, N),
+            residual_down(N, N, second),
             *self._attention(N),
             residual_block(N),
-            residual_down(N, N),
+            residual_down(N, N, third),
             residual_block(N),
-            halving(N, N),
+            halving(N, N, fourth),
             *self._attention(N),
         )
         self.g_s = nn.Sequential(
             *self._attention(N),
             residual_block(N),
-            residual_up(N, N),
+            residual_up(N, N, fourth),
             residual_block(N),
-            residual_up(N, N),
+            residual_up(N, N, third),
             *self._attention(N),
             residual_block(N),
-            residual_up(N, N),
+            residual_up(N, N, second),
             residual_block(N),
-            subpixel(N, 3),
+            doubling(N, 3, first),
         )
         self.entropy = HyperPrior(
             N,

@@ -15,10 +15,11 @@ from components.entropy.gain import FACTOR_BITS, GainVector, Quantiser, pack_shi
 from components.entropy.gaussian_tables import quantised
 from components.entropy.range_coder import Ints, SymbolDecoder, SymbolEncoder
 from components.entropy.training import Estimate, drawn_log_gain, noisy, rounded
+from components.entropy.typical import Typical
 from components.layers.exact import UNIT, divided
 
 _WIDTHS = (1, 3, 3, 3, 1)
-_INITIAL_SCALE = 10.0
+_INITIAL_SCALE = 1.0
 _LIKELIHOOD_FLOOR = 1e-9
 _REACH = 63  # values beyond are escaped
 _LEVELS_PER_OCTAVE = 8
@@ -70,7 +71,8 @@ class FactorizedPrior(nn.Module):
     def __init__(self, channels: int, levels: int = 0):
         super().__init__()
         self.levels = levels
-        self.density = Density(channels)
+        self.typical = Typical(channels)
+        self.density = Density(channels)  # of values in units of what is typical
         self.register_buffer("tables", torch.zeros(channels, 2 * levels + 1, 2 * _REACH + 2, dtype=torch.int32))
         self._stale = True
         self.register_state_dict_pre_hook(FactorizedPrior._before_state_dict)  # type: ignore[no-untyped-call]
@@ -78,10 +80,13 @@ class FactorizedPrior(nn.Module):
 
     def bits(self, y: Tensor, step: Tensor | None = None) -> Tensor:
         """(B,) bits of y (B, C, h, w), noisy or rounded with steps of `step` (B, C, 1, 1), or 1."""
-        self._stale |= self.training
-        by_channel = y.transpose(0, 1)
-        width = 1.0 if step is None else step.expand(y.shape).transpose(0, 1).flatten(1)
-        likelihood = self.density.mass(by_channel.flatten(1), width).clamp_min(_LIKELIHOOD_FLOOR)
+        if self.training:
+            self._stale = True
+            self.typical.remember(y)
+        by_channel = self.typical.normalised(y).transpose(0, 1)
+        width = self.typical.inverse_scale[:, None, None] * (1.0 if step is None else step)
+        likelihood = self.density.mass(by_channel.flatten(1), width.expand(y.shape).transpose(0, 1).flatten(1))
+        likelihood = likelihood.clamp_min(_LIKELIHOOD_FLOOR)
         return -likelihood.log2().view(by_channel.shape).sum(dim=(0, 2, 3))
 
     def put(self, encoder: SymbolEncoder, symbols: Ints, levels: Ints | None = None) -> None:
@@ -106,9 +111,10 @@ class FactorizedPrior(nn.Module):
             return
         density = copy.deepcopy(self.density).double()
         values = torch.arange(-_REACH, _REACH + 1, device=self.tables.device, dtype=torch.float64)
+        mean, inverse = (part.double()[:, None] for part in (self.typical.mean, self.typical.inverse_scale))
         for level in range(-self.levels, self.levels + 1):
             step = 2 ** (-level / self.LEVELS_PER_OCTAVE)
-            mass = density.mass((values * step).expand(len(self.tables), -1), step).cpu().numpy()
+            mass = density.mass((values * step - mean) * inverse, step * inverse).cpu().numpy()
             self.tables[:, level + self.levels] = torch.from_numpy(np.stack([quantised(row) for row in mass]))
         self._stale = False
 

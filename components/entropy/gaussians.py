@@ -39,6 +39,10 @@ class Gaussian(nn.Module):
         super().__init__()
         self.tables = GaussianTables()
 
+    def alike(self, mean: Tensor, log_scale: Tensor) -> Tensor:
+        """The parameters (2C,) of elements with these figures (C,) of their channel."""
+        return torch.cat((mean, log_scale))
+
     def centre(self, parameters: Tensor) -> Tensor:
         """What symbols are counted from."""
         return parameters.chunk(2, dim=1)[0]
@@ -80,6 +84,10 @@ class Mixture(nn.Module):
         self.components = components
         self.parameters_each = 3 * components
         self.tables = MixtureTables()
+
+    def alike(self, mean: Tensor, log_scale: Tensor) -> Tensor:
+        """The parameters (3KC,) of elements with these figures (C,) of their channel, in every component."""
+        return torch.cat([each.repeat(self.components) for each in (torch.zeros_like(mean), mean, log_scale)])
 
     def centre(self, parameters: Tensor) -> Tensor:
         """Zero."""

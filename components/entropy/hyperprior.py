@@ -19,7 +19,10 @@ from components.entropy.gain import GainVector, pack_shift, unpack_shift
 from components.entropy.gaussians import Gaussian, Mixture
 from components.entropy.range_coder import SymbolDecoder, SymbolEncoder
 from components.entropy.training import Estimate, drawn_log_gain, noisy, rounded
+from components.entropy.typical import Typical
 from components.layers.exact import UNIT, exact, fixed_point, leaky
+
+_QUIET = 0.1  # of the usual initial weights: at first, latents are coded as typical ones
 
 _Pass = Callable[[Tensor], Tensor]  # the parameters of some latents to these, quantised
 
@@ -46,6 +49,7 @@ class HyperPrior(nn.Module):
     ):
         super().__init__()
         self.h_a, self.h_s = nn.Sequential(*h_a), nn.Sequential(*h_s)
+        self.typical = Typical(channels)
         self.prior = FactorizedPrior(hyper_channels)
         self.gains = GainVector(channels)
         self.symbols: Gaussian | Mixture = Gaussian() if components == 1 else Mixture(components)
@@ -62,6 +66,9 @@ class HyperPrior(nn.Module):
             nn.Conv2d(widths[0], widths[1], 1), leaky(), nn.Conv2d(widths[1], widths[2], 1), leaky(),
             nn.Conv2d(widths[2], widths[3], 1),
         )  # fmt: skip
+        with torch.no_grad():
+            for parameter in self.parameters_net[-1].parameters():
+                parameter.mul_(_QUIET)
 
     def forward(self, y: Tensor) -> Estimate:
         """In float32: noisy in training for the rate, rounded straight-through for the picture and the context.
@@ -70,7 +77,9 @@ class HyperPrior(nn.Module):
         """
         with torch.autocast(y.device.type, enabled=False):
             y = y.float()
-            z = self.h_a(y)
+            if self.training:
+                self.typical.remember(y)
+            z = self.h_a(self.typical.normalised(y))
             z_hat = rounded(z)
             bits = self.prior.bits(noisy(z) if self.training else z_hat)
             log_gain = drawn_log_gain(y, self.gain_range if self.training else 0.0)
@@ -95,7 +104,7 @@ class HyperPrior(nn.Module):
         """One section: the shift of the gain, z and y (1, C, h, w)."""
         encoder, shift = SymbolEncoder(), self.gains.shift_of(gain)
         quantiser = self.gains.quantiser(shift)
-        z_hat = self.h_a(y.float()).round().double()
+        z_hat = self.h_a(self.typical.normalised(y.float())).round().double()
         self.prior.put(encoder, z_hat[0].flatten(1).int().cpu().numpy())
         passes = [partial(self.symbols.put, encoder, quantiser, half) for half in self._passes(y.double() * UNIT)]
         self._coded(exact(self.h_s, z_hat * UNIT), passes, integers=True)
@@ -117,17 +126,21 @@ class HyperPrior(nn.Module):
     def _coded(self, psi: Tensor, passes: Sequence[_Pass], integers: bool) -> Tensor:
         """Each pass turns its parameters into quantised latents; all of them as one tensor."""
 
-        def run(layers: nn.Sequential, x: Tensor) -> Tensor:
-            out: Tensor = exact(layers, x) if integers else layers(x)
+        def parameters_of(x: Tensor) -> Tensor:
+            typical = self.symbols.alike(self.typical.mean, self.typical.log_scale)[:, None, None]
+            if integers:
+                return exact(self.parameters_net, x) + fixed_point(typical)
+            out: Tensor = self.parameters_net(x) + typical
             return out
 
         if self.context is None:
-            return passes[0](run(self.parameters_net, psi))
+            return passes[0](parameters_of(psi))
         first_psi, second_psi = halves(psi)
-        first = passes[0](run(self.parameters_net, torch.cat((first_psi, torch.zeros_like(first_psi)), dim=1)))
-        known = merged(first, torch.zeros_like(first))
-        around = halves(run(self.context, known))[1]
-        second = passes[1](run(self.parameters_net, torch.cat((second_psi, around), dim=1)))
+        first = passes[0](parameters_of(torch.cat((first_psi, torch.zeros_like(first_psi)), dim=1)))
+        seen = self.typical.normalised_exactly(first) if integers else self.typical.normalised(first)
+        seen = merged(seen, torch.zeros_like(seen))
+        around = halves(exact(self.context, seen) if integers else self.context(seen))[1]
+        second = passes[1](parameters_of(torch.cat((second_psi, around), dim=1)))
         return merged(first, second)
 
 

@@ -23,6 +23,7 @@ def exact(layers: Iterable[nn.Module], x: Tensor) -> Tensor:
     without rounding, so no order of summation, thread count or device changes it. The bound is checked for the
     weights at hand; OverflowError says that they are too large for it.
     """
+    x = x.clamp(-_LARGEST_ACTIVATION, _LARGEST_ACTIVATION)
     for layer in layers:
         if isinstance(layer, nn.Conv2d):
             x = _convolution(layer, x)

@@ -1,24 +1,23 @@
 """Initial weights from which transforms are invertible from the first step.
 
 Random weights alone take thousands of steps to find an invertible map. Here a convolution starts as a mixing of
-channels, mostly an orthogonal one that its mirror undoes, times a spatial kernel.
+channels times a spatial kernel, or as a stage of a Haar wavelet packet, either of which its mirror undoes.
 """
 
 import math
+from collections.abc import Sequence
+from itertools import product
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 _JITTER = 0.1  # of the usual random initial weights
 
 
 def start(conv: nn.Conv2d | nn.ConvTranspose2d, mixing: Tensor, kernel: Tensor) -> None:
     """Weights `mixing` (out x in, or in x out of a transposed convolution) times a spatial kernel, and some jitter."""
-    noise = nn.init.xavier_normal_(torch.empty_like(conv.weight), gain=_JITTER)
-    assert conv.bias is not None
-    with torch.no_grad():
-        conv.weight.copy_(mixing[:, :, None, None] * kernel + noise)
-        conv.bias.zero_()
+    _fill(conv, mixing[:, :, None, None] * kernel, _JITTER)
 
 
 def orthogonal(rows: int, columns: int) -> Tensor:
@@ -37,3 +36,78 @@ def smooth(side: int) -> Tensor:
     """A binomial kernel with sum 1."""
     row = torch.tensor([float(math.comb(side - 1, k)) for k in range(side)])
     return torch.outer(row, row) / row.sum() ** 2
+
+
+_PACKET_JITTER = 0.01
+# Orthonormal stages would double what is constant each time; like this it grows by the square root of two, and four
+# stages give latents of about 1.
+_INWARD, _OUTWARD = math.sqrt(0.5), math.sqrt(2.0)
+_CHROMA = 3.0  # a chroma band counts as one of this many times the squared frequency
+
+
+def haar_packet(widths: Sequence[int]) -> list[Tensor]:
+    """The stages of a Haar wavelet packet from RGB to luma and two chromas: (widths[k], 4 * inputs) each.
+
+    A stage maps 2x2 blocks (the columns, as pixel_unshuffle orders them) to at most widths[k] bands, those of the
+    lowest frequencies; rows beyond four times the inputs are zero. Rows are orthonormal.
+    """
+    colours = opponent_colours()
+    bands = [(0, 0, colour) for colour in range(3)]
+    stages = []
+    for number, width in enumerate(widths):
+        children = []
+        for parent, (u, v, colour) in enumerate(bands):
+            for a, b in product((0, 1), repeat=2):
+                # The halves of a band, in the order of frequency: odd bands are mirrored.
+                at = 2 * u + (a ^ u & 1), 2 * v + (b ^ v & 1)
+                weight = _CHROMA if colour else 1.0
+                children.append((weight * (at[0] ** 2 + at[1] ** 2), colour, parent, a, b, at))
+        kept = sorted(children)[:width]
+        stage = torch.zeros(width, len(bands), 2, 2)
+        for row, (_, _, parent, a, b, _) in enumerate(kept):
+            stage[row, parent] = 0.5 * torch.tensor([[1.0, (-1) ** b], [(-1) ** a, (-1) ** (a + b)]])
+        if number == 0:
+            stage = torch.einsum("opyx,pc->ocyx", stage, colours)
+        inputs = 3 if number == 0 else widths[number - 1]
+        stages.append(F.pad(stage, (0, 0, 0, 0, 0, inputs - stage.shape[1])).flatten(1))
+        bands = [(*at, colour) for _, colour, _, _, _, at in kept]
+    return stages
+
+
+def opponent_colours() -> Tensor:
+    """(3, 3): orthonormal luma and two chromas of RGB, in rows."""
+    rows = torch.tensor([[1.0, 1, 1], [1, 0, -1], [1, -2, 1]])
+    normalised: Tensor = rows / rows.norm(dim=1, keepdim=True)
+    return normalised
+
+
+def start_halving(conv: nn.Conv2d, stage: Tensor) -> None:
+    """A stage of a packet in a convolution of stride 2, or in one of 1x1 on 2x2 blocks as channels."""
+    if conv.kernel_size == (1, 1):
+        _fill(conv, _INWARD * stage[:, :, None, None])
+    else:
+        _fill(conv, _on_blocks(conv, _INWARD * stage))
+
+
+def start_doubling(conv: nn.Conv2d | nn.ConvTranspose2d, stage: Tensor) -> None:
+    """The inverse in a transposed convolution of stride 2, or in one whose output is shuffled into 2x2 blocks."""
+    if isinstance(conv, nn.ConvTranspose2d):
+        _fill(conv, _on_blocks(conv, _OUTWARD * stage))
+    else:
+        _fill(conv, _OUTWARD * stage.t()[:, :, None, None] * identity(conv.kernel_size[0]))
+
+
+def _on_blocks(conv: nn.Conv2d | nn.ConvTranspose2d, stage: Tensor) -> Tensor:
+    """The kernel that looks at 2x2 blocks, given its padding of half its side."""
+    middle = conv.kernel_size[0] // 2
+    weight = torch.zeros_like(conv.weight)
+    weight[:, :, middle : middle + 2, middle : middle + 2] = stage.view(*weight.shape[:2], 2, 2)
+    return weight
+
+
+def _fill(conv: nn.Conv2d | nn.ConvTranspose2d, weight: Tensor, jitter: float = _PACKET_JITTER) -> None:
+    noise = nn.init.xavier_normal_(torch.empty_like(conv.weight), gain=jitter)
+    assert conv.bias is not None
+    with torch.no_grad():
+        conv.weight.copy_(weight + noise)
+        conv.bias.zero_()

@@ -4,9 +4,9 @@ import torch
 from torch import Tensor, nn
 
 from components.layers.gdn import Gdn
-from components.layers.initial import identity, smooth, start
+from components.layers.initial import identity, start, start_doubling, start_halving
 
-_QUIET = 0.1
+_QUIET = 0.01
 
 
 class Residual(nn.Module):
@@ -16,7 +16,8 @@ class Residual(nn.Module):
         super().__init__()
         last = [layer for layer in body.modules() if isinstance(layer, nn.Conv2d)][-1]
         with torch.no_grad():
-            last.weight.mul_(_QUIET)
+            for parameter in last.parameters():
+                parameter.mul_(_QUIET)
         self.body = body
         self.skip = skip if skip is not None else nn.Identity()
 
@@ -38,11 +39,18 @@ def subpixel(inputs: int, outputs: int, kernel: int = 3) -> nn.Sequential:
     return nn.Sequential(conv, nn.PixelShuffle(2))
 
 
-def halving(inputs: int, outputs: int) -> nn.Conv2d:
-    """Half the size: a 3x3 convolution that starts by smoothing."""
+def halving(inputs: int, outputs: int, stage: Tensor) -> nn.Conv2d:
+    """Half the size: a 3x3 convolution that starts as a stage of a Haar packet."""
     conv = conv3x3(inputs, outputs, 2)
-    start(conv, torch.eye(outputs, inputs), smooth(3))
+    start_halving(conv, stage)
     return conv
+
+
+def doubling(inputs: int, outputs: int, stage: Tensor, kernel: int = 3) -> nn.Sequential:
+    """Twice the size: a sub-pixel convolution that starts as the inverse of a stage."""
+    layers = subpixel(inputs, outputs, kernel)
+    start_doubling(layers[0], stage)  # type: ignore[arg-type]
+    return layers
 
 
 def residual_block(channels: int) -> Residual:
@@ -51,23 +59,23 @@ def residual_block(channels: int) -> Residual:
     return Residual(nn.Sequential(*body))
 
 
-def residual_down(inputs: int, outputs: int) -> Residual:
-    """Half the size, with GDN. The skip averages instead of dropping three pixels of four."""
+def residual_down(inputs: int, outputs: int, stage: Tensor) -> Residual:
+    """Half the size, with GDN. The skip sees whole 2x2 blocks and starts as a stage of a Haar packet."""
     body = (conv3x3(inputs, outputs, 2), nn.LeakyReLU(inplace=True), conv3x3(outputs, outputs), Gdn(outputs))
-    mix = nn.Conv2d(inputs, outputs, 1)
-    start(mix, torch.eye(outputs, inputs), identity(1))
-    return Residual(nn.Sequential(*body), nn.Sequential(nn.AvgPool2d(2), mix))
+    mix = nn.Conv2d(4 * inputs, outputs, 1)
+    start_halving(mix, stage)
+    return Residual(nn.Sequential(*body), nn.Sequential(nn.PixelUnshuffle(2), mix))
 
 
-def residual_up(inputs: int, outputs: int) -> Residual:
-    """Twice the size, with inverse GDN. The skip is a 1x1 sub-pixel convolution: a ninth of a 3x3 one's work."""
+def residual_up(inputs: int, outputs: int, stage: Tensor) -> Residual:
+    """Twice the size, with inverse GDN. The skip, a 1x1 sub-pixel convolution, starts as the inverse of a stage."""
     body = (
         subpixel(inputs, outputs),
         nn.LeakyReLU(inplace=True),
         conv3x3(outputs, outputs),
         Gdn(outputs, inverse=True),
     )
-    return Residual(nn.Sequential(*body), subpixel(inputs, outputs, kernel=1))
+    return Residual(nn.Sequential(*body), doubling(inputs, outputs, stage, kernel=1))
 
 
 class SimplifiedAttention(nn.Module):

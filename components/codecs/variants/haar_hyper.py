@@ -11,6 +11,7 @@ from components.codecs.transform import LearnedPriorCodec
 from components.entropy.hyperprior import HyperPrior
 from components.layers.exact import leaky
 from components.layers.haar import block_dwt, block_idwt
+from components.layers.initial import opponent_colours
 from components.layers.residual import Residual, conv3x3, subpixel
 
 BANDS = 192  # three colours in 8x8 blocks
@@ -91,7 +92,7 @@ class HaarHyper(LearnedPriorCodec):
     """
 
     name: ClassVar[str] = "haar_hyper"
-    latent_scale: ClassVar[float] = 3.0
+    latent_scale: ClassVar[float] = 2.0
 
     def __init__(
         self,
@@ -133,8 +134,7 @@ def cosine_basis(count: int, side: int = 16) -> Tensor:
     positions = torch.arange(side, dtype=torch.float64) + 0.5
     waves = torch.cos(math.pi / side * torch.arange(side)[:, None] * positions) * math.sqrt(2 / side)
     waves[0] /= math.sqrt(2)
-    colours = torch.tensor([[1.0, 1, 1], [1, 0, -1], [1, -2, 1]], dtype=torch.float64)
-    colours /= colours.norm(dim=1, keepdim=True)
+    colours = opponent_colours().double()
     order = sorted(((u, v) for u in range(side) for v in range(side)), key=lambda uv: (uv[0] ** 2 + uv[1] ** 2, uv))
     luma = round(_LUMA_SHARE * count)
     chroma = count - luma

@@ -1,0 +1,58 @@
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from components.entropy.hyperprior import HyperPrior
+from components.entropy.typical import Typical
+from components.layers.exact import UNIT, fixed_point
+from components.layers.hyper import hyper_analysis, hyper_synthesis
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+CHANNELS = 12
+
+
+def latents(seed: int = 0) -> Tensor:
+    """(4, CHANNELS, 16, 16): channels with scales from 0.5 to 40 and means from -5 to 5."""
+    y = torch.randn(4, CHANNELS, 16, 16, generator=torch.Generator().manual_seed(seed))
+    scales, means = torch.logspace(math.log10(0.5), math.log10(40), CHANNELS), torch.linspace(-5, 5, CHANNELS)
+    return y * scales[:, None, None] + means[:, None, None]
+
+
+def prior(components: int = 1, context: int = 5) -> HyperPrior:
+    torch.manual_seed(0)
+    parts = hyper_analysis(CHANNELS, 8), hyper_synthesis(8, 24)
+    return HyperPrior(CHANNELS, *parts, hyper_channels=8, features=24, components=components, context=context)
+
+
+def test_latents_in_units_of_what_is_typical() -> None:
+    typical = Typical(CHANNELS)
+    for seed in range(20):
+        typical.remember(latents(seed))
+    y = latents(99)
+    normal = typical.normalised(y)
+    torch.testing.assert_close(normal.mean(dim=(0, 2, 3)), torch.zeros(CHANNELS), rtol=0, atol=0.1)
+    torch.testing.assert_close(normal.std(dim=(0, 2, 3)), torch.ones(CHANNELS), rtol=0.1, atol=0)
+    exactly = typical.normalised_exactly(fixed_point(y))
+    assert torch.equal(exactly, exactly.round())
+    torch.testing.assert_close(exactly / UNIT, normal.double(), rtol=0, atol=0.02)
+
+
+def test_a_channel_that_is_always_zero_has_a_scale() -> None:
+    typical = Typical(2)
+    typical.remember(torch.zeros(1, 2, 4, 4))
+    assert torch.isfinite(typical.normalised(torch.ones(1, 2, 4, 4))).all()
+
+
+@pytest.mark.parametrize("components", [1, 3])
+@pytest.mark.parametrize("context", [0, 5])
+def test_an_untrained_prior_codes_latents_as_typical_ones(components: int, context: int) -> None:
+    """Within a few percent of the entropy of a Gaussian for each channel, once it has seen a batch."""
+    entropy = prior(components, context)
+    entropy.train()(latents(0))
+    with torch.inference_mode():
+        bits = entropy.eval()(latents(1)).bits.mean().item() / 16**2
+    scales = torch.logspace(math.log10(0.5), math.log10(40), CHANNELS)
+    ideal = (scales * math.sqrt(2 * math.pi * math.e)).log2().sum().item()
+    assert ideal == pytest.approx(bits, rel=0.06)
