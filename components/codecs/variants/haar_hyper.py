@@ -11,6 +11,7 @@ from components.codecs.transform import LearnedPriorCodec
 from components.entropy.hyperprior import HyperPrior
 from components.layers.exact import leaky
 from components.layers.haar import block_dwt, block_idwt
+from components.layers.hyper import hyper_analysis
 from components.layers.initial import opponent_colours
 from components.layers.residual import Residual, conv3x3, subpixel
 
@@ -109,7 +110,7 @@ class HaarHyper(LearnedPriorCodec):
         self.g_s: HaarSynthesis = HaarSynthesis(fine, coarse, M, depths)
         self.entropy = HyperPrior(
             M,
-            [conv3x3(M, N), leaky(), conv3x3(N, N, 2), leaky(), conv3x3(N, N, 2)],
+            hyper_analysis(M, N),
             [*subpixel(N, N), leaky(), *subpixel(N, N), leaky(), conv3x3(N, M)],
             hyper_channels=N,
             features=M,
