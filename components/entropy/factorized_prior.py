@@ -2,6 +2,7 @@
 
 import copy
 import math
+import struct
 from itertools import pairwise
 from typing import Any, ClassVar
 
@@ -13,16 +14,16 @@ from torch.nn import functional as F
 from components.entropy.escapes import put_values, take_values
 from components.entropy.gain import FACTOR_BITS, GainVector, Quantiser, pack_shift, unpack_shift
 from components.entropy.gaussian_tables import quantised
-from components.entropy.range_coder import Ints, SymbolDecoder, SymbolEncoder
+from components.entropy.range_coder import TOTAL, Ints, SymbolDecoder, SymbolEncoder
 from components.entropy.training import Estimate, drawn_log_gain, noisy, rounded
 from components.entropy.typical import Typical
+from components.errors import BitstreamError
 from components.layers.exact import UNIT, divided
 
 _WIDTHS = (1, 3, 3, 3, 1)
 _INITIAL_SCALE = 1.0
 _LIKELIHOOD_FLOOR = 1e-9
 _REACH = 63  # values beyond are escaped
-_LEVELS_PER_OCTAVE = 8
 
 
 class Density(nn.Module):
@@ -98,11 +99,30 @@ class FactorizedPrior(nn.Module):
         """The symbols (C, count). Raises BitstreamError."""
         return np.stack([take_values(decoder, count, table) for table in self._tables_at(levels)])
 
+    def cheapest(self, symbols: Ints, levels: Ints) -> int:
+        """What to add to levels (C,) so that symbols (C, n) take the fewest bits.
+
+        Densities learn what a step of one looks like, from noise; of other steps they may know little.
+        """
+        self._refresh()
+        entries = self.tables.shape[-1]
+        placed = np.where(np.abs(symbols) > _REACH, entries - 1, symbols + _REACH)
+        counts = np.stack([np.bincount(row, minlength=entries) for row in placed])
+        bits = np.einsum("cs,cls->cl", counts, -np.log2(self.tables.cpu().numpy() / TOTAL))
+        costs = [bits[np.arange(len(bits)), self._index(levels + k)].sum() for k in self._offsets()]
+        return self._offsets()[int(np.argmin(costs))]
+
+    def _offsets(self) -> range:
+        return range(-2 * self.levels, 2 * self.levels + 1)
+
+    def _index(self, levels: Ints) -> Ints:
+        index: Ints = levels.clip(-self.levels, self.levels) + self.levels
+        return index
+
     def _tables_at(self, levels: Ints | None) -> Ints:
         self._refresh()
         tables: Ints = self.tables.cpu().numpy()
-        index = self.levels if levels is None else levels.clip(-self.levels, self.levels) + self.levels
-        chosen: Ints = tables[np.arange(len(tables)), index]
+        chosen: Ints = tables[np.arange(len(tables)), self.levels if levels is None else self._index(levels)]
         return chosen
 
     @torch.no_grad()
@@ -149,19 +169,25 @@ class FactorizedModel(nn.Module):
             return Estimate(y_hat, bits, log_gain)
 
     def encode(self, y: Tensor, gain: float) -> tuple[bytes, ...]:
-        """One section: the shift of the gain, and the symbols of y (1, C, h, w)."""
+        """One section: the shift of the gain, what to add to the levels that it implies, symbols of y (1, C, h, w)."""
         shift = self.gains.shift_of(gain)
         quantiser = self.gains.quantiser(shift)
-        symbols = (y[0].double() * quantiser.gain * 2.0**-FACTOR_BITS).round()
+        symbols = (y[0].double() * quantiser.gain * 2.0**-FACTOR_BITS).round().flatten(1).int().cpu().numpy()
+        levels = _levels(quantiser)
+        offset = self.prior.cheapest(symbols, levels)
         encoder = SymbolEncoder()
-        self.prior.put(encoder, symbols.flatten(1).int().cpu().numpy(), _levels(quantiser))
-        return (pack_shift(shift) + encoder.finish(),)
+        self.prior.put(encoder, symbols, levels + offset)
+        return (pack_shift(shift) + struct.pack("<b", offset) + encoder.finish(),)
 
     def decode(self, sections: tuple[bytes, ...], shape: tuple[int, int, int]) -> Tensor:
         """The quantised code (1, C, h, w). Raises BitstreamError."""
         shift, data = unpack_shift(sections)
+        if not data:
+            raise BitstreamError("corrupted bitstream: it ends in its header")
+        (offset,) = struct.unpack_from("<b", data)
         quantiser = self.gains.quantiser(shift)
-        symbols = self.prior.take(SymbolDecoder(data), shape[1] * shape[2], _levels(quantiser)).reshape(shape)
+        levels = _levels(quantiser) + offset
+        symbols = self.prior.take(SymbolDecoder(data[1:]), shape[1] * shape[2], levels).reshape(shape)
         restored = quantiser.restore(torch.from_numpy(symbols).to(quantiser.step.device))
         return (restored / UNIT).float()[None]
 
