@@ -15,7 +15,7 @@ def model() -> FactorizedModel:
     model = FactorizedModel(8, gain_range=0.0).train()
     optimizer = torch.optim.Adam(model.parameters(), 0.002)
     for seed in range(20):
-        model(sparse(seed)).bits.mean().backward()  # type: ignore[no-untyped-call]
+        model(sparse(seed)).bits.mean().backward()
         optimizer.step()
         optimizer.zero_grad()
     return model.eval()
