@@ -18,7 +18,6 @@ class GaussianAutoencoder(TransformCodec):
     """
 
     knob: ClassVar[Knob] = Knob("lmbda", "J = MSE on [-1, 1] + lmbda * bits per code element", raises_rate=False)
-    latent_scale: ClassVar[float] = 8.0
 
     def __init__(self, code_channels: int) -> None:
         super().__init__()

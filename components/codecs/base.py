@@ -158,6 +158,8 @@ class Codec(nn.Module, ABC):
         tile, halo = self.tile // self.latent_stride, self.halo // self.latent_stride
         with torch.inference_mode():
             x_hat = in_tiles(self.synthesise, y_hat, self.latent_stride, tile, halo)
+        if not x_hat.isfinite().all():
+            raise BitstreamError("corrupted bitstream: its latents are too large to make a picture")
         return x_hat[..., : parsed.height, : parsed.width].float().clamp(0, 1)
 
     def pad(self, x: Tensor) -> Tensor:

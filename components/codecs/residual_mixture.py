@@ -6,7 +6,6 @@ from torch import nn
 
 from components.codecs.transform import LearnedPriorCodec
 from components.entropy.hyperprior import HyperPrior
-from components.layers.hyper import hyper_analysis, hyper_synthesis
 from components.layers.initial import haar_packet
 from components.layers.residual import (
     SimplifiedAttention,
@@ -64,8 +63,6 @@ class ResidualMixtureCodec(LearnedPriorCodec):
         )
         self.entropy = HyperPrior(
             N,
-            hyper_analysis(N, N),
-            hyper_synthesis(N, 2 * N),
             hyper_channels=N,
             features=2 * N,
             context=5,

@@ -3,6 +3,8 @@
 from importlib import import_module
 from typing import Any
 
+import torch
+
 from components.codecs.base import Codec
 from components.errors import RatewrightError
 
@@ -29,7 +31,8 @@ def build(name: str, hyperparameters: Any) -> Codec:
     """A new codec. Raises RatewrightError for an unknown name, or hyper-parameters that the codec does not take."""
     made = codec_class(str(name))
     try:
-        return made(**hyperparameters)
+        with torch.inference_mode(False):  # whose tensors could not be trained, nor hashed
+            return made(**hyperparameters)
     except TypeError as error:
         raise RatewrightError(
             f"codec {name!r} does not take the hyper-parameters {hyperparameters!r}: {error}"

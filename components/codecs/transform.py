@@ -32,7 +32,7 @@ class TransformCodec(Codec):
     only to give up what is not worth its bits.
     """
 
-    latent_scale: ClassVar[float]
+    latent_scale: ClassVar[float] = 8.0
 
     latent_channels: int
     g_a: nn.Module
@@ -76,7 +76,6 @@ class LearnedPriorCodec(TransformCodec):
     knob: ClassVar[Knob] = Knob("lmbda", "L = bits per pixel + lmbda * 255^2 * MSE on [0, 1]", raises_rate=True)
     stride: ClassVar[int] = 64
     latent_stride: ClassVar[int] = 16
-    latent_scale: ClassVar[float] = 8.0
 
     def costs(self, x: Tensor, reconstruction: Reconstruction) -> tuple[Tensor, Tensor]:
         """255^2 * MSE, and bits per pixel."""

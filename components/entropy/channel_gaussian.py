@@ -10,13 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from components.entropy.escapes import put_values, take_values
-from components.entropy.gaussian_tables import FRACTIONS, SCALES, SMALLEST, STEP, GaussianTables
+from components.entropy.gaussian_tables import FRACTIONS, SCALES, SMALLEST, GaussianTables, table_of
 from components.entropy.range_coder import Ints, SymbolDecoder, SymbolEncoder
-from components.entropy.training import Estimate, noisy
+from components.entropy.training import Estimate, bits_of, noisy, normal_mass
+from components.entropy.typical import Typical
 from components.errors import BitstreamError
-
-_MOMENTUM = 0.01
-_LIKELIHOOD_FLOOR = 1e-9
+from components.layers.exact import fixed_point
 
 
 class SideInformation(NamedTuple):
@@ -37,14 +36,10 @@ class ChannelGaussian(nn.Module):
     stored floats rounded to integers, which is exact.
     """
 
-    typical_mean: Tensor
-    typical_scale: Tensor
-
     def __init__(self, channels: int):
         super().__init__()
         self.tables = GaussianTables()
-        self.register_buffer("typical_mean", torch.zeros(channels))
-        self.register_buffer("typical_scale", torch.zeros(channels))  # in steps between tables
+        self.typical = Typical(channels)
 
     def forward(self, y: Tensor) -> Estimate:
         """The quantised code and its estimated bits, side information left out: (B, C, H, W) and (B,), in float32.
@@ -58,21 +53,14 @@ class ChannelGaussian(nn.Module):
             scale = variance.clamp_min(SMALLEST**2).sqrt()
             if self.training:
                 y_hat = noisy(y)
-                self._remember(mean.detach(), scale.detach())
+                self.typical.remember(y)
             else:
                 y_hat = y.round()
-            distance = (y_hat - mean).abs()
-            likelihood = _phi((0.5 - distance) / scale) - _phi((-0.5 - distance) / scale)
-            bits = -likelihood.clamp_min(_LIKELIHOOD_FLOOR).log2().sum(dim=(1, 2, 3))
-            return Estimate(y_hat, bits)
-
-    def _remember(self, mean: Tensor, scale: Tensor) -> None:
-        self.typical_mean.lerp_(mean.mean(dim=(0, 2, 3)), _MOMENTUM)
-        self.typical_scale.lerp_(((scale / SMALLEST).log() / STEP).mean(dim=(0, 2, 3)), _MOMENTUM)
+            return Estimate(y_hat, bits_of(normal_mass(y_hat - mean, scale)))
 
     def _typical(self) -> SideInformation:
-        scale = self.typical_scale.cpu().round().int().numpy()
-        return SideInformation(scale, (self.typical_mean.cpu() * FRACTIONS).round().int().numpy())
+        scale = table_of(fixed_point(self.typical.log_scale)).int().cpu().numpy()
+        return SideInformation(scale, (self.typical.mean.cpu() * FRACTIONS).round().int().numpy())
 
     def encode(self, y: Tensor, gain: float) -> tuple[bytes, ...]:
         """One section: the gain as a float32, and the symbols of y (1, C, h, w)."""
@@ -87,7 +75,7 @@ class ChannelGaussian(nn.Module):
         if not (math.isfinite(gain) and gain > 0):
             raise BitstreamError("corrupted bitstream: the gain is not a positive number")
         symbols = torch.from_numpy(self.decode_symbols(sections[0][4:], shape))
-        y_hat: Tensor = symbols.to(self.typical_mean.device, torch.float32)[None] / gain
+        y_hat: Tensor = symbols.to(self.typical.mean.device, torch.float32)[None] / gain
         return y_hat
 
     def encode_symbols(self, symbols: Ints) -> bytes:
@@ -167,7 +155,3 @@ def _split(mean: int) -> tuple[int, int]:
     """A mean in quarters as its whole part and the index of its fraction."""
     shifted = int(mean) + FRACTIONS // 2
     return shifted // FRACTIONS, shifted % FRACTIONS
-
-
-def _phi(x: Tensor) -> Tensor:
-    return 0.5 * torch.erfc(-(2**-0.5) * x)

@@ -15,14 +15,13 @@ from components.entropy.escapes import put_values, take_values
 from components.entropy.gain import FACTOR_BITS, GainVector, Quantiser, pack_shift, unpack_shift
 from components.entropy.gaussian_tables import quantised
 from components.entropy.range_coder import TOTAL, Ints, SymbolDecoder, SymbolEncoder
-from components.entropy.training import Estimate, drawn_log_gain, noisy, rounded
+from components.entropy.training import Estimate, bits_of, drawn_log_gain, noisy, rounded
 from components.entropy.typical import Typical
 from components.errors import BitstreamError
 from components.layers.exact import UNIT, divided
 
 _WIDTHS = (1, 3, 3, 3, 1)
 _INITIAL_SCALE = 1.0
-_LIKELIHOOD_FLOOR = 1e-9
 _REACH = 63  # values beyond are escaped
 
 
@@ -87,8 +86,7 @@ class FactorizedPrior(nn.Module):
         by_channel = self.typical.normalised(y).transpose(0, 1)
         width = self.typical.inverse_scale[:, None, None] * (1.0 if step is None else step)
         likelihood = self.density.mass(by_channel.flatten(1), width.expand(y.shape).transpose(0, 1).flatten(1))
-        likelihood = likelihood.clamp_min(_LIKELIHOOD_FLOOR)
-        return -likelihood.log2().view(by_channel.shape).sum(dim=(0, 2, 3))
+        return bits_of(likelihood.view(by_channel.shape).transpose(0, 1))
 
     def put(self, encoder: SymbolEncoder, symbols: Ints, levels: Ints | None = None) -> None:
         """Code symbols (C, n), channel c with the table of levels[c], or of gain 1."""

@@ -7,12 +7,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from components.entropy.gaussian_tables import STEP
+from components.entropy.gaussian_tables import STEP, UNITS_PER_TABLE
 from components.errors import BitstreamError
-from components.layers.exact import divided, fixed_point
+from components.layers.exact import ACTIVATION_BITS, divided, fixed_point
 
-UNITS_PER_TABLE = 256
-"""A shift of 1 is this part of the distance between two Gaussian tables: 0.05 % of gain."""
 FACTOR_BITS = 16
 
 _LARGEST_SHIFT = 20 * UNITS_PER_TABLE
@@ -20,7 +18,10 @@ _EXPONENT_BITS = 6
 
 
 class Quantiser(NamedTuple):
-    """Integers, as float64 (C, 1, 1): each channel's gain in 2^-16, its step (1 / gain) likewise, and its shift."""
+    """Integers, as float64 (C, 1, 1): each channel's gain in 2^-16, its step (1 / gain) likewise, and its shift.
+
+    A shift is the logarithm of a gain in units of 1 / UNITS_PER_TABLE of the distance between two Gaussian tables.
+    """
 
     gain: Tensor
     step: Tensor
@@ -28,7 +29,7 @@ class Quantiser(NamedTuple):
 
     def restore(self, symbols: Tensor) -> Tensor:
         """Integer symbols (C, ...) to multiples of the step in the fixed point of exact networks."""
-        return divided(symbols * self.step, FACTOR_BITS - 8)
+        return divided(symbols * self.step, FACTOR_BITS - ACTIVATION_BITS)
 
 
 class GainVector(nn.Module):

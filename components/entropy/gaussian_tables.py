@@ -10,11 +10,22 @@ from torch import Tensor, nn
 
 from components.entropy import escapes
 from components.entropy.range_coder import TOTAL, Ints
+from components.layers.exact import divided
 
 SCALES = 48
 SMALLEST, LARGEST = 0.11, 64.0  # standard deviations of the first and the last table, in quantiser steps
 STEP = math.log(LARGEST / SMALLEST) / (SCALES - 1)  # tables are even in the logarithm: 14.5 % apart
 FRACTIONS = 4  # means are in quarters of a quantiser step
+
+_UNIT_BITS = 8
+UNITS_PER_TABLE = 1 << _UNIT_BITS
+"""The logarithm of a scale is counted in these parts of the distance between two tables: 0.05 % each."""
+
+# log(scale) in fixed point to those units. The literals are round(2^12 / STEP) and
+# round(-log(SMALLEST) / STEP * UNITS_PER_TABLE).
+TABLES_PER_LOG = 30240
+TABLES_PER_LOG_BITS = 12
+TABLE_OF_ONE = 4172
 
 
 class GaussianTables(nn.Module):
@@ -62,6 +73,12 @@ class GaussianTables(nn.Module):
             out[:, column] = lengths[-1] + escapes.BITS
             out[reach - half : reach + half + 1, column] = lengths[:-1]
         return out
+
+
+def table_of(log_scale: Tensor, shift: Tensor | int = 0) -> Tensor:
+    """The table of a scale given by its logarithm, in the fixed point of exact networks, and times a gain's shift."""
+    units = divided(log_scale * TABLES_PER_LOG, TABLES_PER_LOG_BITS) + TABLE_OF_ONE + shift
+    return divided(units, _UNIT_BITS).clamp_(0, SCALES - 1)
 
 
 def _quantised_gaussian(scale: float, mean: float, half: int) -> Ints:

@@ -14,19 +14,12 @@ from torch import Tensor, nn
 
 from components.entropy.escapes import put_escaped, put_values, take_escaped, take_values
 from components.entropy.gain import FACTOR_BITS, Quantiser
-from components.entropy.gaussian_tables import FRACTIONS, SCALES, SMALLEST, GaussianTables
+from components.entropy.gaussian_tables import FRACTIONS, SCALES, SMALLEST, GaussianTables, table_of
 from components.entropy.mixture_tables import Batch, MixtureTables
 from components.entropy.range_coder import Ints, SymbolDecoder, SymbolEncoder
-from components.entropy.training import lower_bound
+from components.entropy.training import bits_of, lower_bound, normal_mass
 from components.layers.exact import ACTIVATION_BITS, divided
 
-# log(scale) in fixed point to the index of a table in units of 1 / UNITS_PER_TABLE. The literals are
-# round(2^12 / STEP) and round(-log(SMALLEST) / STEP * UNITS_PER_TABLE).
-TABLES_PER_LOG = 30240
-TABLES_PER_LOG_BITS = 12
-TABLE_OF_ONE = 4172
-
-_LIKELIHOOD_FLOOR = 1e-9
 _LARGEST_LOG_SCALE = 10.0
 
 
@@ -50,7 +43,7 @@ class Gaussian(nn.Module):
     def bits(self, parameters: Tensor, y: Tensor, gain: Tensor) -> Tensor:
         """(B,) bits of y (B, C, h, w), quantised with steps of 1 / gain, given (B, 2C, h, w)."""
         mean, log_scale = parameters.chunk(2, dim=1)
-        return _bits(_mass(y, mean, log_scale, gain))
+        return bits_of(_mass(y, mean, log_scale, gain))
 
     def put(self, encoder: SymbolEncoder, quantiser: Quantiser, y: Tensor, parameters: Tensor) -> Tensor:
         """Code y (1, C, h, w), in fixed point like the parameters, and return it quantised."""
@@ -97,7 +90,7 @@ class Mixture(nn.Module):
         """(B,) bits of y (B, C, h, w), quantised with steps of 1 / gain, given (B, 3KC, h, w)."""
         logits, means, log_scales = self._split(parameters)
         mass = _mass(y[:, None], means, log_scales, gain[:, None])
-        return _bits((logits.softmax(dim=1) * mass).sum(dim=1))
+        return bits_of((logits.softmax(dim=1) * mass).sum(dim=1))
 
     def put(self, encoder: SymbolEncoder, quantiser: Quantiser, y: Tensor, parameters: Tensor) -> Tensor:
         """Code y (1, C, h, w), in fixed point like the parameters, and return it quantised."""
@@ -135,13 +128,6 @@ class Mixture(nn.Module):
         return self.tables.batches(*(_integers(part) for part in parts))
 
 
-def table_of(log_scale: Tensor, shift: Tensor) -> Tensor:
-    """The Gaussian table of a scale given by its logarithm, in fixed point, at a gain's shift."""
-    return divided(divided(log_scale * TABLES_PER_LOG, TABLES_PER_LOG_BITS) + TABLE_OF_ONE + shift, 8).clamp_(
-        0, SCALES - 1
-    )
-
-
 def _integers(part: Tensor) -> NDArray[np.int64]:
     """(1, K, C, h, w) to (K, n)."""
     out: NDArray[np.int64] = part[0].flatten(1).cpu().numpy().astype(np.int64)
@@ -160,13 +146,4 @@ def _by_table(table: Tensor) -> list[tuple[int, NDArray[np.int64]]]:
 def _mass(y: Tensor, mean: Tensor, log_scale: Tensor, gain: Tensor) -> Tensor:
     """The probability of the quantiser's interval around y."""
     scale = lower_bound(log_scale.clamp(max=_LARGEST_LOG_SCALE).exp() * gain, SMALLEST)
-    distance = (y - mean).abs() * gain
-    return _phi((0.5 - distance) / scale) - _phi((-0.5 - distance) / scale)
-
-
-def _bits(likelihood: Tensor) -> Tensor:
-    return -lower_bound(likelihood, _LIKELIHOOD_FLOOR).log2().flatten(1).sum(dim=1)
-
-
-def _phi(x: Tensor) -> Tensor:
-    return 0.5 * torch.erfc(-(2**-0.5) * x)
+    return normal_mass((y - mean) * gain, scale)

@@ -21,6 +21,7 @@ from components.entropy.range_coder import SymbolDecoder, SymbolEncoder
 from components.entropy.training import Estimate, drawn_log_gain, noisy, rounded
 from components.entropy.typical import Typical
 from components.layers.exact import UNIT, exact, fixed_point, leaky
+from components.layers.hyper import hyper_analysis, hyper_synthesis
 
 _QUIET = 0.1  # of the usual initial weights: at first, latents are coded as typical ones
 
@@ -30,7 +31,7 @@ _Pass = Callable[[Tensor], Tensor]  # the parameters of some latents to these, q
 class HyperPrior(nn.Module):
     """Rate of latents y (B, C, h, w), h and w multiples of 4, and their coding to bytes.
 
-    h_a: (B, C, h, w) to (B, N, h/4, w/4). h_s: back to (B, F, h, w); convolutions, LeakyReLU and pixel shuffles.
+    hyper_channels: of z, at a quarter of the resolution. features: of what it tells about each element.
     context: side of the context model's kernel, or 0 for none. components: of the Gaussian mixture.
     gain_range: training draws the logarithm of each image's gain from -gain_range to gain_range.
     """
@@ -38,8 +39,6 @@ class HyperPrior(nn.Module):
     def __init__(
         self,
         channels: int,
-        h_a: Sequence[nn.Module],
-        h_s: Sequence[nn.Module],
         *,
         hyper_channels: int,
         features: int,
@@ -48,7 +47,8 @@ class HyperPrior(nn.Module):
         gain_range: float = 0.0,
     ):
         super().__init__()
-        self.h_a, self.h_s = nn.Sequential(*h_a), nn.Sequential(*h_s)
+        self.h_a = hyper_analysis(channels, hyper_channels)
+        self.h_s = hyper_synthesis(hyper_channels, features)
         self.typical = Typical(channels)
         self.prior = FactorizedPrior(hyper_channels)
         self.gains = GainVector(channels)

@@ -5,6 +5,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+_LIKELIHOOD_FLOOR = 1e-9
+
 
 class Estimate(NamedTuple):
     """The quantised latents `y_hat`, their `bits` (B,), and the logarithm of each image's gain (B,), 0 for None."""
@@ -40,6 +42,21 @@ class _LowerBound(torch.autograd.Function):
         x, bound = ctx.saved_tensors
         (grad,) = grad_outputs
         return grad * ((x >= bound) | (grad < 0)), None
+
+
+def normal_mass(distance: Tensor, scale: Tensor) -> Tensor:
+    """The probability of the interval of one quantiser step at `distance` from the mean of a Gaussian."""
+    distance = distance.abs()  # the tail where the difference does not cancel
+    return _phi((0.5 - distance) / scale) - _phi((-0.5 - distance) / scale)
+
+
+def bits_of(likelihood: Tensor) -> Tensor:
+    """(B,) bits of elements (B, ...) with these probabilities."""
+    return -lower_bound(likelihood, _LIKELIHOOD_FLOOR).log2().flatten(1).sum(dim=1)
+
+
+def _phi(x: Tensor) -> Tensor:
+    return 0.5 * torch.erfc(-(2**-0.5) * x)
 
 
 def lower_bound(x: Tensor, bound: Tensor | float) -> Tensor:

@@ -9,11 +9,9 @@ from torch.nn.functional import pixel_shuffle, pixel_unshuffle
 
 from components.codecs.transform import LearnedPriorCodec
 from components.entropy.hyperprior import HyperPrior
-from components.layers.exact import leaky
 from components.layers.haar import block_dwt, block_idwt
-from components.layers.hyper import hyper_analysis
 from components.layers.initial import opponent_colours
-from components.layers.residual import Residual, conv3x3, subpixel
+from components.layers.residual import Residual
 
 BANDS = 192  # three colours in 8x8 blocks
 _LUMA_SHARE = 0.75  # of the latents, at the start
@@ -110,8 +108,6 @@ class HaarHyper(LearnedPriorCodec):
         self.g_s: HaarSynthesis = HaarSynthesis(fine, coarse, M, depths)
         self.entropy = HyperPrior(
             M,
-            hyper_analysis(M, N),
-            [*subpixel(N, N), leaky(), *subpixel(N, N), leaky(), conv3x3(N, M)],
             hyper_channels=N,
             features=M,
             context=3,

@@ -4,7 +4,6 @@ from typing import ClassVar
 
 from components.codecs.transform import LearnedPriorCodec
 from components.entropy.hyperprior import HyperPrior
-from components.layers.hyper import hyper_analysis, hyper_synthesis
 from components.layers.pyramid import gdn_transforms
 
 
@@ -26,8 +25,6 @@ class Minnen(LearnedPriorCodec):
         self.g_a, self.g_s = gdn_transforms(N, M)
         self.entropy = HyperPrior(
             M,
-            hyper_analysis(M, N),
-            hyper_synthesis(N, 2 * M),
             hyper_channels=N,
             features=2 * M,
             context=5,

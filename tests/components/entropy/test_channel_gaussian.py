@@ -223,6 +223,7 @@ def test_garbage_is_a_bitstream_error_or_a_code() -> None:
 
 def test_a_table_that_does_not_exist_is_refused() -> None:
     model = ChannelGaussian(3)
+    model.typical.log_scale.fill_(-9.0)
     typical, encoder = model._typical(), SymbolEncoder()
     encoder.put_uniform(np.array([SCALES], dtype=np.int32), 2 * SCALES + 1)
     for deltas in (np.array([0, SCALES, 0]), np.zeros(3)):

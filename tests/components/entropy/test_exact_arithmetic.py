@@ -8,9 +8,16 @@ import torch
 from torch import nn
 
 from components.entropy.factorized_prior import LEVEL_PER_SHIFT, FactorizedPrior
-from components.entropy.gain import UNITS_PER_TABLE, GainVector
-from components.entropy.gaussian_tables import SMALLEST, STEP
-from components.entropy.gaussians import TABLE_OF_ONE, TABLES_PER_LOG, TABLES_PER_LOG_BITS, Gaussian, Mixture
+from components.entropy.gain import GainVector
+from components.entropy.gaussian_tables import (
+    SMALLEST,
+    STEP,
+    TABLE_OF_ONE,
+    TABLES_PER_LOG,
+    TABLES_PER_LOG_BITS,
+    UNITS_PER_TABLE,
+)
+from components.entropy.gaussians import Gaussian, Mixture
 from components.entropy.hyperprior import halves, merged
 from components.entropy.mixture_tables import MixtureTables
 from components.entropy.range_coder import TOTAL, SymbolDecoder, SymbolEncoder

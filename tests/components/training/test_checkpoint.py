@@ -59,12 +59,21 @@ def test_a_loaded_codec_reads_what_the_saved_one_wrote(make_codec: Make, tmp_pat
     assert loaded.compress(x) == codec.compress(x)
 
 
+def test_a_codec_loaded_in_inference_mode_works(make_codec: Make, tmp_path: Path) -> None:
+    codec = make_codec("wcae")
+    x = torch.rand(1, 3, 40, 50, generator=torch.Generator().manual_seed(0))
+    checkpoint.save(codec, tmp_path / "c.safetensors")
+    with torch.inference_mode():
+        loaded, _ = checkpoint.load(tmp_path / "c.safetensors")
+        assert loaded.compress(x) == codec.compress(x)
+
+
 def test_it_is_plain_safetensors(make_codec: Make, tmp_path: Path) -> None:
     path = tmp_path / "c.safetensors"
     checkpoint.save(make_codec("wcae"), path, lmbda=0.5)
     with safe_open(path, "pt") as file:
         assert json.loads(file.metadata()["lmbda"]) == 0.5
-        assert {"gain", "entropy.tables.frequencies", "entropy.typical_mean"} <= set(file.keys())
+        assert {"gain", "entropy.tables.frequencies", "entropy.typical.mean"} <= set(file.keys())
 
 
 def test_another_codecs_checkpoint(make_codec: Make, tmp_path: Path) -> None:
@@ -107,9 +116,9 @@ def test_weights_of_another_shape(damage: str, make_codec: Make, tmp_path: Path)
     checkpoint.save(make_codec("wcae"), path)
     state = load_file(path)
     if damage == "shape":
-        state["entropy.typical_mean"] = torch.zeros(95)
+        state["entropy.typical.mean"] = torch.zeros(95)
     elif damage == "missing":
-        del state["entropy.typical_mean"]
+        del state["entropy.typical.mean"]
     else:
         state["more"] = torch.zeros(1)
     save_file(state, path, {"codec": '"wcae"', "hyperparameters": "{}"})
