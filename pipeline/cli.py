@@ -1,5 +1,6 @@
 """The command `ratewright`."""
 
+import math
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -17,6 +18,7 @@ from pipeline.layout import CHECKOUT
 
 if TYPE_CHECKING:
     from components.codecs.base import Codec
+    from components.codecs.bitstream import Bitstream
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 
@@ -30,18 +32,30 @@ Input = Annotated[str, typer.Argument(help="a file, a folder, or - for standard 
 Output = Annotated[str, typer.Argument(help="a file, a folder where the input is one, or - for standard output")]
 
 
+BppOption = Annotated[float | None, typer.Option(help="bits per pixel of every file; progressive codecs only")]
+
+
 @app.command()
-def compress(source: Input, target: Output, model: ModelOption = None, checkpoint: CheckpointOption = None) -> None:
+def compress(
+    source: Input,
+    target: Output,
+    model: ModelOption = None,
+    checkpoint: CheckpointOption = None,
+    bpp: BppOption = None,
+) -> None:
     """Compress a picture, or every picture of a folder."""
     if (model is None) == (checkpoint is None):
         raise RatewrightError("name the codec with --model or with --checkpoint")
+    _check_rate(bpp)
     codec = _codec(model, checkpoint)
+    if bpp is not None and not codec.progressive:
+        raise RatewrightError(f"--bpp is for progressive codecs; {codec.name!r} has the one rate it was calibrated to")
 
     from components.evaluation import LearnedCoder
     from components.images.decode import decode_rgb
     from components.images.sources import PICTURE_SUFFIXES
 
-    coder = LearnedCoder(codec)
+    coder = LearnedCoder(codec, bpp=bpp)
     _convert(source, target, lambda data: coder.encode(decode_rgb(data)), PICTURE_SUFFIXES, STREAM_SUFFIX)
 
 
@@ -61,9 +75,33 @@ def decompress(source: Input, target: Output, model: ModelOption = None, checkpo
         header = parse(data)
         if named is None and header.model_hash not in known:
             known[header.model_hash] = _codec_of_stream(header.codec, header.model_hash)
+        if header.whole is not None and (source == "-" or not Path(source).is_dir()):
+            typer.echo(f"{_held(header)}{'' if header.verified else ', it broke off'}", err=True)
         return encode_png(LearnedCoder(named or known[header.model_hash]).decode(data))
 
     _convert(source, target, decode, (STREAM_SUFFIX,), ".png")
+
+
+@app.command()
+def truncate(
+    source: Input,
+    target: Output,
+    size: Annotated[int | None, typer.Option("--bytes", help="the largest size of a file")] = None,
+    bpp: Annotated[float | None, typer.Option(help="the largest rate of a file, in bits per pixel")] = None,
+) -> None:
+    """Cut a progressive bitstream, or every one of a folder, to a size; smaller ones stay as they are."""
+    from components.codecs.bitstream import parse
+    from components.evaluation import bytes_at
+
+    if (size is None) == (bpp is None):
+        raise RatewrightError("say how much to keep with --bytes or with --bpp")
+    _check_rate(bpp)
+
+    def cut(data: bytes) -> bytes:
+        stream = parse(data)
+        return stream.cut(bytes_at(bpp, (stream.height, stream.width)) if size is None else size)  # type: ignore[arg-type]
+
+    _convert(source, target, cut, (STREAM_SUFFIX,), STREAM_SUFFIX)
 
 
 @app.command()
@@ -80,6 +118,8 @@ def info(source: Input) -> None:
     console.print(f"picture     {found.width}x{found.height}")
     console.print(f"bytes       {len(data)} ({8 * len(data) / (found.width * found.height):.4f} bpp)")
     console.print(f"sections    {', '.join(str(len(section)) for section in found.sections)} bytes")
+    if found.whole is not None:
+        console.print(f"progressive {_held(found)}{'' if found.verified else '; it broke off, no checksum holds'}")
 
 
 @app.command()
@@ -137,6 +177,17 @@ def rollback(
 def main() -> None:
     """The entry point: exit 0, or 2 with one line on standard error (and the usage, for a mistyped command)."""
     guarded(app)
+
+
+def _check_rate(bpp: float | None) -> None:
+    if bpp is not None and not 0 < bpp < math.inf:
+        raise RatewrightError(f"--bpp {bpp:g}: a rate is a positive number of bits per pixel")
+
+
+def _held(stream: "Bitstream") -> str:
+    """How much of a progressive stream there is."""
+    held = len(stream.sections[0])
+    return f"{held} of {stream.whole} bytes" + ("" if held == stream.whole else f", {held / (stream.whole or 1):.1%}")
 
 
 def _checkout() -> Path:

@@ -88,6 +88,7 @@ SMALL = {
     "minnen": {"N": 12, "M": 16},
     "gmm": {"N": 16},
     "atc": {"N": 16},
+    "atc_progressive": {"N": 12, "M": 16},
     "haar_hyper": {"fine": 16, "coarse": 24, "M": 32, "N": 8, "depths": [1, 1]},
 }
 """Hyper-parameters of codecs whose own defaults are too large for tests."""

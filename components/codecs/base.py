@@ -66,6 +66,8 @@ class Codec(nn.Module, ABC):
     latent_stride: ClassVar[int]
     tile: ClassVar[int] = 1536
     halo: ClassVar[int] = 128
+    progressive: ClassVar[bool] = False
+    """Whether any first bytes of a stream are a picture, so that streams are cut to a rate instead of made for it."""
 
     gain: Tensor
 
@@ -124,7 +126,8 @@ class Codec(nn.Module, ABC):
         """The bitstream of one picture of `size` (H, W) from its latents; `gain` replaces the codec's own."""
         with torch.inference_mode():
             sections = self.encode(latents, self.gain.item() if gain is None else gain)
-        return bitstream.Bitstream(self.name, self.model_hash(), size[1], size[0], sections).pack()
+        whole = len(sections[0]) if self.progressive else None
+        return bitstream.Bitstream(self.name, self.model_hash(), size[1], size[0], sections, whole).pack()
 
     def decompress(self, streams: list[bytes]) -> Tensor:
         """Bitstreams of pictures of one size to (B, 3, H, W), clamped to [0, 1].

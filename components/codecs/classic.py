@@ -7,7 +7,7 @@ headers included, without metadata. The settings were chosen by mean PSNR on Kod
 
 import io
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -128,13 +128,17 @@ def _jpeg_encode(rgb_HWC: Picture, quality: float) -> bytes:
 
 
 def _jpeg2000_encode(rgb_HWC: Picture, quality: float) -> bytes:
+    return _jpeg2000(rgb_HWC, [quality])
+
+
+def _jpeg2000(rgb_HWC: Picture, layers_bpp: Sequence[float]) -> bytes:
     return _save(
         rgb_HWC,
         "JPEG2000",
         irreversible=True,
         mct=1,
         quality_mode="rates",
-        quality_layers=[24 / quality],
+        quality_layers=[24 / bpp for bpp in layers_bpp],
         no_jp2=True,
         comment=" ",  # without one OpenJPEG signs with 33 bytes, half a per cent of a small file
     )
@@ -241,3 +245,13 @@ _CODECS = (
 
 BASELINES: dict[str, Classic] = {codec.name: codec for codec in _CODECS}
 """The baselines by name."""
+
+
+def jpeg2000_layers(rgb_HWC: Picture, layers_bpp: Sequence[float]) -> Iterator[tuple[int, Picture]]:
+    """Bytes and picture of a progressive JPEG 2000 file after each of its quality layers, rates in ascending order.
+
+    Each is made as a file of that many layers: the packets of a layer do not depend on those that follow.
+    """
+    for count in range(1, len(layers_bpp) + 1):
+        data = _jpeg2000(rgb_HWC, layers_bpp[:count])
+        yield len(data), BASELINES["jpeg2000"].decode(data)

@@ -1,6 +1,6 @@
-"""What `gmm` and `atc` share: the transforms of Cheng et al. 2020 and a Gaussian mixture for the latents."""
+"""The transforms of Cheng et al. 2020 for `gmm`, `atc` and `atc_progressive`, and the mixture of the first two."""
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from torch import nn
 
@@ -19,25 +19,24 @@ from components.layers.residual import (
 COMPONENTS = 3
 
 
-class ResidualMixtureCodec(LearnedPriorCodec):
+class ResidualCodec(LearnedPriorCodec):
     """
-        x --down, block, down, block, down, block, conv stride 2--> y (N at 1/16)
-        y --hyperprior, checkerboard context--> a mixture of three Gaussians for each element --> bytes
+        x --down, block, down, block, down, block, conv stride 2--> y (M at 1/16)
         x_hat <--(block, up) x 3, block, sub-pixel convolution-- y_hat
 
-    With attention, a module follows the second halving and the last (in synthesis: their mirrors). N: channels
-    everywhere; Cheng et al. take 128 at low rates and 192 at high ones.
+    The transforms of Cheng et al. 2020; a subclass gives the entropy model. With attention, a module follows the second
+    halving and the last (in synthesis: their mirrors). N: channels; Cheng et al. take 128 at low rates and 192 at
+    high ones. M: latents, as many with them.
 
-    Departures: the context is a checkerboard's (He et al. 2021) instead of a raster's; skips of upsampling blocks are
-    1x1; the hyper-transforms are shorter.
+    Departures: skips of upsampling blocks are 1x1; the hyper-transforms are shorter.
     """
 
     attention: ClassVar[bool]
 
-    def __init__(self, N: int = 128, gain_range: float = 0.0) -> None:
-        super().__init__(N=N, gain_range=gain_range)
-        self.latent_channels = N
-        first, second, third, fourth = haar_packet((N, N, N, N))
+    def __init__(self, N: int, M: int, **hyperparameters: Any) -> None:
+        super().__init__(N=N, **hyperparameters)
+        self.latent_channels = M
+        first, second, third, fourth = haar_packet((N, N, N, M))
         self.g_a = nn.Sequential(
             residual_down(3, N, first),
             residual_block(N),
@@ -46,13 +45,13 @@ class ResidualMixtureCodec(LearnedPriorCodec):
             residual_block(N),
             residual_down(N, N, third),
             residual_block(N),
-            halving(N, N, fourth),
-            *self._attention(N),
+            halving(N, M, fourth),
+            *self._attention(M),
         )
         self.g_s = nn.Sequential(
-            *self._attention(N),
-            residual_block(N),
-            residual_up(N, N, fourth),
+            *self._attention(M),
+            residual_block(M),
+            residual_up(M, N, fourth),
             residual_block(N),
             residual_up(N, N, third),
             *self._attention(N),
@@ -61,6 +60,20 @@ class ResidualMixtureCodec(LearnedPriorCodec):
             residual_block(N),
             doubling(N, 3, first),
         )
+
+    def _attention(self, channels: int) -> list[nn.Module]:
+        return [SimplifiedAttention(channels)] if self.attention else []
+
+
+class ResidualMixtureCodec(ResidualCodec):
+    """
+        y --hyperprior, checkerboard context--> a mixture of three Gaussians for each element --> bytes
+
+    Departure: the context is a checkerboard's (He et al. 2021) instead of a raster's.
+    """
+
+    def __init__(self, N: int = 128, gain_range: float = 0.0) -> None:
+        super().__init__(N, N, gain_range=gain_range)
         self.entropy = HyperPrior(
             N,
             hyper_channels=N,
@@ -69,6 +82,3 @@ class ResidualMixtureCodec(LearnedPriorCodec):
             components=COMPONENTS,
             gain_range=gain_range,
         )
-
-    def _attention(self, channels: int) -> list[nn.Module]:
-        return [SimplifiedAttention(channels)] if self.attention else []

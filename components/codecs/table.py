@@ -15,6 +15,7 @@ CODECS = {
     "minnen": "Minnen",
     "gmm": "Gmm",
     "atc": "Atc",
+    "atc_progressive": "AtcProgressive",
     "haar_hyper": "HaarHyper",
 }
 

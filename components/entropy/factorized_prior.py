@@ -14,7 +14,14 @@ from torch.nn import functional as F
 from components.entropy.escapes import put_values, take_values
 from components.entropy.gain import FACTOR_BITS, GainVector, Quantiser, pack_shift, unpack_shift
 from components.entropy.gaussian_tables import quantised
-from components.entropy.range_coder import TOTAL, Ints, SymbolDecoder, SymbolEncoder
+from components.entropy.range_coder import (
+    TOTAL,
+    EndOfPrefixError,
+    Ints,
+    PrefixDecoder,
+    SymbolDecoder,
+    SymbolEncoder,
+)
 from components.entropy.training import Estimate, bits_of, drawn_log_gain, noisy, rounded
 from components.entropy.typical import Typical
 from components.errors import BitstreamError
@@ -96,6 +103,16 @@ class FactorizedPrior(nn.Module):
     def take(self, decoder: SymbolDecoder, count: int, levels: Ints | None = None) -> Ints:
         """The symbols (C, count). Raises BitstreamError."""
         return np.stack([take_values(decoder, count, table) for table in self._tables_at(levels)])
+
+    def take_known(self, decoder: PrefixDecoder, count: int) -> tuple[Ints, bool]:
+        """What a prefix knows of the symbols (C, count), and whether that is all; other channels are as typical."""
+        symbols: Ints = self.typical.mean.round().int().cpu().numpy()[:, None].repeat(count, axis=1)
+        try:
+            for row, table in zip(symbols, self._tables_at(None), strict=True):
+                row[:] = take_values(decoder, count, table)
+        except EndOfPrefixError:
+            return symbols, False
+        return symbols, True
 
     def cheapest(self, symbols: Ints, levels: Ints) -> int:
         """What to add to levels (C,) so that symbols (C, n) take the fewest bits.

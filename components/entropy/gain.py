@@ -13,6 +13,9 @@ from components.layers.exact import ACTIVATION_BITS, divided, fixed_point
 
 FACTOR_BITS = 16
 
+LOG_GAIN_UNIT = STEP / UNITS_PER_TABLE
+"""What one unit of a shift adds to the logarithm of the gain."""
+
 _LARGEST_SHIFT = 20 * UNITS_PER_TABLE
 _EXPONENT_BITS = 6
 
@@ -26,6 +29,10 @@ class Quantiser(NamedTuple):
     gain: Tensor
     step: Tensor
     shift: Tensor
+
+    def symbols(self, distance: Tensor) -> Tensor:
+        """Distances (C, ...) in the fixed point of exact networks to the nearest multiples of the step, as integers."""
+        return (distance * self.gain * 2.0 ** -(FACTOR_BITS + ACTIVATION_BITS)).round()
 
     def restore(self, symbols: Tensor) -> Tensor:
         """Integer symbols (C, ...) to multiples of the step in the fixed point of exact networks."""
@@ -49,7 +56,7 @@ class GainVector(nn.Module):
         self.exponent = nn.Parameter(torch.ones(self.groups))
         self.register_buffer("group_of", torch.arange(channels) * self.groups // channels, persistent=False)
         shifts = range(-_LARGEST_SHIFT, _LARGEST_SHIFT + 1)
-        factors = [round(math.exp(shift * STEP / UNITS_PER_TABLE) * 2**FACTOR_BITS) for shift in shifts]
+        factors = [round(math.exp(shift * LOG_GAIN_UNIT) * 2**FACTOR_BITS) for shift in shifts]
         self.register_buffer("factors", torch.tensor(factors, dtype=torch.int32))
 
     def forward(self, log_gain: Tensor) -> Tensor:
@@ -59,7 +66,7 @@ class GainVector(nn.Module):
     @staticmethod
     def shift_of(gain: float) -> int:
         """The shift nearest to a positive gain."""
-        shift = round(UNITS_PER_TABLE * math.log(gain) / STEP)
+        shift = round(math.log(gain) / LOG_GAIN_UNIT)
         return max(-_LARGEST_SHIFT, min(_LARGEST_SHIFT, shift))
 
     def quantiser(self, shift: int) -> Quantiser:

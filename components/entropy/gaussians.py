@@ -18,7 +18,7 @@ from components.entropy.gaussian_tables import FRACTIONS, SCALES, SMALLEST, Gaus
 from components.entropy.mixture_tables import Batch, MixtureTables
 from components.entropy.range_coder import Ints, SymbolDecoder, SymbolEncoder
 from components.entropy.training import bits_of, lower_bound, normal_mass
-from components.layers.exact import ACTIVATION_BITS, divided
+from components.layers.exact import divided
 
 _LARGEST_LOG_SCALE = 10.0
 
@@ -43,12 +43,12 @@ class Gaussian(nn.Module):
     def bits(self, parameters: Tensor, y: Tensor, gain: Tensor) -> Tensor:
         """(B,) bits of y (B, C, h, w), quantised with steps of 1 / gain, given (B, 2C, h, w)."""
         mean, log_scale = parameters.chunk(2, dim=1)
-        return bits_of(_mass(y, mean, log_scale, gain))
+        return bits_of(step_mass(y, mean, log_scale, gain))
 
     def put(self, encoder: SymbolEncoder, quantiser: Quantiser, y: Tensor, parameters: Tensor) -> Tensor:
         """Code y (1, C, h, w), in fixed point like the parameters, and return it quantised."""
         mean, table = self._located(parameters, quantiser)
-        symbols = ((y - mean) * quantiser.gain * 2.0 ** -(FACTOR_BITS + ACTIVATION_BITS)).round()
+        symbols = quantiser.symbols(y - mean)
         for number, where in _by_table(table):
             put_values(encoder, symbols.flatten().int().cpu().numpy()[where], self._table(number))
         return mean + quantiser.restore(symbols)
@@ -89,12 +89,12 @@ class Mixture(nn.Module):
     def bits(self, parameters: Tensor, y: Tensor, gain: Tensor) -> Tensor:
         """(B,) bits of y (B, C, h, w), quantised with steps of 1 / gain, given (B, 3KC, h, w)."""
         logits, means, log_scales = self._split(parameters)
-        mass = _mass(y[:, None], means, log_scales, gain[:, None])
+        mass = step_mass(y[:, None], means, log_scales, gain[:, None])
         return bits_of((logits.softmax(dim=1) * mass).sum(dim=1))
 
     def put(self, encoder: SymbolEncoder, quantiser: Quantiser, y: Tensor, parameters: Tensor) -> Tensor:
         """Code y (1, C, h, w), in fixed point like the parameters, and return it quantised."""
-        symbols = (y * quantiser.gain * 2.0 ** -(FACTOR_BITS + ACTIVATION_BITS)).round()
+        symbols = quantiser.symbols(y)
         flat = symbols.flatten().int().cpu().numpy()
         for batch in self._batches(parameters, quantiser):
             values = flat[batch.where] - batch.first
@@ -143,7 +143,7 @@ def _by_table(table: Tensor) -> list[tuple[int, NDArray[np.int64]]]:
     return [(number, piece) for number, piece in enumerate(pieces) if len(piece)]
 
 
-def _mass(y: Tensor, mean: Tensor, log_scale: Tensor, gain: Tensor) -> Tensor:
+def step_mass(y: Tensor, mean: Tensor, log_scale: Tensor, gain: Tensor) -> Tensor:
     """The probability of the quantiser's interval around y."""
     scale = lower_bound(log_scale.clamp(max=_LARGEST_LOG_SCALE).exp() * gain, SMALLEST)
     return normal_mass((y - mean) * gain, scale)

@@ -1,7 +1,6 @@
 """The hyperprior: side information z tells the decoder how each element of the latents y is distributed.
 
-    encoder: y -> h_a -> round -> z_hat -----------------> bytes
-    both:    z_hat -> h_s -> (context, pass by pass) -> distribution of y -> range coder
+    z_hat -> psi -> (context, pass by pass) -> distribution of y -> range coder
 
 Everything from z_hat to the distribution runs in integers (components.layers.exact), so the symbols that one machine
 codes are those that any other decodes. With a context the elements are coded in two passes, the squares of one colour
@@ -14,16 +13,13 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from components.entropy.factorized_prior import FactorizedPrior
 from components.entropy.gain import GainVector, pack_shift, unpack_shift
 from components.entropy.gaussians import Gaussian, Mixture
+from components.entropy.hyper_latents import HyperLatents
 from components.entropy.range_coder import SymbolDecoder, SymbolEncoder
 from components.entropy.training import Estimate, drawn_log_gain, noisy, rounded
-from components.entropy.typical import Typical
-from components.layers.exact import UNIT, exact, fixed_point, leaky
-from components.layers.hyper import hyper_analysis, hyper_synthesis
-
-_QUIET = 0.1  # of the usual initial weights: at first, latents are coded as typical ones
+from components.layers.exact import UNIT, exact, fixed_point
+from components.layers.hyper import parameters_net
 
 _Pass = Callable[[Tensor], Tensor]  # the parameters of some latents to these, quantised
 
@@ -47,10 +43,7 @@ class HyperPrior(nn.Module):
         gain_range: float = 0.0,
     ):
         super().__init__()
-        self.h_a = hyper_analysis(channels, hyper_channels)
-        self.h_s = hyper_synthesis(hyper_channels, features)
-        self.typical = Typical(channels)
-        self.prior = FactorizedPrior(hyper_channels)
+        self.side = HyperLatents(channels, hyper_channels, features)
         self.gains = GainVector(channels)
         self.symbols: Gaussian | Mixture = Gaussian() if components == 1 else Mixture(components)
         self.gain_range = gain_range
@@ -61,14 +54,7 @@ class HyperPrior(nn.Module):
         if context:
             self.context = nn.Sequential(nn.Conv2d(channels, features, context, padding=context // 2))
             inputs = 2 * features
-        widths = (inputs, *((outputs + k * inputs) // (k + 1) for k in (2, 1)), outputs)
-        self.parameters_net = nn.Sequential(
-            nn.Conv2d(widths[0], widths[1], 1), leaky(), nn.Conv2d(widths[1], widths[2], 1), leaky(),
-            nn.Conv2d(widths[2], widths[3], 1),
-        )  # fmt: skip
-        with torch.no_grad():
-            for parameter in self.parameters_net[-1].parameters():
-                parameter.mul_(_QUIET)
+        self.parameters_net = parameters_net(inputs, outputs)
 
     def forward(self, y: Tensor) -> Estimate:
         """In float32: noisy in training for the rate, rounded straight-through for the picture and the context.
@@ -77,15 +63,10 @@ class HyperPrior(nn.Module):
         """
         with torch.autocast(y.device.type, enabled=False):
             y = y.float()
-            if self.training:
-                self.typical.remember(y)
-            z = self.h_a(self.typical.normalised(y))
-            z_hat = rounded(z)
-            bits = self.prior.bits(noisy(z) if self.training else z_hat)
+            integers = not self.training and self.integers
+            psi, bits = self.side(y, integers=integers)
             log_gain = drawn_log_gain(y, self.gain_range if self.training else 0.0)
             gain = self.gains(log_gain)
-            integers = not self.training and self.integers
-            psi = exact(self.h_s, fixed_point(z_hat)) if integers else self.h_s(z_hat)
 
             def coded(targets: Tensor, parameters: Tensor) -> Tensor:
                 nonlocal bits
@@ -104,19 +85,16 @@ class HyperPrior(nn.Module):
         """One section: the shift of the gain, z and y (1, C, h, w)."""
         encoder, shift = SymbolEncoder(), self.gains.shift_of(gain)
         quantiser = self.gains.quantiser(shift)
-        z_hat = self.h_a(self.typical.normalised(y.float())).round().double()
-        self.prior.put(encoder, z_hat[0].flatten(1).int().cpu().numpy())
+        psi = self.side.put(encoder, y)
         passes = [partial(self.symbols.put, encoder, quantiser, half) for half in self._passes(y.double() * UNIT)]
-        self._coded(exact(self.h_s, z_hat * UNIT), passes, integers=True)
+        self._coded(psi, passes, integers=True)
         return (pack_shift(shift) + encoder.finish(),)
 
     def decode(self, sections: tuple[bytes, ...], shape: tuple[int, int, int]) -> Tensor:
         """The quantised latents (1, C, h, w). Raises BitstreamError."""
         shift, data = unpack_shift(sections)
         quantiser, decoder = self.gains.quantiser(shift), SymbolDecoder(data)
-        height, width = shape[1] // 4, shape[2] // 4
-        z_hat = torch.from_numpy(self.prior.take(decoder, height * width)).to(quantiser.gain.device)
-        psi = exact(self.h_s, z_hat.view(1, -1, height, width).double() * UNIT)
+        psi = self.side.take(decoder, *shape[1:])
         take = partial(self.symbols.take, decoder, quantiser)
         return (self._coded(psi, [take] * (2 if self.context else 1), integers=True) / UNIT).float()
 
@@ -127,7 +105,7 @@ class HyperPrior(nn.Module):
         """Each pass turns its parameters into quantised latents; all of them as one tensor."""
 
         def parameters_of(x: Tensor) -> Tensor:
-            typical = self.symbols.alike(self.typical.mean, self.typical.log_scale)[:, None, None]
+            typical = self.symbols.alike(self.side.typical.mean, self.side.typical.log_scale)[:, None, None]
             if integers:
                 return exact(self.parameters_net, x) + fixed_point(typical)
             out: Tensor = self.parameters_net(x) + typical
@@ -137,7 +115,7 @@ class HyperPrior(nn.Module):
             return passes[0](parameters_of(psi))
         first_psi, second_psi = halves(psi)
         first = passes[0](parameters_of(torch.cat((first_psi, torch.zeros_like(first_psi)), dim=1)))
-        seen = self.typical.normalised_exactly(first) if integers else self.typical.normalised(first)
+        seen = self.side.typical.normalised_exactly(first) if integers else self.side.typical.normalised(first)
         seen = merged(seen, torch.zeros_like(seen))
         around = halves(exact(self.context, seen) if integers else self.context(seen))[1]
         second = passes[1](parameters_of(torch.cat((second_psi, around), dim=1)))

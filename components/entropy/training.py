@@ -1,5 +1,6 @@
 """What stands for quantisation and its rate while a codec trains."""
 
+import math
 from typing import Any, NamedTuple
 
 import torch
@@ -48,6 +49,21 @@ def normal_mass(distance: Tensor, scale: Tensor) -> Tensor:
     """The probability of the interval of one quantiser step at `distance` from the mean of a Gaussian."""
     distance = distance.abs()  # the tail where the difference does not cancel
     return _phi((0.5 - distance) / scale) - _phi((-0.5 - distance) / scale)
+
+
+def log_normal_mass(low: Tensor, high: Tensor) -> Tensor:
+    """The logarithm of the probability of low < x < high under the unit Gaussian, as far out as one likes."""
+    below = (low + high > 0).to(low.dtype) * 2 - 1  # mirrored to the tail where the difference does not cancel
+    low, high = torch.minimum(-below * low, -below * high), torch.maximum(-below * low, -below * high)
+    upper: Tensor = torch.special.log_ndtr(high)
+    return upper + torch.log1p(-(torch.special.log_ndtr(low) - upper).exp().clamp_max(1 - 1e-7))
+
+
+def normal_between(low: Tensor, high: Tensor) -> Tensor:
+    """The mean of the unit Gaussian given low < x < high."""
+    log_mass = log_normal_mass(low, high) + 0.5 * math.log(2 * math.pi)
+    mean = (-0.5 * low.square() - log_mass).exp() - (-0.5 * high.square() - log_mass).exp()
+    return torch.maximum(torch.minimum(mean, high), low)
 
 
 def bits_of(likelihood: Tensor) -> Tensor:

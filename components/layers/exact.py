@@ -16,7 +16,7 @@ _LARGEST_SUM = 1 << 52
 
 
 def exact(layers: Iterable[nn.Module], x: Tensor) -> Tensor:
-    """Run convolutions, LeakyReLU and pixel shuffles on fixed-point x (B, C, H, W), a float64 tensor of integers.
+    """Run convolutions, LeakyReLU, pixel shuffles and gates on fixed-point x (B, C, H, W), float64 integers.
 
     Input and output have ACTIVATION_BITS fractional bits, weights WEIGHT_BITS: rounding a stored float32 to them is
     exact. Every product and every partial sum of a convolution is an integer below 2^53, which float64 holds
@@ -31,6 +31,9 @@ def exact(layers: Iterable[nn.Module], x: Tensor) -> Tensor:
             x = torch.maximum(x, (x * layer.negative_slope).floor_())
         elif isinstance(layer, nn.PixelShuffle):
             x = layer(x)
+        elif isinstance(layer, Gate):
+            value, mask = x.chunk(2, dim=1)
+            x = divided(value * (mask + UNIT // 2).clamp_(0, UNIT), ACTIVATION_BITS)
         else:
             raise TypeError(f"no integer form of {type(layer).__name__}")
     return x
@@ -55,6 +58,15 @@ def _convolution(layer: nn.Conv2d, x: Tensor) -> Tensor:
     assert isinstance(layer.padding, tuple)
     y = F.conv2d(x, weight, bias, layer.stride, layer.padding, layer.dilation, layer.groups)
     return divided(y, WEIGHT_BITS).clamp_(-_LARGEST_ACTIVATION, _LARGEST_ACTIVATION)
+
+
+class Gate(nn.Module):
+    """Attention in an exact network: half of the channels, each times a mask from 0 to 1 that the other half makes."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, 2C, H, W) to (B, C, H, W)."""
+        value, mask = x.chunk(2, dim=1)
+        return value * (mask + 0.5).clamp(0, 1)
 
 
 def leaky() -> nn.LeakyReLU:

@@ -1,5 +1,6 @@
 """Hyper-analysis and hyper-synthesis: latents at 1/16 to side information at 1/64 and back."""
 
+import torch
 from torch import nn
 
 from components.layers.exact import leaky
@@ -28,3 +29,18 @@ def hyper_synthesis(channels: int, features: int) -> nn.Sequential:
         leaky(),
         conv3x3(channels, features),
     )
+
+
+_QUIET = 0.1  # of the usual initial weights: at first, latents are coded as typical ones
+
+
+def parameters_net(inputs: int, outputs: int) -> nn.Sequential:
+    """(B, inputs, h, w) to what distributions differ by from the typical (B, outputs, h, w), element by element."""
+    first, second = ((outputs + k * inputs) // (k + 1) for k in (2, 1))
+    layers = nn.Sequential(
+        nn.Conv2d(inputs, first, 1), leaky(), nn.Conv2d(first, second, 1), leaky(), nn.Conv2d(second, outputs, 1)
+    )
+    with torch.no_grad():
+        for parameter in layers[-1].parameters():
+            parameter.mul_(_QUIET)
+    return layers

@@ -78,6 +78,38 @@ def comparisons(root: Path, evaluations: Mapping[str, Record], test_set: str) ->
     return shown
 
 
+def prefix_curves(root: Path, evaluations: Mapping[str, Record], test_set: str) -> dict[str, Record]:
+    """The curves over the first bytes of one picture's file, of the codecs that have one."""
+    folders = {name: _prefixes(root, name, test_set) for name in evaluations}
+    return {name: document(folder / "curve.json") for name, folder in folders.items() if folder.is_dir()}
+
+
+def single_rates(root: Path, evaluations: Mapping[str, Record], test_set: str, image: str) -> list[RdPoint]:
+    """What every lossy codec makes of one picture at the target."""
+    return [
+        RdPoint(name, metrics["kind"], test_set, "at_target", float(row["bpp"]), float(row["psnr_db"]), None)
+        for name, metrics in evaluations.items()
+        for row in _table(root / "evaluation" / name / "images.csv")
+        if (row["test_set"], row["point"], row["image"]) == (test_set, "at_target", image) and row["psnr_db"]
+    ]
+
+
+def strip(root: Path, name: str, test_set: str, curve: Record) -> Comparison:
+    """One picture growing with the bytes that have arrived."""
+    folder = _prefixes(root, name, test_set)
+    versions = []
+    for path in sorted(folder.glob("*.png"), key=lambda path: float(path.stem)):
+        point = min(curve["points"], key=lambda point, bpp=float(path.stem): abs(point["bpp"] - bpp))  # type: ignore[misc]
+        label = f"{point['bytes']:,} bytes"
+        versions.append(Version(label, "learned", _pixels(path), point["bpp"], point["psnr_db"]))
+    original = _pixels(root / "data" / "raw" / test_set / curve["image"])
+    return side_by_side(f"{name}: {curve['image']}", original, versions)
+
+
+def _prefixes(root: Path, name: str, test_set: str) -> Path:
+    return root / "evaluation" / name / "reconstructions" / test_set / "prefixes"
+
+
 def _pixels(path: Path) -> Pixels:
     try:
         with Image.open(path) as image:

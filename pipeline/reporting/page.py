@@ -75,6 +75,9 @@ class ReportData:
     """Name -> the content of its metrics.json, best first."""
     rate_plots: Sequence[Plot]
     comparisons: Sequence[Comparison]
+    prefixes: Plot | None
+    """One file of each progressive codec at any rate."""
+    strips: Sequence[Comparison]
     search: Plot | None
     training: Plot | None
 

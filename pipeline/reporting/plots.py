@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
+from pipeline.reporting.rate_distortion import RdPoint
 from pipeline.reporting.style import BASELINE, LEARNED, SOFT, STYLE, WIDTH
 
 Record = Mapping[str, Any]
@@ -19,6 +20,10 @@ SEARCH_CAPTION = (
     "Rate over λ, both in logarithms; the band is what the target's tolerance allows. λ means something else "
     "in each codec, so only the rates compare. Small dots: λ steered while training; circles: after a "
     "fine-tune; diamonds: trimmed by the quantiser step."
+)
+PREFIX_CAPTION = (
+    "PSNR of {image} over the bytes that have arrived: one file of each progressive codec, cut to a hundred sizes, "
+    "and one JPEG 2000 file after each of its quality layers. Dots: files of codecs with one rate, at the target."
 )
 TRAINING_CAPTION = (
     "Each panel has its own scale, its extremes at the left and its last value at the right: losses and λ "
@@ -90,6 +95,34 @@ def training_plot(histories: Mapping[str, Sequence[Record]], target_bpp: float) 
             _sparkline(axes, history, field)
         _series(row[2], history, "calibration_bpp", linestyle="none", marker=".", markersize=4, color=BASELINE)
         row[2].axhline(target_bpp, color=SOFT, linewidth=0.7, linestyle=(0, (4, 3)), zorder=0)
+    return figure
+
+
+@rc_context(STYLE)
+def prefix_plot(
+    curves: Mapping[str, Record], kinds: Mapping[str, str], singles: Sequence[RdPoint], target_bpp: float
+) -> Figure:
+    """PSNR over the rate of prefixes, in its logarithm, with the points of single-rate codecs."""
+    figure = Figure(figsize=(WIDTH, 4.2))
+    axes = figure.subplots()
+    figure.subplots_adjust(left=0.045, right=0.86, top=0.93, bottom=0.09)
+    colours = {"learned": LEARNED, "baseline": BASELINE}
+    for name, curve in curves.items():
+        known = [(point["bpp"], point["psnr_db"]) for point in curve["points"] if point["psnr_db"] is not None]
+        axes.plot(*zip(*known, strict=True), color=colours[kinds[name]], linewidth=1.4)
+        axes.annotate(name, known[-1], (6, 0), textcoords="offset points", va="center", color=colours[kinds[name]])
+    for point in singles:
+        if point.codec in curves or point.bpp is None or point.psnr_db is None:
+            continue
+        at = point.bpp, point.psnr_db
+        axes.plot(*at, ".", color=colours[point.kind], markersize=5)
+        axes.annotate(point.codec, at, (4, 0), textcoords="offset points", va="center", size=7)
+    axes.axvline(target_bpp, color=SOFT, linewidth=0.7, linestyle=(0, (4, 3)), zorder=0)
+    axes.set_xscale("log")
+    axes.xaxis.set(major_locator=LogLocator(subs=(1, 2, 5)), minor_locator=NullLocator())
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.set_xlabel("bits per pixel")
+    axes.set_title("PSNR, dB")
     return figure
 
 

@@ -44,6 +44,8 @@ def run(root: Path, name: str) -> None:
 
     history = [whole_set("trained", facts["lmbda"], facts["step"])]
     steps = facts["step"]
+    # A progressive codec meets any rate as it is.
+    rounds = 0 if codec.progressive or not _fine_tune_steps(variant, facts) else calibrate.rounds
     fine_tune = _fine_tuner(codec, settings, variant, layout, facts)
 
     def rate_of(lmbda: float) -> float:
@@ -57,7 +59,7 @@ def run(root: Path, name: str) -> None:
         Trial(facts["lmbda"], history[0]["bpp"]),
         target,
         raises_rate=codec.knob.raises_rate,
-        rounds=calibrate.rounds if _fine_tune_steps(variant, facts) else 0,
+        rounds=rounds,
         close_enough=calibrate.close_enough,
     )
     lmbda = trials[-1].value

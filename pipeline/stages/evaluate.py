@@ -2,7 +2,7 @@
 
 import csv
 import io
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from components.errors import CalibrationError, RatewrightError
 from components.evaluation import Coder, ImageResult, LearnedCoder, gain_at, measure, summarise
 from components.files import write_bytes, write_json
 from components.images.decode import encode_png
+from components.prefixes import Prefix, jpeg2000_prefixes, prefixes, violations
 from pipeline import params
 from pipeline.console import console
 from pipeline.entry import stage
@@ -24,6 +25,9 @@ from pipeline.pictures import content_hash, pictures
 
 SHOWN = 4  # pictures of each test set whose reconstructions are kept
 COLUMNS = "test_set,point,image,width,height,bytes,bpp,psnr_db,ssim,ms_ssim,encode_s,decode_s"
+
+PREFIXES = "prefixes"
+"""Folder beside the reconstructions."""
 
 Rgb = NDArray[np.uint8]
 
@@ -67,6 +71,7 @@ def run(root: Path, name: str) -> None:
         points["at_target"] = summarise(at_target)
         table += [("at_target", result) for result in at_target]
 
+    _prefixes(subject, *originals[0], out / "reconstructions" / test_set / PREFIXES)
     metrics = {
         "name": name,
         "target_bpp": settings.target_bpp,
@@ -112,6 +117,25 @@ def _baseline(name: str, settings: Params, layout: Layout, rgbs: list[Rgb]) -> S
         return Subject(facts, coder, None, str(error))
     facts["quality"] = {"as_calibrated": deployed, "at_target": quality}
     return Subject(facts, coder, _AtQuality(classic, quality), "")
+
+
+def _prefixes(subject: Subject, image: str, rgb: Rgb, folder: Path) -> None:
+    """Of what can be cut: the curve of one picture's first bytes, and pictures along it."""
+
+    def keep(bpp: float, decoded: Rgb) -> None:
+        write_bytes(folder / f"{bpp:g}.png", encode_png(decoded))
+
+    coder = subject.as_calibrated
+    curve: list[Prefix] = []
+    if isinstance(coder, LearnedCoder) and coder.codec.progressive:
+        folder.mkdir(parents=True, exist_ok=True)
+        curve = list(prefixes(coder.codec, rgb, keep))
+    elif isinstance(coder, _AtQuality) and coder.classic.name == "jpeg2000":
+        folder.mkdir(parents=True, exist_ok=True)
+        curve = list(jpeg2000_prefixes(rgb))
+    if curve:
+        points = [asdict(point) for point in curve]
+        write_json(folder / "curve.json", {"image": image, "violations": violations(curve), "points": points})
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,15 @@ from components.files import write_bytes, write_json
 from pipeline.console import console
 from pipeline.entry import stage
 from pipeline.reporting import plots
-from pipeline.reporting.inputs import comparisons, document, rd_points, records
+from pipeline.reporting.inputs import (
+    comparisons,
+    document,
+    prefix_curves,
+    rd_points,
+    records,
+    single_rates,
+    strip,
+)
 from pipeline.reporting.page import Plot, ReportData, render
 from pipeline.reporting.published import published
 from pipeline.reporting.rate_distortion import QUANTITIES, Metric, RdPoint, rd_plot
@@ -31,12 +39,20 @@ def run(root: Path) -> None:
     training = plots.training_plot(
         {folder.name: records(folder / "history.jsonl") for folder in trained}, board["target_bpp"]
     )
+    curves = prefix_curves(root, evaluations, board["test_set"])
+    prefixes = _prefix_plot(root, curves, evaluations, board)
     page = render(
         ReportData(
             leaderboard=board,
             evaluations=evaluations,
             rate_plots=rate_plots,
             comparisons=comparisons(root, evaluations, board["test_set"]),
+            prefixes=Plot(inline_svg(prefixes), _prefix_caption(curves)) if prefixes else None,
+            strips=[
+                strip(root, name, board["test_set"], curve)
+                for name, curve in curves.items()
+                if evaluations[name]["kind"] == "learned"
+            ],
             search=Plot(inline_svg(search), plots.SEARCH_CAPTION) if trained else None,
             training=Plot(inline_svg(training), plots.TRAINING_CAPTION) if trained else None,
         )
@@ -46,9 +62,29 @@ def run(root: Path) -> None:
     rows = [asdict(point) for point in points]
     write_json(folder / "rd.json", [{key: row[key] for key in row if key != "kind"} for row in rows])
     figures |= {"lambda_search.png": search, "training.png": training}
+    if prefixes:
+        figures["prefixes.png"] = prefixes
     for name, figure in figures.items():
         write_bytes(folder / name, png(figure))
     console.print(f"report: [bold]{folder / 'index.html'}[/bold], beside it rd.json, {', '.join(figures)}")
+
+
+def _prefix_plot(
+    root: Path, curves: Mapping[str, Any], evaluations: Mapping[str, Any], board: Mapping[str, Any]
+) -> Figure | None:
+    """The curves over prefixes, if a learned codec has one."""
+    kinds = {name: metrics["kind"] for name, metrics in evaluations.items()}
+    if not any(kinds[name] == "learned" for name in curves):
+        return None
+    image = next(iter(curves.values()))["image"]
+    singles = single_rates(root, evaluations, board["test_set"], image)
+    return plots.prefix_plot(curves, kinds, singles, board["target_bpp"])
+
+
+def _prefix_caption(curves: Mapping[str, Any]) -> str:
+    image = next(iter(curves.values()))["image"]
+    worse = [f"{name} {curve['violations']}" for name, curve in curves.items()]
+    return plots.PREFIX_CAPTION.format(image=image) + f" Prefixes worse than the one before: {', '.join(worse)}."
 
 
 def _rate_plots(points: list[RdPoint], board: Mapping[str, Any]) -> tuple[list[Plot], dict[str, Figure]]:

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from components.entropy.range_coder import TOTAL, Ints, SymbolDecoder, SymbolEncoder
+from components.entropy.range_coder import TOTAL, EndOfPrefixError, Ints, PrefixDecoder, SymbolDecoder, SymbolEncoder
 from components.errors import BitstreamError
 
 
@@ -93,3 +93,67 @@ def test_a_wrong_word_is_noticed_by_the_decoder() -> None:
         except BitstreamError:
             lost += 1
     assert lost > 0
+
+
+def known_of(prefix: bytes, frequencies: Ints) -> Ints:
+    """The symbols that a prefix decides."""
+    try:
+        return PrefixDecoder(prefix).take_each(frequencies)
+    except EndOfPrefixError as end:
+        return end.known
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_every_prefix_gives_the_symbols_that_it_decides(seed: int) -> None:
+    """Never a wrong one, no more than a few bits late, and all of them from the whole."""
+    random = np.random.default_rng(seed)
+    frequencies = np.stack([table(3, 1000 * seed + k) for k in range(1200)])
+    symbols = np.array([random.choice(3, p=row / TOTAL) for row in frequencies], dtype=np.int32)
+    encoder = SymbolEncoder()
+    encoder.put_each(symbols, frequencies)
+    data = encoder.finish()
+    spent = np.cumsum(-np.log2(frequencies[np.arange(1200), symbols] / TOTAL))
+    counts = []
+    for length in range(len(data) + 1):
+        known = known_of(data[:length], frequencies)
+        assert np.array_equal(known, symbols[: len(known)])
+        decided = int(np.searchsorted(spent, 8 * length - 24))  # the next symbol alone may take 16 bits
+        assert len(known) >= decided
+        counts.append(len(known))
+    assert counts == sorted(counts)
+    assert counts[-1] == 1200
+
+
+def test_what_a_prefix_decides_does_not_depend_on_what_follows() -> None:
+    frequencies = np.stack([table(3, k) for k in range(500)])
+    random = np.random.default_rng(0)
+    for _ in range(20):
+        data = random.bytes(40)
+        known = known_of(data, frequencies)
+        for _ in range(5):
+            longer = known_of(data + random.bytes(20), frequencies)
+            assert np.array_equal(longer[: len(known)], known)
+
+
+def test_a_prefix_of_uniform_values_and_of_one_table() -> None:
+    encoder, frequencies = SymbolEncoder(), table(5, 0)
+    values = np.arange(50, dtype=np.int32)
+    encoder.put_uniform(values, 1 << 21)
+    encoder.put(values % 5, frequencies)
+    data = encoder.finish()
+    decoder = PrefixDecoder(data)
+    assert np.array_equal(decoder.take_uniform(50, 1 << 21), values)
+    assert np.array_equal(decoder.take(50, frequencies), values % 5)
+    with pytest.raises(EndOfPrefixError) as caught:
+        PrefixDecoder(data[:60]).take_uniform(50, 1 << 21)
+    assert np.array_equal(caught.value.known, values[: len(caught.value.known)])
+    assert len(caught.value.known) in (21, 22)
+
+
+def test_a_very_long_run_of_likely_symbols_needs_hardly_a_byte() -> None:
+    frequencies = np.tile(np.array([[1, TOTAL - 2, 1]], dtype=np.int32), (50_000, 1))
+    encoder = SymbolEncoder()
+    encoder.put_each(np.ones(50_000, dtype=np.int32), frequencies)
+    data = encoder.finish()
+    assert len(data) <= 8
+    assert len(known_of(data, frequencies)) == 50_000

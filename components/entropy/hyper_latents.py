@@ -1,0 +1,57 @@
+"""Hyper-latents: a coarse image z, coded first, that tells the decoder about the latents y.
+
+encoder: y -> h_a -> round -> z_hat -> bytes
+both:    z_hat -> h_s -> psi, in integers (components.layers.exact), the same on every machine
+"""
+
+import torch
+from torch import Tensor, nn
+
+from components.entropy.factorized_prior import FactorizedPrior
+from components.entropy.range_coder import Ints, PrefixDecoder, SymbolDecoder, SymbolEncoder
+from components.entropy.training import noisy, rounded
+from components.entropy.typical import Typical
+from components.layers.exact import UNIT, exact, fixed_point
+from components.layers.hyper import hyper_analysis, hyper_synthesis
+
+STRIDE = 4
+"""Hyper-latents are coarser than latents by this factor."""
+
+
+class HyperLatents(nn.Module):
+    """Latents y (B, channels, h, w), h and w multiples of 4, to features psi (B, features, h, w), by way of bytes."""
+
+    def __init__(self, channels: int, hyper_channels: int, features: int):
+        super().__init__()
+        self.h_a = hyper_analysis(channels, hyper_channels)
+        self.h_s = hyper_synthesis(hyper_channels, features)
+        self.typical = Typical(channels)
+        self.prior = FactorizedPrior(hyper_channels)
+
+    def forward(self, y: Tensor, *, integers: bool) -> tuple[Tensor, Tensor]:
+        """psi, in fixed point or as floats, and the bits of z (B,): of noisy ones in training."""
+        if self.training:
+            self.typical.remember(y)
+        z = self.h_a(self.typical.normalised(y))
+        z_hat = rounded(z)
+        bits = self.prior.bits(noisy(z) if self.training else z_hat)
+        return exact(self.h_s, fixed_point(z_hat)) if integers else self.h_s(z_hat), bits
+
+    def put(self, encoder: SymbolEncoder, y: Tensor) -> Tensor:
+        """Code what y (1, C, h, w) needs; psi in fixed point."""
+        z_hat = self.h_a(self.typical.normalised(y.float())).round().double()
+        self.prior.put(encoder, z_hat[0].flatten(1).int().cpu().numpy())
+        return exact(self.h_s, z_hat * UNIT)
+
+    def take(self, decoder: SymbolDecoder, height: int, width: int) -> Tensor:
+        """psi in fixed point, for latents of `height` by `width`. Raises BitstreamError."""
+        return self._told(self.prior.take(decoder, height * width // STRIDE**2), height, width)
+
+    def take_known(self, decoder: PrefixDecoder, height: int, width: int) -> tuple[Tensor, bool]:
+        """`take` from a prefix: psi, and whether that had all of z."""
+        symbols, complete = self.prior.take_known(decoder, height * width // STRIDE**2)
+        return self._told(symbols, height, width), complete
+
+    def _told(self, symbols: Ints, height: int, width: int) -> Tensor:
+        z_hat = torch.from_numpy(symbols).view(1, -1, height // STRIDE, width // STRIDE)
+        return exact(self.h_s, z_hat.to(self.typical.mean.device).double() * UNIT)

@@ -1,0 +1,403 @@
+"""Progressive coding of latents: any first bytes of a stream give the best latents for that many.
+
+    z_hat -> psi -> mean and scale of each element; its distance from the mean, in base 3, most significant trits first
+    pass: (psi, what is known so far) -> sharper Gaussians -> trits in the order of their ranks -> range coder
+    end:  (psi, what is known) -> closer values, each within the interval that its trits leave it
+
+A pass holds the trits whose rank lies between two bounds, a factor of nine in distortion for each bit: where the
+density is flat, one plane. Ranks follow from the hyperprior and the trits before alone, so that the decoder finds the
+order by itself (Lee et al. 2022, DPICT). What is known of neighbours sharpens the Gaussians that the trits are coded
+with, and moves the values that are reconstructed (Jeon et al. 2023, CTC, who take convolutions in floats for both);
+here everything that a trit or a value depends on is an integer.
+"""
+
+import math
+from collections.abc import Iterable, Sequence
+from itertools import chain, repeat
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from components.entropy.escapes import BITS as ESCAPED_BITS
+from components.entropy.escapes import put_escaped, take_escaped
+from components.entropy.gain import (
+    FACTOR_BITS,
+    LOG_GAIN_UNIT,
+    GainVector,
+    Quantiser,
+    pack_shift,
+    unpack_shift,
+)
+from components.entropy.gaussians import step_mass
+from components.entropy.hyper_latents import HyperLatents
+from components.entropy.range_coder import TOTAL, EndOfPrefixError, Ints, PrefixDecoder, SymbolEncoder
+from components.entropy.training import Estimate, bits_of, drawn_log_gain, log_normal_mass, noisy, normal_between
+from components.entropy.trits import (
+    LOWEST_RANK,
+    RANKS_PER_PLANE,
+    Gaussians,
+    Intervals,
+    TritTables,
+    powers_of_3,
+    scale_of,
+    split,
+    trits_of,
+    units_of,
+)
+from components.layers.exact import UNIT, Gate, divided, exact, fixed_point
+from components.layers.hyper import parameters_net
+
+_BOUNDS = [LOWEST_RANK + plane * RANKS_PER_PLANE for plane in range(7, -1, -1)]
+"""The lowest rank of each pass; those after the last go on until nothing is left."""
+_DRAWN = 2  # passes of each image that a training step looks at
+_PASS_SHARES = [3.0**plane for plane in range(7, -1, -1)]
+
+_FARTHEST = 8 * UNIT
+_LARGEST_LOG = 4.0
+MOST_OUTLIERS = 1 << 24
+
+
+class Refinement(nn.Module):
+    """(B, F, h, w) psi and (B, 2C, h, w) what is known to how far means and scales move (B, 2C, h, w).
+
+    One convolution gathers what is known around; a gate weighs it, with psi, for each element.
+    """
+
+    def __init__(self, channels: int, features: int, kernel: int = 5):
+        super().__init__()
+        self.around = nn.Sequential(nn.Conv2d(2 * channels, features, kernel, padding=kernel // 2))
+        last = nn.Conv2d(features, 2 * channels, 1)
+        nn.init.zeros_(last.weight)
+        nn.init.zeros_(last.bias)  # type: ignore[arg-type]
+        self.weigh = nn.Sequential(nn.Conv2d(2 * features, 2 * features, 1), Gate(), last)
+
+    def forward(self, psi: Tensor, known: Tensor) -> Tensor:
+        """In floats."""
+        out: Tensor = self.weigh(torch.cat((psi, self.around(known)), dim=1))
+        return out
+
+    def exactly(self, psi: Tensor, known: Tensor) -> Tensor:
+        """In fixed point."""
+        return exact(self.weigh, torch.cat((psi, exact(self.around, known)), dim=1))
+
+
+class Trits(Protocol):
+    """Where trits come from, or go to."""
+
+    def __call__(self, places: Tensor, known: Intervals, frequencies: Tensor) -> Tensor:
+        """The next trits of elements at places (n,); fewer where a prefix ends."""
+
+    def outliers(self, state: "_State") -> bool:
+        """The values of elements that lie far outside of their Gaussians; False where a prefix ends among them."""
+
+
+class TritPlanes(nn.Module):
+    """Rate of latents y (B, C, h, w), h and w multiples of 4, and their embedded coding.
+
+    The gain says where a stream ends: where trits take away less than its square's share of distortion for each bit, as
+    a quantiser with steps of 1 / gain would. hyper_channels, features: of z, and of what it tells. gain_range: of
+    the gains that training draws. rate_reduction, distortion_reduction: whether what is known sharpens probabilities,
+    and moves reconstructed values.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        *,
+        hyper_channels: int,
+        features: int,
+        gain_range: float,
+        rate_reduction: bool = True,
+        distortion_reduction: bool = True,
+    ):
+        super().__init__()
+        self.side = HyperLatents(channels, hyper_channels, features)
+        self.parameters_net = parameters_net(features, 2 * channels)
+        self.tables = TritTables()
+        self.sharper = Refinement(channels, features) if rate_reduction else None
+        self.closer = Refinement(channels, features) if distortion_reduction else None
+        self.gains = GainVector(channels)
+        self.gain_range = gain_range
+
+    def forward(self, y: Tensor) -> Estimate:
+        """In training, the rate of noisy latents, and latents cut where the gain says; else those of gain 1."""
+        with torch.autocast(y.device.type, enabled=False):
+            return self._trained(y.float()) if self.training else self._measured(y.float())
+
+    def encode(self, y: Tensor, gain: float) -> tuple[bytes, ...]:
+        """One section: the shift of the gain, z, and the trits of y (1, C, h, w)."""
+        encoder, shift = SymbolEncoder(), self.gains.shift_of(gain)
+        quantiser = self.gains.quantiser(shift)
+        psi = self.side.put(encoder, y)
+        mean, prior = self._prior(psi, quantiser)
+        self._walk(psi, prior, quantiser, _Written(encoder, quantiser.symbols(y.double() * UNIT - mean).long()))
+        return (pack_shift(shift) + encoder.finish(),)
+
+    def decode(self, sections: tuple[bytes, ...], shape: tuple[int, int, int]) -> Tensor:
+        """The latents (1, C, h, w) that any first bytes of a section give. Raises BitstreamError."""
+        shift, data = unpack_shift(sections) if len(sections[0]) > 1 else (0, b"")
+        decoder, quantiser = PrefixDecoder(data), self.gains.quantiser(shift)
+        psi, complete = self.side.take_known(decoder, *shape[1:])
+        mean, prior = self._prior(psi, quantiser)
+        known = self._walk(psi, prior, quantiser, _Read(decoder)) if complete else self.tables.start(prior)
+        return (self._values(psi, mean, prior, quantiser, known) / UNIT).float()
+
+    def _prior(self, psi: Tensor, quantiser: Quantiser) -> tuple[Tensor, Gaussians]:
+        """Means of latents, and the Gaussians of their distance from them, in integers."""
+        typical = fixed_point(self._typical())
+        mean, log_scale = (exact(self.parameters_net, psi) + typical).chunk(2, dim=1)
+        units = units_of(log_scale, quantiser.shift)
+        return mean, Gaussians(torch.zeros_like(units), units)
+
+    def _typical(self) -> Tensor:
+        return torch.cat((self.side.typical.mean, self.side.typical.log_scale))[:, None, None]
+
+    def _walk(self, psi: Tensor, prior: Gaussians, quantiser: Quantiser, trits: Trits) -> Intervals:
+        """Every trit that is worth its bits; what is known then."""
+        state = _State(self.tables, prior)
+        if not trits.outliers(state):
+            return state.shaped()
+        first = True
+        for bound in chain(_BOUNDS, repeat(_BOUNDS[-1])):
+            places = state.above(bound)
+            if not len(places):
+                if bound == _BOUNDS[-1]:
+                    break
+                continue
+            places = places[(-state.ranks[places]).argsort(stable=True)]
+            coded_with = state.prior
+            if self.sharper is not None and not first:
+                seen = self._seen(prior, quantiser.step, state.shaped())
+                coded_with = Gaussians(*_flat(self._refined(self.sharper, psi, prior, seen)))
+            first = False
+            here = state.at(places)
+            rows = self.tables.frequencies[self.tables.place(Gaussians(*_at(coded_with, places)), here)]
+            told = trits(places, here, rows)
+            state.tell(places[: len(told)], told)
+            if len(told) < len(places):
+                break
+        return state.shaped()
+
+    def _refined(self, net: Refinement, psi: Tensor, prior: Gaussians, seen: Tensor) -> Gaussians:
+        return self.tables.moved(prior, *net.exactly(psi, seen).chunk(2, dim=1))
+
+    def _moved(self, net: Refinement, psi: Tensor, prior: Gaussians, seen: Tensor) -> tuple[Tensor, Tensor]:
+        """`_refined` in floats: means and scales in bins."""
+        shift, log_factor = net(psi, (seen / UNIT).float()).chunk(2, dim=1)
+        scale = scale_of(prior.units)
+        return shift * scale, scale * log_factor.clamp(-_LARGEST_LOG, _LARGEST_LOG).exp()
+
+    def _seen(self, prior: Gaussians, step: Tensor, known: Intervals) -> Tensor:
+        """What is known, for a refinement (B, 2C, h, w), in fixed point: expected distances, and how sharp they are."""
+        place = self.tables.place(prior, known)
+        distance = divided(self.tables.expected(place, known) * step, FACTOR_BITS)
+        inverse = fixed_point(self.side.typical.inverse_scale, FACTOR_BITS)[:, None, None]
+        distance = divided(distance * inverse, FACTOR_BITS)
+        return torch.cat((distance.clamp_(-_FARTHEST, _FARTHEST), self.tables.sharpness(place)), dim=1)
+
+    def _values(self, psi: Tensor, mean: Tensor, prior: Gaussians, quantiser: Quantiser, known: Intervals) -> Tensor:
+        """The latents to reconstruct, in fixed point."""
+        gaussians = prior
+        if self.closer is not None:
+            gaussians = self._refined(self.closer, psi, prior, self._seen(prior, quantiser.step, known))
+        expected = self.tables.expected(self.tables.place(gaussians, known), known)
+        return mean + divided(expected * quantiser.step, FACTOR_BITS)
+
+    def _measured(self, y: Tensor) -> Estimate:
+        quantiser = self.gains.quantiser(0)
+        psi, bits = self.side(y, integers=True)
+        mean, prior = self._prior(psi, quantiser)
+        counted = _Counted(quantiser.symbols(y.double() * UNIT - mean).long())
+        known = self._walk(psi, prior, quantiser, counted)
+        return Estimate((self._values(psi, mean, prior, quantiser, known) / UNIT).float(), bits + counted.bits)
+
+    def _trained(self, y: Tensor) -> Estimate:
+        psi, bits = self.side(y, integers=False)
+        mean, log_scale = (self.parameters_net(psi) + self._typical()).chunk(2, dim=1)
+        log_gain = drawn_log_gain(y, self.gain_range)
+        gain = self.gains(log_gain)
+        bits = bits + bits_of(step_mass(noisy(y, 1 / gain), mean, log_scale, gain))
+
+        distance = ((y - mean) * gain).detach()
+        shift = (gain.detach().double().log() / LOG_GAIN_UNIT).round()
+        units = units_of(fixed_point(log_scale), shift)
+        prior = Gaussians(torch.zeros_like(units), units)
+        state, values = _State(self.tables, prior), distance.round().long().flatten()
+        outliers = state.outliers(values)
+        state.reveal(outliers, values[outliers])
+        step = (2.0**FACTOR_BITS / gain).detach().double().round()
+        passes = []
+        for bound in chain(_BOUNDS, repeat(_BOUNDS[-1])):
+            places = state.above(bound)
+            if not len(places) and bound == _BOUNDS[-1]:
+                break
+            passes.append((state.copy(), places))
+            state.tell(places, trits_of(values[places], state.at(places)))
+        known = state.shaped()
+        if self.sharper is not None:
+            bits = bits + self._bits_of_passes(self.sharper, psi, prior, step, values, passes[1:])
+        if self.closer is None:
+            expected = self.tables.expected(self.tables.place(prior, known), known) / UNIT
+        else:
+            shift, scale = self._moved(self.closer, psi, prior, self._seen(prior, step, known))
+            low, high = (known.middle + side * known.width / 2 for side in (-1, 1))
+            expected = shift + scale * normal_between((low - shift) / scale, (high - shift) / scale)
+        y_hat = mean.detach() + expected / gain
+        return Estimate(y_hat + (y - y.detach()), bits, log_gain)
+
+    def _bits_of_passes(
+        self,
+        net: Refinement,
+        psi: Tensor,
+        prior: Gaussians,
+        step: Tensor,
+        values: Tensor,
+        passes: Sequence[tuple[Intervals, Tensor]],
+    ) -> Tensor:
+        """(B,) bits of the trits of two passes that are drawn, relative to the rate that each ends at."""
+        bits = psi.new_zeros(len(psi))
+        each = values.numel() // len(psi)
+        for number in torch.randint(len(passes), (_DRAWN,)).tolist():
+            known, places = passes[number]
+            seen = self._seen(prior, step, Intervals(*(part.view(prior.units.shape) for part in known)))
+            mean, scale = (part.flatten()[places] for part in self._moved(net, psi, prior, seen))
+            nats = _nats(Intervals(*_at(known, places)), values[places], mean, scale)
+            share = _PASS_SHARES[min(number + 1, len(_PASS_SHARES) - 1)] / math.log(2)
+            bits = bits.index_add(0, places // each, share * nats)
+        return bits
+
+
+class _State:
+    """What is known of elements (n,), and the ranks of their next trits: these change with each trit alone."""
+
+    def __init__(self, tables: TritTables, prior: Gaussians):
+        self.tables, self.shape = tables, prior.units.shape
+        self.prior = Gaussians(*_flat(prior))
+        self.known = tables.start(self.prior)
+        self.ranks = tables.ranks(self.prior, self.known)
+
+    def copy(self) -> Intervals:
+        """What is known now, whatever is told later."""
+        return Intervals(*(part.clone() for part in self.known))
+
+    def above(self, bound: Tensor | int) -> Tensor:
+        """The places of elements whose next trit has at least this rank."""
+        return (self.ranks >= bound).nonzero()[:, 0]
+
+    def at(self, places: Tensor) -> Intervals:
+        """What is known there."""
+        return Intervals(*_at(self.known, places))
+
+    def tell(self, places: Tensor, trits: Tensor) -> None:
+        """Take the next trits in."""
+        here = split(self.at(places), trits)
+        self.known.middle[places], self.known.planes[places] = here
+        self.ranks[places] = self.tables.ranks(Gaussians(*_at(self.prior, places)), here)
+
+    def outliers(self, values: Tensor) -> Tensor:
+        """The places of values (n,) that trits do not reach."""
+        return self.tables.outlying(self.prior, values).nonzero()[:, 0]
+
+    def reveal(self, places: Tensor, values: Tensor) -> None:
+        """Take whole values in."""
+        self.known.middle[places], self.known.planes[places] = values, 0
+        self.ranks[places] = self.tables.ranks(Gaussians(*_at(self.prior, places)), self.at(places))
+
+    def shaped(self) -> Intervals:
+        """What is known, in the shape of the latents."""
+        return Intervals(*(part.view(self.shape) for part in self.known))
+
+
+class _Written:
+    """Trits of given values, coded."""
+
+    def __init__(self, encoder: SymbolEncoder, values: Tensor):
+        self.encoder, self.values = encoder, values.flatten()
+
+    def outliers(self, state: _State) -> bool:
+        places = state.outliers(self.values)
+        each = state.shape[2:].numel()
+        self.encoder.put_uniform(np.array([len(places)], dtype=np.int32), MOST_OUTLIERS)
+        if len(places):
+            self.encoder.put_uniform(_ints(places // each), max(2, state.shape[1]))
+            self.encoder.put_uniform(_ints(places % each), max(2, each))
+            put_escaped(self.encoder, _ints(self.values[places]))
+            state.reveal(places, self.values[places])
+        return True
+
+    def __call__(self, places: Tensor, known: Intervals, frequencies: Tensor) -> Tensor:
+        trits = trits_of(self.values[places], known)
+        self.encoder.put_each(_ints(trits), frequencies.cpu().numpy())
+        return trits
+
+
+class _Read:
+    """Trits out of a prefix, until it ends."""
+
+    def __init__(self, decoder: PrefixDecoder):
+        self.decoder = decoder
+
+    def outliers(self, state: _State) -> bool:
+        each = state.shape[2:].numel()
+        try:
+            number = int(self.decoder.take_uniform(1, MOST_OUTLIERS)[0])
+            if number:
+                channels = self.decoder.take_uniform(number, max(2, state.shape[1])).astype(np.int64)
+                places = channels * each + self.decoder.take_uniform(number, max(2, each))
+                values = take_escaped(self.decoder, number)
+                state.reveal(*(torch.from_numpy(part).to(state.ranks) for part in (places, values)))
+        except EndOfPrefixError:
+            return False
+        return True
+
+    def __call__(self, places: Tensor, known: Intervals, frequencies: Tensor) -> Tensor:  # noqa: ARG002
+        try:
+            trits = self.decoder.take_each(frequencies.cpu().numpy())
+        except EndOfPrefixError as end:
+            trits = end.known
+        return torch.from_numpy(trits).to(places)
+
+
+class _Counted:
+    """Trits of given values of a batch, and their bits (B,)."""
+
+    def __init__(self, values: Tensor):
+        self.values, self.each = values.flatten(), values[0].numel()
+        self.bits = torch.zeros(len(values), device=values.device)
+
+    def outliers(self, state: _State) -> bool:
+        places = state.outliers(self.values)
+        bits = torch.full((len(places),), ESCAPED_BITS + math.log2(self.each), device=places.device)
+        self.bits.index_add_(0, places // self.each, bits)
+        state.reveal(places, self.values[places])
+        return True
+
+    def __call__(self, places: Tensor, known: Intervals, frequencies: Tensor) -> Tensor:
+        trits = trits_of(self.values[places], known)
+        bits = math.log2(TOTAL) - frequencies.gather(1, trits[:, None])[:, 0].log2()
+        self.bits.index_add_(0, places // self.each, bits)
+        return trits
+
+
+def _ints(part: Tensor) -> Ints:
+    values: Ints = part.int().cpu().numpy()
+    return values
+
+
+def _nats(known: Intervals, values: Tensor, mean: Tensor, scale: Tensor) -> Tensor:
+    """What the next trits (n,) of values cost with Gaussians of these means and scales in bins."""
+    third = powers_of_3(known.planes - 1)[:, None]
+    edges = known.middle[:, None] + third * torch.tensor([-1.5, -0.5, 0.5, 1.5], device=values.device)
+    edges = (edges - mean[:, None]) / scale[:, None]
+    log_mass = log_normal_mass(edges[:, :-1], edges[:, 1:])
+    return -log_mass.log_softmax(dim=1).gather(1, trits_of(values, known)[:, None])[:, 0]
+
+
+def _flat(parts: Iterable[Tensor]) -> Iterable[Tensor]:
+    return (part.flatten() for part in parts)
+
+
+def _at(parts: Iterable[Tensor], places: Tensor) -> Iterable[Tensor]:
+    return (part[places] for part in parts)
