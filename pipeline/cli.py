@@ -75,8 +75,8 @@ def decompress(source: Input, target: Output, model: ModelOption = None, checkpo
         header = parse(data)
         if named is None and header.model_hash not in known:
             known[header.model_hash] = _codec_of_stream(header.codec, header.model_hash)
-        if header.whole is not None and (source == "-" or not Path(source).is_dir()):
-            typer.echo(f"{_held(header)}{'' if header.verified else ', it broke off'}", err=True)
+        if header.whole is not None and len(header.sections[0]) < header.whole and not Path(source).is_dir():
+            typer.echo(f"{source}: {_held(header)}", err=True)
         return encode_png(LearnedCoder(named or known[header.model_hash]).decode(data))
 
     _convert(source, target, decode, (STREAM_SUFFIX,), ".png")
@@ -119,7 +119,7 @@ def info(source: Input) -> None:
     console.print(f"bytes       {len(data)} ({8 * len(data) / (found.width * found.height):.4f} bpp)")
     console.print(f"sections    {', '.join(str(len(section)) for section in found.sections)} bytes")
     if found.whole is not None:
-        console.print(f"progressive {_held(found)}{'' if found.verified else '; it broke off, no checksum holds'}")
+        console.print(f"progressive {_held(found)}")
 
 
 @app.command()
@@ -187,7 +187,7 @@ def _check_rate(bpp: float | None) -> None:
 def _held(stream: "Bitstream") -> str:
     """How much of a progressive stream there is."""
     held = len(stream.sections[0])
-    return f"{held} of {stream.whole} bytes" + ("" if held == stream.whole else f", {held / (stream.whole or 1):.1%}")
+    return f"{held} of {stream.whole} bytes" + ("" if stream.verified else ": it broke off, no checksum holds")
 
 
 def _checkout() -> Path:

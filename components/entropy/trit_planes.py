@@ -48,6 +48,7 @@ from components.entropy.trits import (
 )
 from components.layers.exact import UNIT, Gate, divided, exact, fixed_point
 from components.layers.hyper import parameters_net
+from components.layers.residual import conv3x3
 
 _BOUNDS = [LOWEST_RANK + plane * RANKS_PER_PLANE for plane in range(7, -1, -1)]
 """The lowest rank of each pass; those after the last go on until nothing is left."""
@@ -60,14 +61,14 @@ MOST_OUTLIERS = 1 << 24
 
 
 class Refinement(nn.Module):
-    """(B, F, h, w) psi and (B, 2C, h, w) what is known to how far means and scales move (B, 2C, h, w).
+    """(B, F, h, w) psi and (B, 3C, h, w) what is known to how far means and scales move (B, 2C, h, w).
 
     One convolution gathers what is known around; a gate weighs it, with psi, for each element.
     """
 
-    def __init__(self, channels: int, features: int, kernel: int = 5):
+    def __init__(self, channels: int, features: int):
         super().__init__()
-        self.around = nn.Sequential(nn.Conv2d(2 * channels, features, kernel, padding=kernel // 2))
+        self.around = nn.Sequential(conv3x3(3 * channels, features))
         last = nn.Conv2d(features, 2 * channels, 1)
         nn.init.zeros_(last.weight)
         nn.init.zeros_(last.bias)  # type: ignore[arg-type]
@@ -190,12 +191,15 @@ class TritPlanes(nn.Module):
         return shift * scale, scale * log_factor.clamp(-_LARGEST_LOG, _LARGEST_LOG).exp()
 
     def _seen(self, prior: Gaussians, step: Tensor, known: Intervals) -> Tensor:
-        """What is known, for a refinement (B, 2C, h, w), in fixed point: expected distances, and how sharp they are."""
+        """What is known, for a refinement (B, 3C, h, w), in fixed point.
+
+        Expected distances; their sizes, which is what scales follow from; how sharp the Gaussians still are.
+        """
         place = self.tables.place(prior, known)
         distance = divided(self.tables.expected(place, known) * step, FACTOR_BITS)
         inverse = fixed_point(self.side.typical.inverse_scale, FACTOR_BITS)[:, None, None]
-        distance = divided(distance * inverse, FACTOR_BITS)
-        return torch.cat((distance.clamp_(-_FARTHEST, _FARTHEST), self.tables.sharpness(place)), dim=1)
+        distance = divided(distance * inverse, FACTOR_BITS).clamp_(-_FARTHEST, _FARTHEST)
+        return torch.cat((distance, distance.abs(), self.tables.sharpness(place)), dim=1)
 
     def _values(self, psi: Tensor, mean: Tensor, prior: Gaussians, quantiser: Quantiser, known: Intervals) -> Tensor:
         """The latents to reconstruct, in fixed point."""

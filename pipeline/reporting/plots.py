@@ -106,7 +106,7 @@ def prefix_plot(
     figure = Figure(figsize=(WIDTH, 4.2))
     axes = figure.subplots()
     figure.subplots_adjust(left=0.045, right=0.86, top=0.93, bottom=0.09)
-    colours = {"learned": LEARNED, "baseline": BASELINE}
+    colours = {"learned": LEARNED, "baseline": BASELINE, "lossless": SOFT}
     for name, curve in curves.items():
         known = [(point["bpp"], point["psnr_db"]) for point in curve["points"] if point["psnr_db"] is not None]
         axes.plot(*zip(*known, strict=True), color=colours[kinds[name]], linewidth=1.4)

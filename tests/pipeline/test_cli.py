@@ -124,6 +124,7 @@ def cli(make_codec: Callable[..., Codec], photograph: Rgb, tmp_path_factory: pyt
     checkpoint.save(codec, cwd / "c.safetensors")
     checkpoint.save(make_codec("nowcae"), cwd / "other.safetensors")
     checkpoint.save(make_codec("wcae", seed=1), cwd / "twin.safetensors")
+    checkpoint.save(make_codec("atc_progressive"), cwd / "progressive.safetensors")
     (cwd / "in.png").write_bytes(encode_png(photograph))
     (cwd / "good.rw").write_bytes(LearnedCoder(codec).encode(photograph))
     started = Cli(cwd, tmp_path_factory.mktemp("scratch"), LearnedCoder(codec))
@@ -168,6 +169,46 @@ def test_info(cli: Cli, photograph: Rgb) -> None:
     assert parsed.model_hash.hex() in said
     assert f"{parsed.width}x{parsed.height}" in said
     assert f"{len(data)} ({8 * len(data) / (parsed.width * parsed.height):.4f} bpp)" in said
+
+
+PROGRESSIVE = ("--checkpoint", "progressive.safetensors")
+
+
+def test_a_rate_to_the_byte_and_less(cli: Cli, photograph: Rgb, tmp_path: Path) -> None:
+    """compress --bpp, truncate by rate and by bytes, and what info and decompress say of it."""
+    stream, shorter, picture = (str(tmp_path / name) for name in ("s.rw", "t.rw", "p.png"))
+    height, width = photograph.shape[:2]
+    cli.well("compress", "in.png", stream, "--bpp", "0.2", *PROGRESSIVE)
+    assert Path(stream).stat().st_size == int(0.2 * height * width / 8)
+    cli.well("truncate", stream, shorter, "--bpp", "0.1")
+    data = Path(shorter).read_bytes()
+    assert len(data) == int(0.1 * height * width / 8)
+    assert cli.well("truncate", "-", "-", "--bytes", "300", stdin=data) == parse(data).cut(300)
+    assert cli.well("truncate", "-", "-", "--bytes", "99999", stdin=data) == data
+
+    held, whole = len(parse(data).sections[0]), parse(data).whole
+    assert f"progressive {held} of {whole} bytes\n" in cli.well("info", shorter).decode()
+    done = cli("decompress", shorter, picture, *PROGRESSIVE)
+    assert (done.returncode, done.stderr.decode()) == (0, f"{shorter}: {held} of {whole} bytes\n")
+    assert decode_rgb(Path(picture).read_bytes()).shape == photograph.shape
+
+    broken = cli("decompress", "-", picture, *PROGRESSIVE, stdin=data[:-50])
+    assert broken.returncode == 0
+    assert broken.stderr.decode() == f"-: {held - 50} of {whole} bytes: it broke off, no checksum holds\n"
+
+
+def test_rates_that_cannot_be(cli: Cli) -> None:
+    refused = cli.refused
+    assert "'wcae' has the one rate" in refused(
+        "compress", "in.png", "o.rw", "--bpp", "0.1", "--checkpoint", "c.safetensors"
+    )
+    for rate in ("0", "-1", "nan", "inf"):
+        assert "positive number" in refused("compress", "in.png", "o.rw", "--bpp", rate, *PROGRESSIVE)
+    assert "hold no picture" in refused("compress", "in.png", "o.rw", "--bpp", "0.001", *PROGRESSIVE)
+    assert "'wcae' is not progressive" in refused("truncate", "good.rw", "o.rw", "--bytes", "200")
+    assert "--bytes or with --bpp" in refused("truncate", "good.rw", "o.rw")
+    assert "--bytes or with --bpp" in refused("truncate", "good.rw", "o.rw", "--bytes", "9", "--bpp", "1")
+    assert "not a Ratewright bitstream" in refused("truncate", "in.png", "o.rw", "--bytes", "200")
 
 
 def test_a_folder(cli: Cli, photographs: list[Rgb], tmp_path: Path) -> None:
@@ -264,7 +305,7 @@ def test_which_codec_must_be_said_once(cli: Cli) -> None:
 
 def test_help(cli: Cli) -> None:
     said = cli.well("--help").decode()
-    for command in ("compress", "decompress", "info", "use", "rollback"):
+    for command in ("compress", "decompress", "truncate", "info", "use", "rollback"):
         assert command in said
     assert "--checkpoint" in cli.well("compress", "--help").decode()
 

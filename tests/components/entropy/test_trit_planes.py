@@ -113,7 +113,7 @@ def test_values_far_outside_of_their_gaussians_come_first() -> None:
 def test_refinements_move_as_far_in_integers_as_in_floats() -> None:
     entropy, tables = model(), TritTables()
     assert entropy.sharper is not None
-    psi, seen = torch.randn(2, 16, 8, 8), torch.randn(2, 2 * CHANNELS, 8, 8)
+    psi, seen = torch.randn(2, 16, 8, 8), torch.randn(2, 3 * CHANNELS, 8, 8)
     log_scale = torch.randn(2, CHANNELS, 8, 8).clamp(-1)
     units = units_of(fixed_point(log_scale), torch.zeros(()))
     prior = Gaussians(torch.zeros_like(units), units)

@@ -183,3 +183,37 @@ def test_the_detail_is_where_the_versions_differ() -> None:
     assert comparison.tiles[0].detail != comparison.tiles[1].detail
     with pytest.raises(RatewrightError, match=r"c decodes a\.png of 700x600 pixels to 700x599"):
         side_by_side("a.png", original, [Version("c", "learned", damaged[1:], 0.1, None)])
+
+
+@pytest.fixture
+def growing(tree: Path) -> Path:
+    """`swift` is progressive, and so is the JPEG of this test."""
+    for name, worse in (("swift", 0), ("jpeg", 2)):
+        folder = tree / "evaluation" / name / "reconstructions" / "kodak" / "prefixes"
+        folder.mkdir()
+        rates = np.geomspace(0.02, 0.5, 10).tolist()
+        points = [{"bytes": int(1e4 * r), "bpp": r, "psnr_db": 20 + 10 * r, "ms_ssim": None} for r in rates]
+        write_json(folder / "curve.json", {"image": "cat.png", "violations": worse, "points": points})
+    picture = Image.fromarray(skimage.data.chelsea())
+    for rate in ("0.02", "0.1", "0.5"):
+        picture.save(tree / "evaluation" / "swift" / "reconstructions" / "kodak" / "prefixes" / f"{rate}.png")
+    return tree
+
+
+def test_one_file_at_any_rate(growing: Path) -> None:
+    report.run(growing)
+    page = (growing / "report" / "index.html").read_text()
+    assert "One file, any rate" in page
+    assert "PSNR of cat.png over the bytes" in page
+    assert "worse than the one before: swift 0, jpeg 2" in page
+    assert "swift: cat.png" in page
+    order = [page.index(f'<b class="learned">{size} bytes') for size in ("200", "978", "5,000")]
+    assert order == sorted(order)
+    with Image.open(growing / "report" / "prefixes.png") as plot:
+        assert plot.width > 1000
+
+
+def test_no_progressive_codec_no_section(tree: Path) -> None:
+    report.run(tree)
+    assert "One file, any rate" not in (tree / "report" / "index.html").read_text()
+    assert not (tree / "report" / "prefixes.png").exists()
