@@ -1,19 +1,19 @@
 """Progressive coding of latents: any first bytes of a stream give the best latents for that many.
 
     z_hat -> psi -> mean and scale of each element; its distance from the mean, in base 3, most significant trits first
-    pass: (psi, what is known so far) -> sharper Gaussians -> trits in the order of their ranks -> range coder
-    end:  (psi, what is known) -> closer values, each within the interval that its trits leave it
+    round: (psi, what is known so far) -> sharper Gaussians -> trits in the order of their ranks -> range coder
+    end:   (psi, what is known) -> closer values, each within the interval that its trits leave it
 
-A pass holds the trits whose rank lies between two bounds, a factor of nine in distortion for each bit: where the
-density is flat, one plane. Ranks follow from the hyperprior and the trits before alone, so that the decoder finds the
-order by itself (Lee et al. 2022, DPICT). What is known of neighbours sharpens the Gaussians that the trits are coded
-with, and moves the values that are reconstructed (Jeon et al. 2023, CTC, who take convolutions in floats for both);
-here everything that a trit or a value depends on is an integer.
+A plane holds the trits whose rank lies between two bounds, a factor of nine in distortion for each bit, which is what
+one trit makes where the density is flat; a round holds the next trit of each element that has one there. Ranks follow
+from the hyperprior and the trits before alone, so that the decoder finds the order by itself (Lee et al. 2022, DPICT).
+What is known of neighbours sharpens the Gaussians that the trits are coded with, and moves the values that are
+reconstructed (Jeon et al. 2023, CTC, who take convolutions in floats for both); here everything that a trit or a value
+depends on is an integer.
 """
 
 import math
 from collections.abc import Iterable, Sequence
-from itertools import chain, repeat
 from typing import Protocol
 
 import numpy as np
@@ -50,10 +50,9 @@ from components.layers.exact import UNIT, Gate, divided, exact, fixed_point
 from components.layers.hyper import parameters_net
 from components.layers.residual import conv3x3
 
-_BOUNDS = [LOWEST_RANK + plane * RANKS_PER_PLANE for plane in range(7, -1, -1)]
-"""The lowest rank of each pass; those after the last go on until nothing is left."""
-_DRAWN = 2  # passes of each image that a training step looks at
-_PASS_SHARES = [3.0**plane for plane in range(7, -1, -1)]
+_PLANES = range(7, -1, -1)
+_DRAWN = 2  # rounds of each batch that a training step looks at
+_WORTHWHILE = 1 / 50  # share of the elements that a round must hold for a refinement to pay
 
 _FARTHEST = 8 * UNIT
 _LARGEST_LOG = 4.0
@@ -90,8 +89,8 @@ class Trits(Protocol):
     def __call__(self, places: Tensor, known: Intervals, frequencies: Tensor) -> Tensor:
         """The next trits of elements at places (n,); fewer where a prefix ends."""
 
-    def outliers(self, state: "_State") -> bool:
-        """The values of elements that lie far outside of their Gaussians; False where a prefix ends among them."""
+    def outliers(self, state: "_State", plane: int) -> bool:
+        """Reveal what lies far outside of its Gaussian, before a plane; False where a prefix ends in the middle."""
 
 
 class TritPlanes(nn.Module):
@@ -138,7 +137,8 @@ class TritPlanes(nn.Module):
 
     def decode(self, sections: tuple[bytes, ...], shape: tuple[int, int, int]) -> Tensor:
         """The latents (1, C, h, w) that any first bytes of a section give. Raises BitstreamError."""
-        shift, data = unpack_shift(sections) if len(sections[0]) > 1 else (0, b"")
+        nothing = len(sections) == 1 and len(sections[0]) < 2
+        shift, data = (0, b"") if nothing else unpack_shift(sections)
         decoder, quantiser = PrefixDecoder(data), self.gains.quantiser(shift)
         psi, complete = self.side.take_known(decoder, *shape[1:])
         mean, prior = self._prior(psi, quantiser)
@@ -158,27 +158,21 @@ class TritPlanes(nn.Module):
     def _walk(self, psi: Tensor, prior: Gaussians, quantiser: Quantiser, trits: Trits) -> Intervals:
         """Every trit that is worth its bits; what is known then."""
         state = _State(self.tables, prior)
-        if not trits.outliers(state):
-            return state.shaped()
-        first = True
-        for bound in chain(_BOUNDS, repeat(_BOUNDS[-1])):
-            places = state.above(bound)
-            if not len(places):
-                if bound == _BOUNDS[-1]:
-                    break
-                continue
-            places = places[(-state.ranks[places]).argsort(stable=True)]
-            coded_with = state.prior
-            if self.sharper is not None and not first:
-                seen = self._seen(prior, quantiser.step, state.shaped())
-                coded_with = Gaussians(*_flat(self._refined(self.sharper, psi, prior, seen)))
-            first = False
-            here = state.at(places)
-            rows = self.tables.frequencies[self.tables.place(Gaussians(*_at(coded_with, places)), here)]
-            told = trits(places, here, rows)
-            state.tell(places[: len(told)], told)
-            if len(told) < len(places):
-                break
+        for plane in _PLANES:
+            if not trits.outliers(state, plane):
+                return state.shaped()
+            while len(places := state.above(plane)):
+                places = places[(-state.ranks[places]).argsort(stable=True)]
+                coded_with = state.prior
+                if self.sharper is not None and len(places) > _WORTHWHILE * len(state.ranks):
+                    seen = self._seen(prior, quantiser.step, state.shaped())
+                    coded_with = Gaussians(*_flat(self._refined(self.sharper, psi, prior, seen)))
+                here = state.at(places)
+                rows = self.tables.frequencies[self.tables.place(Gaussians(*_at(coded_with, places)), here)]
+                told = trits(places, here, rows)
+                state.tell(places[: len(told)], told)
+                if len(told) < len(places):
+                    return state.shaped()
         return state.shaped()
 
     def _refined(self, net: Refinement, psi: Tensor, prior: Gaussians, seen: Tensor) -> Gaussians:
@@ -229,19 +223,18 @@ class TritPlanes(nn.Module):
         units = units_of(fixed_point(log_scale), shift)
         prior = Gaussians(torch.zeros_like(units), units)
         state, values = _State(self.tables, prior), distance.round().long().flatten()
-        outliers = state.outliers(values)
-        state.reveal(outliers, values[outliers])
         step = (2.0**FACTOR_BITS / gain).detach().double().round()
-        passes = []
-        for bound in chain(_BOUNDS, repeat(_BOUNDS[-1])):
-            places = state.above(bound)
-            if not len(places) and bound == _BOUNDS[-1]:
-                break
-            passes.append((state.copy(), places))
-            state.tell(places, trits_of(values[places], state.at(places)))
+        rounds = []
+        for plane in _PLANES:
+            outliers = state.outliers(values, plane)
+            state.reveal(outliers, values[outliers])
+            while len(places := state.above(plane)):
+                if len(places) > _WORTHWHILE * len(values):
+                    rounds.append((3.0**plane, state.copy(), places))
+                state.tell(places, trits_of(values[places], state.at(places)))
         known = state.shaped()
         if self.sharper is not None:
-            bits = bits + self._bits_of_passes(self.sharper, psi, prior, step, values, passes[1:])
+            bits = bits + self._bits_of_rounds(self.sharper, psi, prior, step, values, rounds)
         if self.closer is None:
             expected = self.tables.expected(self.tables.place(prior, known), known) / UNIT
         else:
@@ -251,25 +244,24 @@ class TritPlanes(nn.Module):
         y_hat = mean.detach() + expected / gain
         return Estimate(y_hat + (y - y.detach()), bits, log_gain)
 
-    def _bits_of_passes(
+    def _bits_of_rounds(
         self,
         net: Refinement,
         psi: Tensor,
         prior: Gaussians,
         step: Tensor,
         values: Tensor,
-        passes: Sequence[tuple[Intervals, Tensor]],
+        rounds: Sequence[tuple[float, Intervals, Tensor]],
     ) -> Tensor:
-        """(B,) bits of the trits of two passes that are drawn, relative to the rate that each ends at."""
+        """(B,) bits of the trits of rounds that are drawn, those of coarse planes for more: relative to their rate."""
         bits = psi.new_zeros(len(psi))
         each = values.numel() // len(psi)
-        for number in torch.randint(len(passes), (_DRAWN,)).tolist():
-            known, places = passes[number]
+        for number in torch.randint(max(1, len(rounds)), (_DRAWN,)).tolist()[: _DRAWN * len(rounds)]:
+            share, known, places = rounds[number]
             seen = self._seen(prior, step, Intervals(*(part.view(prior.units.shape) for part in known)))
             mean, scale = (part.flatten()[places] for part in self._moved(net, psi, prior, seen))
             nats = _nats(Intervals(*_at(known, places)), values[places], mean, scale)
-            share = _PASS_SHARES[min(number + 1, len(_PASS_SHARES) - 1)] / math.log(2)
-            bits = bits.index_add(0, places // each, share * nats)
+            bits = bits.index_add(0, places // each, share / math.log(2) * nats)
         return bits
 
 
@@ -286,9 +278,9 @@ class _State:
         """What is known now, whatever is told later."""
         return Intervals(*(part.clone() for part in self.known))
 
-    def above(self, bound: Tensor | int) -> Tensor:
-        """The places of elements whose next trit has at least this rank."""
-        return (self.ranks >= bound).nonzero()[:, 0]
+    def above(self, plane: int) -> Tensor:
+        """The places of elements whose next trit ranks with the plane of 3^plane bins, or before it."""
+        return (self.ranks >= LOWEST_RANK + plane * RANKS_PER_PLANE).nonzero()[:, 0]
 
     def at(self, places: Tensor) -> Intervals:
         """What is known there."""
@@ -300,9 +292,9 @@ class _State:
         self.known.middle[places], self.known.planes[places] = here
         self.ranks[places] = self.tables.ranks(Gaussians(*_at(self.prior, places)), here)
 
-    def outliers(self, values: Tensor) -> Tensor:
-        """The places of values (n,) that trits do not reach."""
-        return self.tables.outlying(self.prior, values).nonzero()[:, 0]
+    def outliers(self, values: Tensor, plane: int) -> Tensor:
+        """The places of values (n,) that trits do not reach, and that are worth their bits before a plane."""
+        return (self.tables.outlying(self.prior, values, plane) & (self.known.planes > 0)).nonzero()[:, 0]
 
     def reveal(self, places: Tensor, values: Tensor) -> None:
         """Take whole values in."""
@@ -320,11 +312,12 @@ class _Written:
     def __init__(self, encoder: SymbolEncoder, values: Tensor):
         self.encoder, self.values = encoder, values.flatten()
 
-    def outliers(self, state: _State) -> bool:
-        places = state.outliers(self.values)
+    def outliers(self, state: _State, plane: int) -> bool:
+        places = state.outliers(self.values, plane)
         each = state.shape[2:].numel()
-        self.encoder.put_uniform(np.array([len(places)], dtype=np.int32), MOST_OUTLIERS)
+        self.encoder.put_uniform(np.array([len(places) > 0], dtype=np.int32), 2)
         if len(places):
+            self.encoder.put_uniform(np.array([len(places)], dtype=np.int32), MOST_OUTLIERS)
             self.encoder.put_uniform(_ints(places // each), max(2, state.shape[1]))
             self.encoder.put_uniform(_ints(places % each), max(2, each))
             put_escaped(self.encoder, _ints(self.values[places]))
@@ -343,11 +336,11 @@ class _Read:
     def __init__(self, decoder: PrefixDecoder):
         self.decoder = decoder
 
-    def outliers(self, state: _State) -> bool:
+    def outliers(self, state: _State, plane: int) -> bool:  # noqa: ARG002
         each = state.shape[2:].numel()
         try:
-            number = int(self.decoder.take_uniform(1, MOST_OUTLIERS)[0])
-            if number:
+            if self.decoder.take_uniform(1, 2)[0]:
+                number = int(self.decoder.take_uniform(1, MOST_OUTLIERS)[0])
                 channels = self.decoder.take_uniform(number, max(2, state.shape[1])).astype(np.int64)
                 places = channels * each + self.decoder.take_uniform(number, max(2, each))
                 values = take_escaped(self.decoder, number)
@@ -371,8 +364,8 @@ class _Counted:
         self.values, self.each = values.flatten(), values[0].numel()
         self.bits = torch.zeros(len(values), device=values.device)
 
-    def outliers(self, state: _State) -> bool:
-        places = state.outliers(self.values)
+    def outliers(self, state: _State, plane: int) -> bool:
+        places = state.outliers(self.values, plane)
         bits = torch.full((len(places),), ESCAPED_BITS + math.log2(self.each), device=places.device)
         self.bits.index_add_(0, places // self.each, bits)
         state.reveal(places, self.values[places])

@@ -138,10 +138,10 @@ class TritTables(nn.Module):
         planes = self.planes[_nearest(gaussians.units)].long()
         return Intervals(torch.zeros_like(planes), planes)
 
-    def outlying(self, gaussians: Gaussians, values: Tensor) -> Tensor:
-        """Which of values (n,) their Gaussians cannot tell: trits that take them seriously may never be coded."""
+    def outlying(self, gaussians: Gaussians, values: Tensor, plane: int) -> Tensor:
+        """Which of values (n,) are so far beyond their Gaussians that their trits may never come, by 3^plane bins."""
         reach = self.scale.long()[_nearest(gaussians.units)] * _REACH_OF_TRITS >> ACTIVATION_BITS
-        return values.abs() > reach.clamp_min(_TOLERANCE)
+        return values.abs() > reach.clamp_min(_TOLERANCE * 3**plane)
 
     def place(self, gaussians: Gaussians, known: Intervals) -> tuple[Tensor, Tensor]:
         """The row and the column (n,) of intervals in the tables."""

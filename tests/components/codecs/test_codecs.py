@@ -147,9 +147,12 @@ def test_hostile_sections_with_right_checksums(name: str, make_codec: Make, x: T
     parsed = parse(codec.compress(x[..., :40, :40])[0])
     (whole,) = parsed.sections
     if codec.progressive:  # whatever is cut off or added, it has one section: any bytes mean something
-        parsed = dataclasses.replace(parsed, sections=(b"\xff\x7f" + bytes(40),))
+        hostile = dataclasses.replace(parsed, sections=(b"\xff\x7f" + bytes(40),))
         with pytest.raises(BitstreamError, match="the gain is"):
-            codec.decompress([parsed.pack()])
+            codec.decompress([hostile.pack()])
+        for sections in ((), (whole, b"")):
+            with pytest.raises(BitstreamError, match="one section"):
+                codec.decompress([dataclasses.replace(parsed, sections=sections, whole=None).pack()])
         return
     for sections, said in (
         ((), "one section"),

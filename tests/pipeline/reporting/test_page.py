@@ -191,7 +191,7 @@ def growing(tree: Path) -> Path:
     for name, worse in (("swift", 0), ("jpeg", 2)):
         folder = tree / "evaluation" / name / "reconstructions" / "kodak" / "prefixes"
         folder.mkdir()
-        rates = np.geomspace(0.02, 0.5, 10).tolist()
+        rates = [0.02, 0.05, 0.1, 0.2, 0.5]
         points = [{"bytes": int(1e4 * r), "bpp": r, "psnr_db": 20 + 10 * r, "ms_ssim": None} for r in rates]
         write_json(folder / "curve.json", {"image": "cat.png", "violations": worse, "points": points})
     picture = Image.fromarray(skimage.data.chelsea())
@@ -207,7 +207,7 @@ def test_one_file_at_any_rate(growing: Path) -> None:
     assert "PSNR of cat.png over the bytes" in page
     assert "worse than the one before: swift 0, jpeg 2" in page
     assert "swift: cat.png" in page
-    order = [page.index(f'<b class="learned">{size} bytes') for size in ("200", "978", "5,000")]
+    order = [page.index(f'<b class="learned">{size} bytes') for size in ("200", "1,000", "5,000")]
     assert order == sorted(order)
     with Image.open(growing / "report" / "prefixes.png") as plot:
         assert plot.width > 1000
