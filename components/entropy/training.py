@@ -52,15 +52,15 @@ def normal_mass(distance: Tensor, scale: Tensor) -> Tensor:
 
 
 def log_normal_mass(low: Tensor, high: Tensor) -> Tensor:
-    """The logarithm of the probability of low < x < high under the unit Gaussian, as far out as one likes."""
+    """The logarithm of the probability of low < x < high under the unit Gaussian; in float64, as far out as may be."""
     below = (low + high > 0).to(low.dtype) * 2 - 1  # mirrored to the tail where the difference does not cancel
     low, high = torch.minimum(-below * low, -below * high), torch.maximum(-below * low, -below * high)
     upper: Tensor = torch.special.log_ndtr(high)
-    return upper + torch.log1p(-(torch.special.log_ndtr(low) - upper).exp().clamp_max(1 - 1e-7))
+    return upper + torch.log1p(-(torch.special.log_ndtr(low) - upper).exp().clamp_max(1 - torch.finfo(low.dtype).eps))
 
 
 def normal_between(low: Tensor, high: Tensor) -> Tensor:
-    """The mean of the unit Gaussian given low < x < high."""
+    """The mean of the unit Gaussian given low < x < high; in float64, or tails cancel."""
     log_mass = log_normal_mass(low, high) + 0.5 * math.log(2 * math.pi)
     mean = (-0.5 * low.square() - log_mass).exp() - (-0.5 * high.square() - log_mass).exp()
     return torch.maximum(torch.minimum(mean, high), low)

@@ -238,10 +238,12 @@ class TritPlanes(nn.Module):
         if self.closer is None:
             expected = self.tables.expected(self.tables.place(prior, known), known) / UNIT
         else:
-            shift, scale = self._moved(self.closer, psi, prior, self._seen(prior, step, known))
+            shift, scale = (
+                part.double() for part in self._moved(self.closer, psi, prior, self._seen(prior, step, known))
+            )
             low, high = (known.middle + side * known.width / 2 for side in (-1, 1))
             expected = shift + scale * normal_between((low - shift) / scale, (high - shift) / scale)
-        y_hat = mean.detach() + expected / gain
+        y_hat = mean.detach() + expected.float() / gain
         return Estimate(y_hat + (y - y.detach()), bits, log_gain)
 
     def _bits_of_rounds(
@@ -384,12 +386,13 @@ def _ints(part: Tensor) -> Ints:
 
 
 def _nats(known: Intervals, values: Tensor, mean: Tensor, scale: Tensor) -> Tensor:
-    """What the next trits (n,) of values cost with Gaussians of these means and scales in bins."""
+    """What the next trits (n,) of values cost with Gaussians of these means and scales in bins, as in the tables."""
     third = powers_of_3(known.planes - 1)[:, None]
     edges = known.middle[:, None] + third * torch.tensor([-1.5, -0.5, 0.5, 1.5], device=values.device)
-    edges = (edges - mean[:, None]) / scale[:, None]
-    log_mass = log_normal_mass(edges[:, :-1], edges[:, 1:])
-    return -log_mass.log_softmax(dim=1).gather(1, trits_of(values, known)[:, None])[:, 0]
+    edges = (edges - mean[:, None].double()) / scale[:, None].double()
+    shares = log_normal_mass(edges[:, :-1], edges[:, 1:]).softmax(dim=1)
+    coded = (1 - 3 / TOTAL) * shares + 1 / TOTAL
+    return -coded.gather(1, trits_of(values, known)[:, None])[:, 0].log().float()
 
 
 def _flat(parts: Iterable[Tensor]) -> Iterable[Tensor]:

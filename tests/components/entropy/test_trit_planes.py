@@ -145,3 +145,20 @@ def test_training_reaches_every_part() -> None:
         assert parameter.grad.abs().max() > 0 or name == "side.h_s.0.weight", "of hyper-latents that are zero"
     assert y.grad is not None
     assert torch.isfinite(y.grad).all()
+
+
+def test_outliers_do_not_lead_training_astray() -> None:
+    """Gradients of refinements that are sure of the wrong thing stay finite, and small."""
+    torch.manual_seed(0)
+    entropy = model().train()
+    for net in (entropy.sharper, entropy.closer):
+        assert net is not None
+        torch.nn.init.constant_(net.weigh[-1].bias, -4.0)  # type: ignore[arg-type]
+    y = latents(9)
+    y[:, 0, ::3] = 3000.0
+    estimate = entropy(y)
+    (estimate.bits.sum() / y.numel() + (estimate.y_hat - y).square().mean()).backward()
+    for name, parameter in entropy.named_parameters():
+        if name.startswith(("sharper", "closer")):
+            assert parameter.grad is not None
+            assert parameter.grad.abs().max() < 1000, name
