@@ -150,9 +150,9 @@ def test_hostile_sections_with_right_checksums(name: str, make_codec: Make, x: T
         hostile = dataclasses.replace(parsed, sections=(b"\xff\x7f" + bytes(40),))
         with pytest.raises(BitstreamError, match="the gain is"):
             codec.decompress([hostile.pack()])
-        for sections in ((), (whole, b"")):
+        for more in ((), (whole, b"")):
             with pytest.raises(BitstreamError, match="one section"):
-                codec.decompress([dataclasses.replace(parsed, sections=sections, whole=None).pack()])
+                codec.decompress([dataclasses.replace(parsed, sections=more, whole=None).pack()])
         return
     for sections, said in (
         ((), "one section"),
