@@ -108,13 +108,17 @@ def test_another_process_decodes_the_same_latents(
 
 
 def test_what_is_decoded_is_what_was_quantised(make_codec: Make, crops: Tensor) -> None:
-    """Not only equal everywhere, but the encoder's own choice: within half a step of the latents."""
+    """Not only equal everywhere, but the encoder's own choice: within half a step of the latents.
+
+    A progressive codec leaves out what is not worth its bits, up to three steps.
+    """
     for name in CODECS:
         codec = make_codec(name)
         for one in torch.split(crops[:8], 1):
             latents = codec.latents(one)
             decoded = codec.unpack(codec.pack(latents, one.shape[-2:]))
-            assert (decoded - latents).abs().max() <= 0.5 + 1 / 128
+            assert (decoded - latents).abs().max() <= (3.5 if codec.progressive else 0.5) + 1 / 128
+            assert (decoded - latents).abs().mean() <= 0.5
             assert len(set(decoded.flatten().tolist())) > 2
 
 
