@@ -56,7 +56,7 @@ _WORTHWHILE = 1 / 50  # share of the elements that a round must hold for a refin
 
 _FARTHEST = 8 * UNIT
 _LARGEST_LOG = 4.0
-MOST_OUTLIERS = 1 << 24
+_MOST_OUTLIERS = 1 << 24
 
 
 class Refinement(nn.Module):
@@ -319,7 +319,7 @@ class _Written:
         each = state.shape[2:].numel()
         self.encoder.put_uniform(np.array([len(places) > 0], dtype=np.int32), 2)
         if len(places):
-            self.encoder.put_uniform(np.array([len(places)], dtype=np.int32), MOST_OUTLIERS)
+            self.encoder.put_uniform(np.array([len(places)], dtype=np.int32), _MOST_OUTLIERS)
             self.encoder.put_uniform(_ints(places // each), max(2, state.shape[1]))
             self.encoder.put_uniform(_ints(places % each), max(2, each))
             put_escaped(self.encoder, _ints(self.values[places]))
@@ -342,7 +342,7 @@ class _Read:
         each = state.shape[2:].numel()
         try:
             if self.decoder.take_uniform(1, 2)[0]:
-                number = int(self.decoder.take_uniform(1, MOST_OUTLIERS)[0])
+                number = int(self.decoder.take_uniform(1, _MOST_OUTLIERS)[0])
                 channels = self.decoder.take_uniform(number, max(2, state.shape[1])).astype(np.int64)
                 places = channels * each + self.decoder.take_uniform(number, max(2, each))
                 values = take_escaped(self.decoder, number)

@@ -90,8 +90,9 @@ class TritTables(nn.Module):
     """The tables, computed once, when a codec is made, and kept in its checkpoint.
 
     frequencies: (widths, distances, 3) with sum TOTAL. shift: (widths, distances), where the value is expected, from
-    the middle, in 2^-14 of the interval. rank: (widths, distances), of an interval of three bins. scale: (SCALES,) in
-    bins, in fixed point. planes: (SCALES,) of the interval that a value is in from the start.
+    the middle, in 2^-14 of the interval. rank: (widths, distances), of an interval of three bins. inverse: (widths,)
+    columns in an interval, in 2^-12. scale: (SCALES,) in bins, in fixed point. planes: (SCALES,) of the interval that a
+    value is in from the start.
     """
 
     frequencies: Tensor
