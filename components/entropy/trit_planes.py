@@ -5,7 +5,8 @@
     end:   (psi, what is known) -> closer values, each within the interval that its trits leave it
 
 A plane holds the trits whose rank lies between two bounds, a factor of nine in distortion for each bit, which is what
-one trit makes where the density is flat; a round holds the next trit of each element that has one there. Ranks follow
+one trit makes where the density is flat. It comes in two stages by rank, and these in rounds: the next trit of each
+element that has one there. Values that trits would not reach are told at a plane's end, whole. Ranks follow
 from the hyperprior and the trits before alone, so that the decoder finds the order by itself (Lee et al. 2022, DPICT).
 What is known of neighbours sharpens the Gaussians that the trits are coded with, and moves the values that are
 reconstructed (Jeon et al. 2023, CTC, who take convolutions in floats for both); here everything that a trit or a value
@@ -50,7 +51,8 @@ from components.layers.exact import UNIT, Gate, divided, exact, fixed_point
 from components.layers.hyper import parameters_net
 from components.layers.residual import conv3x3
 
-_PLANES = range(7, -1, -1)
+_PARTS = 2  # of a plane, by rank
+_STAGES = range(8 * _PARTS - 1, -1, -1)
 _DRAWN = 2  # rounds of each batch that a training step looks at
 _WORTHWHILE = 1 / 50  # share of the elements that a round must hold for a refinement to pay
 
@@ -90,7 +92,7 @@ class Trits(Protocol):
         """The next trits of elements at places (n,); fewer where a prefix ends."""
 
     def outliers(self, state: "_State", plane: int) -> bool:
-        """Reveal what lies far outside of its Gaussian, before a plane; False where a prefix ends in the middle."""
+        """Reveal what lies far outside of its Gaussian, after a plane; False where a prefix ends in the middle."""
 
 
 class TritPlanes(nn.Module):
@@ -158,10 +160,8 @@ class TritPlanes(nn.Module):
     def _walk(self, psi: Tensor, prior: Gaussians, quantiser: Quantiser, trits: Trits) -> Intervals:
         """Every trit that is worth its bits; what is known then."""
         state = _State(self.tables, prior)
-        for plane in _PLANES:
-            if not trits.outliers(state, plane):
-                return state.shaped()
-            while len(places := state.above(plane)):
+        for stage in _STAGES:
+            while len(places := state.above(stage)):
                 places = places[(-state.ranks[places]).argsort(stable=True)]
                 coded_with = state.prior
                 if self.sharper is not None and len(places) > _WORTHWHILE * len(state.ranks):
@@ -173,6 +173,8 @@ class TritPlanes(nn.Module):
                 state.tell(places[: len(told)], told)
                 if len(told) < len(places):
                     return state.shaped()
+            if stage % _PARTS == 0 and not trits.outliers(state, stage // _PARTS):
+                return state.shaped()
         return state.shaped()
 
     def _refined(self, net: Refinement, psi: Tensor, prior: Gaussians, seen: Tensor) -> Gaussians:
@@ -225,13 +227,14 @@ class TritPlanes(nn.Module):
         state, values = _State(self.tables, prior), distance.round().long().flatten()
         step = (2.0**FACTOR_BITS / gain).detach().double().round()
         rounds = []
-        for plane in _PLANES:
-            outliers = state.outliers(values, plane)
-            state.reveal(outliers, values[outliers])
-            while len(places := state.above(plane)):
+        for stage in _STAGES:
+            while len(places := state.above(stage)):
                 if len(places) > _WORTHWHILE * len(values):
-                    rounds.append((3.0**plane, state.copy(), places))
+                    rounds.append((3.0 ** (stage / _PARTS), state.copy(), places))
                 state.tell(places, trits_of(values[places], state.at(places)))
+            if stage % _PARTS == 0:
+                outliers = state.outliers(values, stage // _PARTS)
+                state.reveal(outliers, values[outliers])
         known = state.shaped()
         if self.sharper is not None:
             bits = bits + self._bits_of_rounds(self.sharper, psi, prior, step, values, rounds)
@@ -280,9 +283,9 @@ class _State:
         """What is known now, whatever is told later."""
         return Intervals(*(part.clone() for part in self.known))
 
-    def above(self, plane: int) -> Tensor:
-        """The places of elements whose next trit ranks with the plane of 3^plane bins, or before it."""
-        return (self.ranks >= LOWEST_RANK + plane * RANKS_PER_PLANE).nonzero()[:, 0]
+    def above(self, stage: int) -> Tensor:
+        """The places of elements whose next trit ranks with a stage or before it; stage 0 is the last."""
+        return (self.ranks >= LOWEST_RANK + stage * RANKS_PER_PLANE // _PARTS).nonzero()[:, 0]
 
     def at(self, places: Tensor) -> Intervals:
         """What is known there."""
@@ -295,7 +298,7 @@ class _State:
         self.ranks[places] = self.tables.ranks(Gaussians(*_at(self.prior, places)), here)
 
     def outliers(self, values: Tensor, plane: int) -> Tensor:
-        """The places of values (n,) that trits do not reach, and that are worth their bits before a plane."""
+        """The places of values (n,) that trits do not reach, and that are worth their bits in a plane."""
         return (self.tables.outlying(self.prior, values, plane) & (self.known.planes > 0)).nonzero()[:, 0]
 
     def reveal(self, places: Tensor, values: Tensor) -> None:
