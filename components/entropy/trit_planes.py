@@ -54,7 +54,7 @@ from components.layers.residual import conv3x3
 _PARTS = 2  # of a plane, by rank
 _STAGES = range(8 * _PARTS - 1, -1, -1)
 _DRAWN = 2  # rounds of each batch that a training step looks at
-_WORTHWHILE = 1 / 50  # share of the elements that a round must hold for a refinement to pay
+_WORTHWHILE = 1 / 16  # share of the elements that a round must hold for a refinement to pay its time
 
 _FARTHEST = 8 * UNIT
 _LARGEST_LOG = 4.0
