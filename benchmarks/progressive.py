@@ -35,7 +35,7 @@ class SingleRate(ResidualCodec):
     attention = True
 
     def __init__(self, N: int, M: int) -> None:
-        super().__init__(N, M)
+        super().__init__(N, M, {})
         self.entropy = HyperPrior(M, hyper_channels=N, features=2 * N)
 
 

@@ -48,6 +48,10 @@ class Layout:
         """The figures of a codec."""
         return self.evaluation(name) / "metrics.json"
 
+    def prefixes(self, name: str, test_set: str) -> Path:
+        """What the first bytes of one picture's file give, of what can be cut."""
+        return self.evaluation(name) / "reconstructions" / test_set / "prefixes"
+
     @property
     def leaderboard(self) -> Path:
         """The ranking and the winner."""

@@ -33,8 +33,8 @@ class ResidualCodec(LearnedPriorCodec):
 
     attention: ClassVar[bool]
 
-    def __init__(self, N: int, M: int, **hyperparameters: Any) -> None:
-        super().__init__(N=N, **hyperparameters)
+    def __init__(self, N: int, M: int, hyperparameters: dict[str, Any]) -> None:
+        super().__init__(**hyperparameters)
         self.latent_channels = M
         first, second, third, fourth = haar_packet((N, N, N, M))
         self.g_a = nn.Sequential(
@@ -73,7 +73,7 @@ class ResidualMixtureCodec(ResidualCodec):
     """
 
     def __init__(self, N: int = 128, gain_range: float = 0.0) -> None:
-        super().__init__(N, N, gain_range=gain_range)
+        super().__init__(N, N, {"N": N, "gain_range": gain_range})
         self.entropy = HyperPrior(
             N,
             hyper_channels=N,

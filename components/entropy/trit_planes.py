@@ -14,15 +14,11 @@ depends on is an integer.
 """
 
 import math
-from collections.abc import Iterable, Sequence
-from typing import Protocol
+from collections.abc import Sequence
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from components.entropy.escapes import BITS as ESCAPED_BITS
-from components.entropy.escapes import put_escaped, take_escaped
 from components.entropy.gain import (
     FACTOR_BITS,
     LOG_GAIN_UNIT,
@@ -33,17 +29,15 @@ from components.entropy.gain import (
 )
 from components.entropy.gaussians import step_mass
 from components.entropy.hyper_latents import HyperLatents
-from components.entropy.range_coder import TOTAL, EndOfPrefixError, Ints, PrefixDecoder, SymbolEncoder
+from components.entropy.range_coder import TOTAL, PrefixDecoder, SymbolEncoder
 from components.entropy.training import Estimate, bits_of, drawn_log_gain, log_normal_mass, noisy, normal_between
+from components.entropy.trit_coding import PARTS, Counted, Knowledge, Read, Trits, Written, at, flat
 from components.entropy.trits import (
-    LOWEST_RANK,
-    RANKS_PER_PLANE,
     Gaussians,
     Intervals,
     TritTables,
     powers_of_3,
     scale_of,
-    split,
     trits_of,
     units_of,
 )
@@ -51,14 +45,12 @@ from components.layers.exact import UNIT, Gate, divided, exact, fixed_point
 from components.layers.hyper import parameters_net
 from components.layers.residual import conv3x3
 
-_PARTS = 2  # of a plane, by rank
-_STAGES = range(8 * _PARTS - 1, -1, -1)
 _DRAWN = 2  # rounds of each batch that a training step looks at
-_WORTHWHILE = 1 / 16  # share of the elements that a round must hold for a refinement to pay its time
+_WORTHWHILE = 16  # a refinement pays its time where a round holds more than one in so many elements
 
+_STAGES = range(8 * PARTS - 1, -1, -1)
 _FARTHEST = 8 * UNIT
 _LARGEST_LOG = 4.0
-_MOST_OUTLIERS = 1 << 24
 
 
 class Refinement(nn.Module):
@@ -83,16 +75,6 @@ class Refinement(nn.Module):
     def exactly(self, psi: Tensor, known: Tensor) -> Tensor:
         """In fixed point."""
         return exact(self.weigh, torch.cat((psi, exact(self.around, known)), dim=1))
-
-
-class Trits(Protocol):
-    """Where trits come from, or go to."""
-
-    def __call__(self, places: Tensor, known: Intervals, frequencies: Tensor) -> Tensor:
-        """The next trits of elements at places (n,); fewer where a prefix ends."""
-
-    def outliers(self, state: "_State", plane: int) -> bool:
-        """Reveal what lies far outside of its Gaussian, after a plane; False where a prefix ends in the middle."""
 
 
 class TritPlanes(nn.Module):
@@ -134,7 +116,7 @@ class TritPlanes(nn.Module):
         quantiser = self.gains.quantiser(shift)
         psi = self.side.put(encoder, y)
         mean, prior = self._prior(psi, quantiser)
-        self._walk(psi, prior, quantiser, _Written(encoder, quantiser.symbols(y.double() * UNIT - mean).long()))
+        self._walk(psi, prior, quantiser, Written(encoder, quantiser.symbols(y.double() * UNIT - mean).long()))
         return (pack_shift(shift) + encoder.finish(),)
 
     def decode(self, sections: tuple[bytes, ...], shape: tuple[int, int, int]) -> Tensor:
@@ -144,7 +126,7 @@ class TritPlanes(nn.Module):
         decoder, quantiser = PrefixDecoder(data), self.gains.quantiser(shift)
         psi, complete = self.side.take_known(decoder, *shape[1:])
         mean, prior = self._prior(psi, quantiser)
-        known = self._walk(psi, prior, quantiser, _Read(decoder)) if complete else self.tables.start(prior)
+        known = self._walk(psi, prior, quantiser, Read(decoder)) if complete else self.tables.start(prior)
         return (self._values(psi, mean, prior, quantiser, known) / UNIT).float()
 
     def _prior(self, psi: Tensor, quantiser: Quantiser) -> tuple[Tensor, Gaussians]:
@@ -159,21 +141,21 @@ class TritPlanes(nn.Module):
 
     def _walk(self, psi: Tensor, prior: Gaussians, quantiser: Quantiser, trits: Trits) -> Intervals:
         """Every trit that is worth its bits; what is known then."""
-        state = _State(self.tables, prior)
+        state = Knowledge(self.tables, prior)
         for stage in _STAGES:
             while len(places := state.above(stage)):
                 places = places[(-state.ranks[places]).argsort(stable=True)]
                 coded_with = state.prior
-                if self.sharper is not None and len(places) > _WORTHWHILE * len(state.ranks):
+                if self.sharper is not None and _WORTHWHILE * len(places) > len(state.ranks):
                     seen = self._seen(prior, quantiser.step, state.shaped())
-                    coded_with = Gaussians(*_flat(self._refined(self.sharper, psi, prior, seen)))
+                    coded_with = Gaussians(*flat(self._refined(self.sharper, psi, prior, seen)))
                 here = state.at(places)
-                rows = self.tables.frequencies[self.tables.place(Gaussians(*_at(coded_with, places)), here)]
+                rows = self.tables.frequencies[self.tables.place(Gaussians(*at(coded_with, places)), here)]
                 told = trits(places, here, rows)
                 state.tell(places[: len(told)], told)
                 if len(told) < len(places):
                     return state.shaped()
-            if stage % _PARTS == 0 and not trits.outliers(state, stage // _PARTS):
+            if stage % PARTS == 0 and not trits.outliers(state, stage // PARTS):
                 return state.shaped()
         return state.shaped()
 
@@ -209,7 +191,7 @@ class TritPlanes(nn.Module):
         quantiser = self.gains.quantiser(0)
         psi, bits = self.side(y, integers=True)
         mean, prior = self._prior(psi, quantiser)
-        counted = _Counted(quantiser.symbols(y.double() * UNIT - mean).long())
+        counted = Counted(quantiser.symbols(y.double() * UNIT - mean).long())
         known = self._walk(psi, prior, quantiser, counted)
         return Estimate((self._values(psi, mean, prior, quantiser, known) / UNIT).float(), bits + counted.bits)
 
@@ -224,16 +206,16 @@ class TritPlanes(nn.Module):
         shift = (gain.detach().double().log() / LOG_GAIN_UNIT).round()
         units = units_of(fixed_point(log_scale), shift)
         prior = Gaussians(torch.zeros_like(units), units)
-        state, values = _State(self.tables, prior), distance.round().long().flatten()
+        state, values = Knowledge(self.tables, prior), distance.round().long().flatten()
         step = (2.0**FACTOR_BITS / gain).detach().double().round()
         rounds = []
         for stage in _STAGES:
             while len(places := state.above(stage)):
-                if len(places) > _WORTHWHILE * len(values):
-                    rounds.append((3.0 ** (stage / _PARTS), state.copy(), places))
+                if _WORTHWHILE * len(places) > len(values):
+                    rounds.append((3.0 ** (stage / PARTS), state.copy(), places))
                 state.tell(places, trits_of(values[places], state.at(places)))
-            if stage % _PARTS == 0:
-                outliers = state.outliers(values, stage // _PARTS)
+            if stage % PARTS == 0:
+                outliers = state.outliers(values, stage // PARTS)
                 state.reveal(outliers, values[outliers])
         known = state.shaped()
         if self.sharper is not None:
@@ -265,127 +247,9 @@ class TritPlanes(nn.Module):
             share, known, places = rounds[number]
             seen = self._seen(prior, step, Intervals(*(part.view(prior.units.shape) for part in known)))
             mean, scale = (part.flatten()[places] for part in self._moved(net, psi, prior, seen))
-            nats = _nats(Intervals(*_at(known, places)), values[places], mean, scale)
+            nats = _nats(Intervals(*at(known, places)), values[places], mean, scale)
             bits = bits.index_add(0, places // each, share / math.log(2) * nats)
         return bits
-
-
-class _State:
-    """What is known of elements (n,), and the ranks of their next trits: these change with each trit alone."""
-
-    def __init__(self, tables: TritTables, prior: Gaussians):
-        self.tables, self.shape = tables, prior.units.shape
-        self.prior = Gaussians(*_flat(prior))
-        self.known = tables.start(self.prior)
-        self.ranks = tables.ranks(self.prior, self.known)
-
-    def copy(self) -> Intervals:
-        """What is known now, whatever is told later."""
-        return Intervals(*(part.clone() for part in self.known))
-
-    def above(self, stage: int) -> Tensor:
-        """The places of elements whose next trit ranks with a stage or before it; stage 0 is the last."""
-        return (self.ranks >= LOWEST_RANK + stage * RANKS_PER_PLANE // _PARTS).nonzero()[:, 0]
-
-    def at(self, places: Tensor) -> Intervals:
-        """What is known there."""
-        return Intervals(*_at(self.known, places))
-
-    def tell(self, places: Tensor, trits: Tensor) -> None:
-        """Take the next trits in."""
-        here = split(self.at(places), trits)
-        self.known.middle[places], self.known.planes[places] = here
-        self.ranks[places] = self.tables.ranks(Gaussians(*_at(self.prior, places)), here)
-
-    def outliers(self, values: Tensor, plane: int) -> Tensor:
-        """The places of values (n,) that trits do not reach, and that are worth their bits in a plane."""
-        return (self.tables.outlying(self.prior, values, plane) & (self.known.planes > 0)).nonzero()[:, 0]
-
-    def reveal(self, places: Tensor, values: Tensor) -> None:
-        """Take whole values in."""
-        self.known.middle[places], self.known.planes[places] = values, 0
-        self.ranks[places] = self.tables.ranks(Gaussians(*_at(self.prior, places)), self.at(places))
-
-    def shaped(self) -> Intervals:
-        """What is known, in the shape of the latents."""
-        return Intervals(*(part.view(self.shape) for part in self.known))
-
-
-class _Written:
-    """Trits of given values, coded."""
-
-    def __init__(self, encoder: SymbolEncoder, values: Tensor):
-        self.encoder, self.values = encoder, values.flatten()
-
-    def outliers(self, state: _State, plane: int) -> bool:
-        places = state.outliers(self.values, plane)
-        each = state.shape[2:].numel()
-        self.encoder.put_uniform(np.array([len(places) > 0], dtype=np.int32), 2)
-        if len(places):
-            self.encoder.put_uniform(np.array([len(places)], dtype=np.int32), _MOST_OUTLIERS)
-            self.encoder.put_uniform(_ints(places // each), max(2, state.shape[1]))
-            self.encoder.put_uniform(_ints(places % each), max(2, each))
-            put_escaped(self.encoder, _ints(self.values[places]))
-            state.reveal(places, self.values[places])
-        return True
-
-    def __call__(self, places: Tensor, known: Intervals, frequencies: Tensor) -> Tensor:
-        trits = trits_of(self.values[places], known)
-        self.encoder.put_each(_ints(trits), frequencies.cpu().numpy())
-        return trits
-
-
-class _Read:
-    """Trits out of a prefix, until it ends."""
-
-    def __init__(self, decoder: PrefixDecoder):
-        self.decoder = decoder
-
-    def outliers(self, state: _State, plane: int) -> bool:  # noqa: ARG002
-        each = state.shape[2:].numel()
-        try:
-            if self.decoder.take_uniform(1, 2)[0]:
-                number = int(self.decoder.take_uniform(1, _MOST_OUTLIERS)[0])
-                channels = self.decoder.take_uniform(number, max(2, state.shape[1])).astype(np.int64)
-                places = channels * each + self.decoder.take_uniform(number, max(2, each))
-                values = take_escaped(self.decoder, number)
-                state.reveal(*(torch.from_numpy(part).to(state.ranks) for part in (places, values)))
-        except EndOfPrefixError:
-            return False
-        return True
-
-    def __call__(self, places: Tensor, known: Intervals, frequencies: Tensor) -> Tensor:  # noqa: ARG002
-        try:
-            trits = self.decoder.take_each(frequencies.cpu().numpy())
-        except EndOfPrefixError as end:
-            trits = end.known
-        return torch.from_numpy(trits).to(places)
-
-
-class _Counted:
-    """Trits of given values of a batch, and their bits (B,)."""
-
-    def __init__(self, values: Tensor):
-        self.values, self.each = values.flatten(), values[0].numel()
-        self.bits = torch.zeros(len(values), device=values.device)
-
-    def outliers(self, state: _State, plane: int) -> bool:
-        places = state.outliers(self.values, plane)
-        bits = torch.full((len(places),), ESCAPED_BITS + math.log2(self.each), device=places.device)
-        self.bits.index_add_(0, places // self.each, bits)
-        state.reveal(places, self.values[places])
-        return True
-
-    def __call__(self, places: Tensor, known: Intervals, frequencies: Tensor) -> Tensor:
-        trits = trits_of(self.values[places], known)
-        bits = math.log2(TOTAL) - frequencies.gather(1, trits[:, None])[:, 0].log2()
-        self.bits.index_add_(0, places // self.each, bits)
-        return trits
-
-
-def _ints(part: Tensor) -> Ints:
-    values: Ints = part.int().cpu().numpy()
-    return values
 
 
 def _nats(known: Intervals, values: Tensor, mean: Tensor, scale: Tensor) -> Tensor:
@@ -396,11 +260,3 @@ def _nats(known: Intervals, values: Tensor, mean: Tensor, scale: Tensor) -> Tens
     shares = log_normal_mass(edges[:, :-1], edges[:, 1:]).softmax(dim=1)
     coded = (1 - 3 / TOTAL) * shares + 1 / TOTAL
     return -coded.gather(1, trits_of(values, known)[:, None])[:, 0].log().float()
-
-
-def _flat(parts: Iterable[Tensor]) -> Iterable[Tensor]:
-    return (part.flatten() for part in parts)
-
-
-def _at(parts: Iterable[Tensor], places: Tensor) -> Iterable[Tensor]:
-    return (part[places] for part in parts)

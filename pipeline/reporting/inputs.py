@@ -11,6 +11,7 @@ from PIL import Image
 
 from components.errors import ImageError, RatewrightError
 from components.files import read_json
+from pipeline.layout import Layout
 from pipeline.reporting.page import Comparison, Pixels, Version, side_by_side
 from pipeline.reporting.rate_distortion import RdPoint
 
@@ -80,7 +81,7 @@ def comparisons(root: Path, evaluations: Mapping[str, Record], test_set: str) ->
 
 def prefix_curves(root: Path, evaluations: Mapping[str, Record], test_set: str) -> dict[str, Record]:
     """The curves over the first bytes of one picture's file, of the codecs that have one."""
-    folders = {name: _prefixes(root, name, test_set) for name in evaluations}
+    folders = {name: Layout(root).prefixes(name, test_set) for name in evaluations}
     return {name: document(folder / "curve.json") for name, folder in folders.items() if folder.is_dir()}
 
 
@@ -96,7 +97,7 @@ def single_rates(root: Path, evaluations: Mapping[str, Record], test_set: str, i
 
 def strip(root: Path, name: str, test_set: str, curve: Record) -> Comparison:
     """One picture growing with the bytes that have arrived."""
-    folder = _prefixes(root, name, test_set)
+    folder = Layout(root).prefixes(name, test_set)
     versions = []
     for path in sorted(folder.glob("*.png"), key=lambda path: float(path.stem)):
         point = min(curve["points"], key=lambda point, bpp=float(path.stem): abs(point["bpp"] - bpp))  # type: ignore[misc]
@@ -104,10 +105,6 @@ def strip(root: Path, name: str, test_set: str, curve: Record) -> Comparison:
         versions.append(Version(label, "learned", _pixels(path), point["bpp"], point["psnr_db"]))
     original = _pixels(root / "data" / "raw" / test_set / curve["image"])
     return side_by_side(f"{name}: {curve['image']}", original, versions)
-
-
-def _prefixes(root: Path, name: str, test_set: str) -> Path:
-    return root / "evaluation" / name / "reconstructions" / test_set / "prefixes"
 
 
 def _pixels(path: Path) -> Pixels:

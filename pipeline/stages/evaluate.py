@@ -26,9 +26,6 @@ from pipeline.pictures import content_hash, pictures
 SHOWN = 4  # pictures of each test set whose reconstructions are kept
 COLUMNS = "test_set,point,image,width,height,bytes,bpp,psnr_db,ssim,ms_ssim,encode_s,decode_s"
 
-PREFIXES = "prefixes"
-"""Folder beside the reconstructions."""
-
 Rgb = NDArray[np.uint8]
 
 
@@ -71,7 +68,7 @@ def run(root: Path, name: str) -> None:
         points["at_target"] = summarise(at_target)
         table += [("at_target", result) for result in at_target]
 
-    _prefixes(subject, *originals[0], out / "reconstructions" / test_set / PREFIXES)
+    _prefixes(subject, *originals[0], layout.prefixes(name, test_set))
     metrics = {
         "name": name,
         "target_bpp": settings.target_bpp,

@@ -33,15 +33,12 @@ class AtcProgressive(ResidualCodec):
         rate_reduction: bool = True,
         distortion_reduction: bool = True,
     ) -> None:
-        super().__init__(
-            N, M, gain_range=gain_range, rate_reduction=rate_reduction, distortion_reduction=distortion_reduction
-        )
-        self.hyperparameters["M"] = M
+        refinements = {"rate_reduction": rate_reduction, "distortion_reduction": distortion_reduction}
+        super().__init__(N, M, {"N": N, "M": M, "gain_range": gain_range, **refinements})
         self.entropy = TritPlanes(
             M,
             hyper_channels=N,
             features=2 * N,
             gain_range=gain_range,
-            rate_reduction=rate_reduction,
-            distortion_reduction=distortion_reduction,
+            **refinements,
         )
