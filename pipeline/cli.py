@@ -56,7 +56,7 @@ def compress(
     from components.images.sources import PICTURE_SUFFIXES
 
     coder = LearnedCoder(codec, bpp=bpp)
-    _convert(source, target, lambda data: coder.encode(decode_rgb(data)), PICTURE_SUFFIXES, STREAM_SUFFIX)
+    _convert(source, target, lambda _, data: coder.encode(decode_rgb(data)), PICTURE_SUFFIXES, STREAM_SUFFIX)
 
 
 @app.command()
@@ -67,7 +67,7 @@ def decompress(source: Input, target: Output, model: ModelOption = None, checkpo
     named = None if model is None and checkpoint is None else _codec(model, checkpoint)
     known: dict[bytes, Codec] = {}
 
-    def decode(data: bytes) -> bytes:
+    def decode(name: str, data: bytes) -> bytes:
         from components.codecs.bitstream import parse
         from components.evaluation import LearnedCoder
         from components.images.decode import encode_png
@@ -75,8 +75,8 @@ def decompress(source: Input, target: Output, model: ModelOption = None, checkpo
         header = parse(data)
         if named is None and header.model_hash not in known:
             known[header.model_hash] = _codec_of_stream(header.codec, header.model_hash)
-        if header.whole is not None and len(header.sections[0]) < header.whole and not Path(source).is_dir():
-            typer.echo(f"{source}: {_held(header)}", err=True)
+        if header.whole is not None and len(header.sections[0]) < header.whole:
+            typer.echo(f"{name}: {_held(header)}", err=True)
         return encode_png(LearnedCoder(named or known[header.model_hash]).decode(data))
 
     _convert(source, target, decode, (STREAM_SUFFIX,), ".png")
@@ -97,7 +97,7 @@ def truncate(
         raise RatewrightError("say how much to keep with --bytes or with --bpp")
     _check_rate(bpp)
 
-    def cut(data: bytes) -> bytes:
+    def cut(_: str, data: bytes) -> bytes:
         stream = parse(data)
         return stream.cut(bytes_at(bpp, (stream.height, stream.width)) if size is None else size)  # type: ignore[arg-type]
 
@@ -214,13 +214,13 @@ def _codec_of_stream(codec: str, model_hash: bytes) -> "Codec":
 
 
 def _convert(
-    source: str, target: str, convert: Callable[[bytes], bytes], suffixes: tuple[str, ...], suffix: str
+    source: str, target: str, convert: Callable[[str, bytes], bytes], suffixes: tuple[str, ...], suffix: str
 ) -> None:
-    """Convert one file, or every file of a folder with one of `suffixes` to the same name with `suffix`."""
+    """Convert (name, content) of one file, or of a folder's files with one of `suffixes`, to names with `suffix`."""
     if source == "-" or not Path(source).is_dir():
         data = _read(source)
         with _named(source):
-            converted = convert(data)
+            converted = convert(source, data)
         _write(target, converted)
         return
     from pipeline.console import progress
@@ -234,7 +234,7 @@ def _convert(
 
     def one(path: Path) -> str | None:
         try:
-            write_bytes(targets[path], convert(path.read_bytes()))
+            write_bytes(targets[path], convert(str(path), path.read_bytes()))
         except RatewrightError as error:
             return f"{path}: {error}"
         return None

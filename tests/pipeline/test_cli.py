@@ -197,6 +197,19 @@ def test_a_rate_to_the_byte_and_less(cli: Cli, photograph: Rgb, tmp_path: Path) 
     assert broken.stderr.decode() == f"-: {held - 50} of {whole} bytes: it broke off, no checksum holds\n"
 
 
+def test_a_folder_says_which_streams_are_not_whole(cli: Cli, tmp_path: Path) -> None:
+    streams = tmp_path / "streams"
+    cli.well("compress", "in.png", str(streams / "whole.rw"), *PROGRESSIVE)
+    data = (streams / "whole.rw").read_bytes()
+    (streams / "broken.rw").write_bytes(data[:-20])
+    done = cli("decompress", str(streams), str(tmp_path / "pictures"), *PROGRESSIVE)
+    assert done.returncode == 0
+    held, whole = len(parse(data[:-20]).sections[0]), parse(data).whole
+    said = f"{streams / 'broken.rw'}: {held} of {whole} bytes: it broke off, no checksum holds\n"
+    assert done.stderr.decode() == said
+    assert sorted(path.name for path in (tmp_path / "pictures").iterdir()) == ["broken.png", "whole.png"]
+
+
 def test_rates_that_cannot_be(cli: Cli) -> None:
     refused = cli.refused
     assert "'wcae' has the one rate" in refused(

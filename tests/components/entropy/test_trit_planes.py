@@ -147,6 +147,35 @@ def test_training_reaches_every_part() -> None:
     assert torch.isfinite(y.grad).all()
 
 
+def test_probabilities_learn_from_neighbours() -> None:
+    """Where scales vary from place to place, what is told already saves bits of what follows."""
+
+    def varying(seed: int) -> Tensor:
+        random = torch.Generator().manual_seed(seed)
+        loud = torch.rand(4, 1, 4, 4, generator=random) < 0.5
+        scales = torch.where(loud, 12.0, 0.8).repeat_interleave(4, dim=2).repeat_interleave(4, dim=3)
+        return scales * torch.randn(4, CHANNELS, 16, 16, generator=random)
+
+    torch.manual_seed(0)
+    entropy = TritPlanes(CHANNELS, hyper_channels=8, features=16, gain_range=0.5)
+    for part in (entropy.side.h_a, entropy.side.h_s):
+        part.requires_grad_(False)  # side information would say it too
+    optimizer = torch.optim.Adam([p for p in entropy.parameters() if p.requires_grad], 5e-3)
+    for step in range(150):
+        y = varying(step)
+        estimate = entropy.train()(y)
+        (estimate.bits.mean() / 1000 + (estimate.y_hat - y).square().mean()).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    with torch.inference_mode():
+        y = varying(1000)
+        refined = entropy.eval()(y)
+        entropy.sharper = None
+        plain = entropy(y)
+    assert refined.bits.sum() < 0.993 * plain.bits.sum()
+    assert torch.equal(refined.y_hat, plain.y_hat), "probabilities do not change what is told"
+
+
 def test_outliers_do_not_lead_training_astray() -> None:
     """Gradients of refinements that are sure of the wrong thing stay finite, and small."""
     torch.manual_seed(0)
