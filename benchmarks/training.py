@@ -40,8 +40,8 @@ class ThreeMillion(GaussianAutoencoder):
     """The model that is timed."""
 
     name: ClassVar[str] = "three-million"
-    stride: ClassVar[int] = 16
-    latent_stride: ClassVar[int] = 16
+    stride = 16
+    latent_stride = 16
 
     def __init__(self, gdn: type[Gdn] = Gdn) -> None:
         super().__init__(M)

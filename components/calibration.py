@@ -51,6 +51,27 @@ def search_lmbda(
     return trials
 
 
+def climb(rate_of: Callable[[float], float], rungs: range, target_bpp: float) -> list[Trial]:
+    """Find the last of `rungs` whose real rate is at most the target; the rate rises along them.
+
+    The last trial is that one. Raises CalibrationError, which names the lowest rate, where there is none.
+    """
+    trials = [Trial(rungs[0], rate_of(rungs[0]))]
+    if trials[0].bpp > target_bpp:
+        raise CalibrationError(f"no rate below {target_bpp:g} bpp: the lowest is {trials[0].bpp:.4f} bpp")
+    best, over = 0, len(rungs)
+    while over - best > 1:
+        # The ends first: most searches end there or halve from there.
+        middle = len(rungs) - 1 if over == len(rungs) else (best + over) // 2
+        trial = Trial(rungs[middle], rate_of(rungs[middle]))
+        trials.append(trial)
+        if trial.bpp <= target_bpp:
+            best = middle
+        else:
+            over = middle
+    return sorted(trials, key=lambda trial: trial.value == rungs[best])
+
+
 def trim(rate_of: Callable[[float], float], target_bpp: float, tolerance: float, start: float = 1.0) -> list[Trial]:
     """Find the gain (1 / quantiser step) whose real rate lies in [(1 - tolerance) * target, target].
 

@@ -10,10 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from components.calibration import trim
+from components.calibration import Trial, climb, trim
 from components.codecs.base import Codec
 from components.codecs.bitstream import Bitstream, parse
 from components.codecs.pictures import to_rgb, to_tensor
+from components.errors import CalibrationError
 from components.metrics.quality import measure as measure_quality
 from components.metrics.quality import psnr_db
 
@@ -165,6 +166,33 @@ def rate_over_gain(codec: Codec, pictures: Iterable[Rgb]) -> Callable[[float], f
     return rate
 
 
-def gain_at(codec: Codec, pictures: Iterable[Rgb], target_bpp: float, tolerance: float) -> float:
-    """The gain that takes `pictures` to the target rate, without training. Raises CalibrationError."""
-    return trim(rate_over_gain(codec, pictures), target_bpp, tolerance, codec.gain.item())[-1].value
+def gain_at(
+    codec: Codec,
+    pictures: Sequence[Rgb],
+    target_bpp: float,
+    tolerance: float,
+    told: Callable[[Trial], None] = lambda _: None,
+) -> float:
+    """The gain that takes `pictures` to the target rate, without training; `told` hears of every trial.
+
+    Where gains are rungs, the one that comes nearest below the target, whatever the tolerance: of each range the
+    last, and of these the one of the best pictures. Raises CalibrationError.
+    """
+    over_gain = rate_over_gain(codec, pictures)
+
+    def rate_of(gain: float) -> float:
+        bpp = over_gain(gain)
+        told(Trial(gain, bpp))
+        return bpp
+
+    if not codec.rungs:
+        return trim(rate_of, target_bpp, tolerance, codec.gain.item())[-1].value
+    reached, failures = [], []
+    for rungs in codec.rungs:
+        try:
+            reached.append(climb(rate_of, rungs, target_bpp)[-1].value)
+        except CalibrationError as error:
+            failures.append(error)
+    if not reached:
+        raise failures[0]
+    return max(reached, key=lambda gain: rate_and_psnr(LearnedCoder(codec, gain), pictures)[1] or math.inf)

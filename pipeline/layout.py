@@ -52,6 +52,10 @@ class Layout:
         """What the first bytes of one picture's file give, of what can be cut."""
         return self.evaluation(name) / "reconstructions" / test_set / "prefixes"
 
+    def maps(self, name: str, test_set: str) -> Path:
+        """What a learned codec tells of one picture, position by position."""
+        return self.evaluation(name) / "reconstructions" / test_set / "maps.json"
+
     @property
     def leaderboard(self) -> Path:
         """The ranking and the winner."""
@@ -66,6 +70,11 @@ class Layout:
     def registry(self) -> Path:
         """What was registered and promoted, and why."""
         return self.root / "registry.json"
+
+    @property
+    def weights(self) -> Path:
+        """Fetched files of published weights."""
+        return self.root / "work" / "weights"
 
     def resumable(self, stage: str, name: str) -> Path:
         """Folder for the unfinished work of a stage, which outlives the outputs that DVC clears."""

@@ -71,6 +71,15 @@ class Shards(_Section):
     """Share of the patches that are rotated."""
 
 
+class Published(_Section):
+    """A file of weights that others trained."""
+
+    location: str
+    """A path, or an https:// or s3:// address of one .pth or .safetensors file."""
+    sha256: Annotated[str, Field(pattern="^[0-9a-fA-F]{8,64}$")]
+    """Of the file; the first digits do, as torchvision's file names have them."""
+
+
 class Training(_Section):
     """How a codec is trained; the budget is `steps` or `minutes`."""
 
@@ -78,8 +87,8 @@ class Training(_Section):
     """Steps of Adam."""
     minutes: PositiveFloat | None = None
     """Wall-clock minutes; such a run is not reproducible to the bit."""
-    lmbda: PositiveFloat
-    """Where lambda starts; in the units of the codec's own loss."""
+    lmbda: PositiveFloat = 1.0
+    """Where lambda starts, in the units of the codec's own loss; a codec without one has no use for it."""
     steer: bool = True
     """Steer lambda to the target rate while training; false keeps it."""
     steer_images: PositiveInt = 16
@@ -102,6 +111,8 @@ class Training(_Section):
     """Patches measured in a validation, at the most."""
     workers: Annotated[int, Field(ge=0)] = 1
     """Loader processes."""
+    weights: dict[str, Published] = {}
+    """Published weights to start with, by the names that the codec knows, such as resnet101."""
 
     @model_validator(mode="after")
     def _one_budget(self) -> "Training":

@@ -2,19 +2,21 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from components.codecs.base import Codec
+from components.codecs.base import Codec, Weights
 from components.evaluation import rate_over_gain
 from components.training.loop import Row, TrainingConfig
+from components.training.pretrained import fetch_weights, load_into, read_weights
 from pipeline.console import Bar, console, progress
-from pipeline.params import Training
+from pipeline.params import Published, Training
 
 PROGRESS_UNITS = 1000
 STEERING_SIDE = 512  # pixels of each calibration picture, either way, that the steering measures
@@ -22,8 +24,17 @@ STEERING_SIDE = 512  # pixels of each calibration picture, either way, that the 
 
 def config_of(training: Training, seed: int) -> TrainingConfig:
     """The loop's configuration: the params without those that only the stage uses."""
-    fields = training.model_dump(exclude={"steer", "steer_images"})
+    fields = training.model_dump(exclude={"steer", "steer_images", "weights"})
     return TrainingConfig(**fields, seed=seed)
+
+
+def published_weights(files: Mapping[str, Published], folder: Path) -> dict[str, Weights]:
+    """What `Codec.start` takes: the files, fetched to `folder` unless they are here. Raises RatewrightError."""
+    found: dict[str, Weights] = {}
+    for name, file in files.items():
+        path = fetch_weights(file.location, file.sha256, folder)
+        found[name] = partial(load_into, weights=read_weights(path), what=f"{name} from {file.location}")
+    return found
 
 
 def fingerprint(*parts: Any) -> str:

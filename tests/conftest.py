@@ -6,7 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -83,15 +83,26 @@ def tiny_shards(picture_files: list[Path], tmp_path_factory: pytest.TempPathFact
     return out
 
 
-SMALL = {
+SMALL: dict[str, dict[str, Any]] = {
     "factorized": {"N": 12, "M": 16},
     "minnen": {"N": 12, "M": 16},
     "gmm": {"N": 16},
     "atc": {"N": 16},
     "atc_progressive": {"N": 12, "M": 16},
+    "pmsc": {"N": 8, "M": 16},
+    "pmsc_hyper": {"N": 8, "M": 16},
+    "qae": {"width": 8, "bits": [2, 8], "depths": [1, 1, 1, 1], "channels": 4},
     "haar_hyper": {"fine": 16, "coarse": 24, "M": 32, "N": 8, "depths": [1, 1]},
 }
-"""Hyper-parameters of codecs whose own defaults are too large for tests."""
+"""Hyper-parameters of codecs for tests; others have those of the small profile."""
+
+
+def _small(name: str) -> dict[str, Any]:
+    from ruamel.yaml import YAML
+
+    profile = YAML(typ="safe").load(Path(__file__).parents[1] / "profiles" / "small.yaml")
+    known = {variant["codec"]: variant["hyperparameters"] for variant in profile["variants"].values()}
+    return {**known, **SMALL}.get(name, {})
 
 
 @pytest.fixture(scope="session")
@@ -105,7 +116,7 @@ def make_codec() -> "Callable[..., Codec]":
 
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            return build(name, SMALL.get(name, {})).eval()
+            return build(name, _small(name)).eval()
 
     return make
 

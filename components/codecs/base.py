@@ -3,6 +3,7 @@
 import hashlib
 import json
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple, TypeVar
 
@@ -12,9 +13,12 @@ from torch.nn import functional as F
 
 from components.codecs import bitstream
 from components.codecs.tiling import in_tiles
-from components.errors import BitstreamError
+from components.errors import BitstreamError, RatewrightError
 
 T = TypeVar("T", float, Tensor)
+
+Weights = Callable[[nn.Module], None]
+"""Copies published weights into a module of their architecture; raises CheckpointError where they do not fit."""
 
 
 class Reconstruction(NamedTuple):
@@ -44,11 +48,13 @@ class Knob:
     name: the knob in the field's words, such as "lmbda".
     loss: the loss it stands in, in one line.
     raises_rate: whether a larger value gives more bits.
+    steers: whether training is steered by it; a bit depth, say, is chosen after training.
     """
 
     name: str
     loss: str
     raises_rate: bool
+    steers: bool = True
 
 
 class Codec(nn.Module, ABC):
@@ -62,12 +68,15 @@ class Codec(nn.Module, ABC):
 
     name: ClassVar[str]
     knob: ClassVar[Knob | None]
-    stride: ClassVar[int]
-    latent_stride: ClassVar[int]
+    stride: int
+    latent_stride: int
     tile: ClassVar[int] = 1536
     halo: ClassVar[int] = 128
     progressive: ClassVar[bool] = False
     """Whether any first bytes of a stream are a picture, so that streams are cut to a rate instead of made for it."""
+
+    pretrained: ClassVar[tuple[str, ...]] = ()
+    """Published networks whose weights a training may start with."""
 
     gain: Tensor
 
@@ -113,10 +122,35 @@ class Codec(nn.Module, ABC):
     def synthesise(self, y_hat: Tensor) -> Tensor:
         """Quantised latents (B, C, h, w) to padded pictures (B, 3, H, W)."""
 
+    @property
+    def rungs(self) -> tuple[range, ...]:
+        """The gains that there are, where not any number is one: ranges over each of which the rate rises."""
+        return ()
+
+    def setting(self, gain: float) -> str:
+        """A gain in words."""
+        return f"gain {gain:.4f}"
+
+    def start(self, weights: Mapping[str, Weights]) -> list[str]:
+        """Take published weights, by name, before training; returns what the user should know.
+
+        Raises RatewrightError for weights that the codec has no use for, and where some that it needs are missing.
+        """
+        if unknown := weights.keys() - set(self.pretrained):
+            known = ", ".join(self.pretrained) or "none"
+            raise RatewrightError(
+                f"codec {self.name!r} takes no weights of {', '.join(sorted(unknown))}; it knows {known}"
+            )
+        return []
+
     def latents(self, x: Tensor) -> Tensor:
         """What `pack` takes: the latents of one picture (1, 3, H, W) of any size."""
         with torch.inference_mode():
             return in_tiles(self.analyse, self.pad(x), 1 / self.latent_stride, self.tile, self.halo)
+
+    def maps(self, x: Tensor) -> dict[str, Tensor]:  # noqa: ARG002
+        """What can be drawn over a picture (1, 3, H, W): figures for each position of its latents, (h, w), by name."""
+        return {}
 
     def compress(self, x: Tensor) -> list[bytes]:
         """One whole bitstream for each picture of (B, 3, H, W), quantised with the codec's own `gain`."""

@@ -17,6 +17,9 @@ CODECS = {
     "atc": "Atc",
     "atc_progressive": "AtcProgressive",
     "haar_hyper": "HaarHyper",
+    "pmsc": "Pmsc",
+    "pmsc_hyper": "PmscHyper",
+    "qae": "Qae",
 }
 
 

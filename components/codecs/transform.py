@@ -2,6 +2,7 @@
 
 from typing import ClassVar, Protocol
 
+import torch
 from torch import Tensor, nn
 
 from components.codecs.base import Codec, Knob, Reconstruction, T
@@ -11,8 +12,8 @@ from components.entropy.training import Estimate
 class EntropyModel(Protocol):
     """What gives latents y (B, C, h, w) their rate, and one picture's their bytes."""
 
-    def __call__(self, y: Tensor) -> Estimate:
-        """The quantised latents and their bits."""
+    def __call__(self, y: Tensor, gain: float = 1.0) -> Estimate:
+        """The quantised latents and their bits; in evaluation, with steps of 1 / gain."""
 
     def encode(self, y: Tensor, gain: float) -> tuple[bytes, ...]:
         """Sections of y (1, C, h, w), quantised with steps of 1 / gain."""
@@ -41,7 +42,8 @@ class TransformCodec(Codec):
 
     def forward(self, x: Tensor) -> Reconstruction:
         """(B, 3, H, W) to the reconstruction and the estimated bits of the latents."""
-        estimate = self.entropy(self.analyse(x))
+        # In evaluation, what `compress` would make of it.
+        estimate = self.entropy(self.analyse(x), 1.0 if self.training else self.gain.item())
         x_hat = self.synthesise(estimate.y_hat)
         if estimate.log_gain is None:
             return Reconstruction(x_hat, estimate.bits)
@@ -58,6 +60,12 @@ class TransformCodec(Codec):
         """Quantised latents to the picture: the inverse of `analyse` as far as there is one."""
         x_hat: Tensor = self.g_s(y_hat / self.latent_scale)
         return (x_hat.float() + 1) / 2
+
+    def maps(self, x: Tensor) -> dict[str, Tensor]:
+        """`bits`: where the bits of a picture go, at the codec's own gain, by the estimate of training."""
+        latents = self.latents(x)
+        with torch.inference_mode():
+            return {"bits": self.entropy(latents, self.gain.item()).bits_at[0]}
 
     def encode(self, latents: Tensor, gain: float) -> tuple[bytes, ...]:
         """What the entropy model makes of the latents."""
@@ -79,8 +87,8 @@ class LearnedPriorCodec(TransformCodec):
     """A transform codec whose loss is L = R + lmbda * 255^2 * MSE, R in bits per pixel, MSE on [0, 1] (paper 001)."""
 
     knob: ClassVar[Knob] = Knob("lmbda", "L = bits per pixel + lmbda * 255^2 * MSE on [0, 1]", raises_rate=True)
-    stride: ClassVar[int] = 64
-    latent_stride: ClassVar[int] = 16
+    stride = 64
+    latent_stride = 16
 
     def costs(self, x: Tensor, reconstruction: Reconstruction) -> tuple[Tensor, Tensor]:
         """255^2 * MSE, and bits per pixel."""

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from components.entropy.escapes import put_values, take_values
 from components.entropy.gaussian_tables import FRACTIONS, SCALES, SMALLEST, GaussianTables, table_of
 from components.entropy.range_coder import Ints, SymbolDecoder, SymbolEncoder
-from components.entropy.training import Estimate, bits_of, noisy, normal_mass
+from components.entropy.training import Estimate, bits_at, noisy, normal_mass
 from components.entropy.typical import Typical
 from components.errors import BitstreamError
 from components.layers.exact import fixed_point
@@ -41,14 +41,14 @@ class ChannelGaussian(nn.Module):
         self.tables = GaussianTables()
         self.typical = Typical(channels)
 
-    def forward(self, y: Tensor) -> Estimate:
-        """The quantised code and its estimated bits, side information left out: (B, C, H, W) and (B,), in float32.
+    def forward(self, y: Tensor, gain: float = 1.0) -> Estimate:
+        """The quantised code and its estimated bits, side information left out: (B, C, H, W) and (B, H, W), in float32.
 
-        Training adds uniform noise of one quantiser step, otherwise values are rounded. The Gaussian is the
-        code's own, per image and channel, integrated over the step (paper 004, equation 3).
+        Training adds uniform noise of one quantiser step, otherwise values are rounded to steps of 1 / gain. The
+        Gaussian is the code's own, per image and channel, integrated over the step (paper 004, equation 3).
         """
         with torch.autocast(y.device.type, enabled=False):
-            y = y.float()
+            y = y.float() * gain
             variance, mean = torch.var_mean(y, dim=(2, 3), correction=0, keepdim=True)
             scale = variance.clamp_min(SMALLEST**2).sqrt()
             if self.training:
@@ -56,7 +56,7 @@ class ChannelGaussian(nn.Module):
                 self.typical.remember(y)
             else:
                 y_hat = y.round()
-            return Estimate(y_hat, bits_of(normal_mass(y_hat - mean, scale)))
+            return Estimate(y_hat / gain, bits_at(normal_mass(y_hat - mean, scale)))
 
     def _typical(self) -> SideInformation:
         scale = table_of(fixed_point(self.typical.log_scale)).int().cpu().numpy()

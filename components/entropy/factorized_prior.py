@@ -8,10 +8,12 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from components.entropy.escapes import put_values, take_values
+from components.entropy.flags import put_flags, take_flags
 from components.entropy.gain import FACTOR_BITS, GainVector, Quantiser, pack_shift, unpack_shift
 from components.entropy.gaussian_tables import quantised
 from components.entropy.range_coder import (
@@ -22,7 +24,7 @@ from components.entropy.range_coder import (
     SymbolDecoder,
     SymbolEncoder,
 )
-from components.entropy.training import Estimate, bits_of, drawn_log_gain, noisy, rounded
+from components.entropy.training import Estimate, bits_at, drawn_log_gain, fixed_log_gain, noisy, rounded
 from components.entropy.typical import Typical
 from components.errors import BitstreamError
 from components.layers.exact import UNIT, divided
@@ -30,6 +32,10 @@ from components.layers.exact import UNIT, divided
 _WIDTHS = (1, 3, 3, 3, 1)
 _INITIAL_SCALE = 1.0
 _REACH = 63  # values beyond are escaped
+
+Which = NDArray[np.bool_] | slice
+"""Some of the channels."""
+ALL = slice(None)
 
 
 class Density(nn.Module):
@@ -86,23 +92,25 @@ class FactorizedPrior(nn.Module):
         self.register_load_state_dict_post_hook(FactorizedPrior._after_load)  # type: ignore[no-untyped-call]
 
     def bits(self, y: Tensor, step: Tensor | None = None) -> Tensor:
-        """(B,) bits of y (B, C, h, w), noisy or rounded with steps of `step` (B, C, 1, 1), or 1."""
+        """(B, h, w) bits of y (B, C, h, w), noisy or rounded with steps of `step` (B, C, 1, 1), or 1."""
         if self.training:
             self._stale = True
             self.typical.remember(y)
         by_channel = self.typical.normalised(y).transpose(0, 1)
         width = self.typical.inverse_scale[:, None, None] * (1.0 if step is None else step)
         likelihood = self.density.mass(by_channel.flatten(1), width.expand(y.shape).transpose(0, 1).flatten(1))
-        return bits_of(likelihood.view(by_channel.shape).transpose(0, 1))
+        return bits_at(likelihood.view(by_channel.shape).transpose(0, 1))
 
-    def put(self, encoder: SymbolEncoder, symbols: Ints, levels: Ints | None = None) -> None:
-        """Code symbols (C, n), channel c with the table of levels[c], or of gain 1."""
-        for values, table in zip(symbols, self._tables_at(levels), strict=True):
+    def put(self, encoder: SymbolEncoder, symbols: Ints, levels: Ints | None = None, used: Which = ALL) -> None:
+        """Code the `used` rows of symbols (C, n), channel c with the table of levels[c], or of gain 1."""
+        for values, table in zip(symbols[used], self._tables_at(levels)[used], strict=True):
             put_values(encoder, values, table)
 
-    def take(self, decoder: SymbolDecoder, count: int, levels: Ints | None = None) -> Ints:
-        """The symbols (C, count). Raises BitstreamError."""
-        return np.stack([take_values(decoder, count, table) for table in self._tables_at(levels)])
+    def take(self, decoder: SymbolDecoder, count: int, levels: Ints | None = None, used: Which = ALL) -> Ints:
+        """The symbols (C, count), zero but where `used`. Raises BitstreamError."""
+        symbols = np.zeros((len(self.tables), count), dtype=np.int32)
+        symbols[used] = [take_values(decoder, count, table) for table in self._tables_at(levels)[used]]
+        return symbols
 
     def take_known(self, decoder: PrefixDecoder, count: int) -> tuple[Ints, bool]:
         """What a prefix knows of the symbols (C, count), and whether that is all; other channels are as typical."""
@@ -114,8 +122,8 @@ class FactorizedPrior(nn.Module):
             return symbols, False
         return symbols, True
 
-    def cheapest(self, symbols: Ints, levels: Ints) -> int:
-        """What to add to levels (C,) so that symbols (C, n) take the fewest bits.
+    def cheapest(self, symbols: Ints, levels: Ints, used: Which = ALL) -> int:
+        """What to add to levels (C,) so that the `used` rows of symbols (C, n) take the fewest bits.
 
         Densities learn what a step of one looks like, from noise; of other steps they may know little.
         """
@@ -124,7 +132,7 @@ class FactorizedPrior(nn.Module):
         placed = np.where(np.abs(symbols) > _REACH, entries - 1, symbols + _REACH)
         counts = np.stack([np.bincount(row, minlength=entries) for row in placed])
         bits = np.einsum("cs,cls->cl", counts, -np.log2(self.tables.cpu().numpy() / TOTAL))
-        costs = [bits[np.arange(len(bits)), self._index(levels + k)].sum() for k in self._offsets()]
+        costs = [bits[np.arange(len(bits)), self._index(levels + k)][used].sum() for k in self._offsets()]
         return self._offsets()[int(np.argmin(costs))]
 
     def _offsets(self) -> range:
@@ -163,35 +171,40 @@ class FactorizedPrior(nn.Module):
 
 
 class FactorizedModel(nn.Module):
-    """The entropy model of a codec whose latents have no other prior: y (B, C, h, w), quantised channel by channel."""
+    """The entropy model of a codec whose latents have no other prior: y (B, C, h, w), quantised channel by channel.
+
+    flags: whether streams tell first which channels are not all zero, and hold no others.
+    """
 
     _LEVELS: ClassVar[int] = 12  # an octave and a half of gain on either side of 1
 
-    def __init__(self, channels: int, *, gain_range: float):
+    def __init__(self, channels: int, *, gain_range: float, flags: bool = False):
         super().__init__()
+        self.flags = flags
         self.gains = GainVector(channels)
         self.prior = FactorizedPrior(channels, self._LEVELS)
         self.gain_range = gain_range
 
-    def forward(self, y: Tensor) -> Estimate:
+    def forward(self, y: Tensor, gain: float = 1.0) -> Estimate:
         """Noisy in training for the rate, rounded straight-through for the picture, in float32."""
         with torch.autocast(y.device.type, enabled=False):
             y = y.float()
-            log_gain = drawn_log_gain(y, self.gain_range if self.training else 0.0)
-            gain = self.gains(log_gain)
-            y_hat = rounded(y * gain) / gain
-            bits = self.prior.bits(noisy(y, 1 / gain) if self.training else y_hat, 1 / gain)
+            log_gain = drawn_log_gain(y, self.gain_range) if self.training else fixed_log_gain(y, gain)
+            gains = self.gains(log_gain)
+            y_hat = rounded(y * gains) / gains
+            bits = self.prior.bits(noisy(y, 1 / gains) if self.training else y_hat, 1 / gains)
             return Estimate(y_hat, bits, log_gain)
 
     def encode(self, y: Tensor, gain: float) -> tuple[bytes, ...]:
-        """One section: the shift of the gain, what to add to the levels that it implies, symbols of y (1, C, h, w)."""
+        """One section of y (1, C, h, w): the gain's shift, what to add to the levels it implies, flags, symbols."""
         shift = self.gains.shift_of(gain)
         quantiser = self.gains.quantiser(shift)
         symbols = (y[0].double() * quantiser.gain * 2.0**-FACTOR_BITS).round().flatten(1).int().cpu().numpy()
         levels = _levels(quantiser)
-        offset = self.prior.cheapest(symbols, levels)
         encoder = SymbolEncoder()
-        self.prior.put(encoder, symbols, levels + offset)
+        used = put_flags(encoder, np.any(symbols, axis=1)) if self.flags else ALL
+        offset = self.prior.cheapest(symbols, levels, used)
+        self.prior.put(encoder, symbols, levels + offset, used)
         return (pack_shift(shift) + struct.pack("<b", offset) + encoder.finish(),)
 
     def decode(self, sections: tuple[bytes, ...], shape: tuple[int, int, int]) -> Tensor:
@@ -202,7 +215,9 @@ class FactorizedModel(nn.Module):
         (offset,) = struct.unpack_from("<b", data)
         quantiser = self.gains.quantiser(shift)
         levels = _levels(quantiser) + offset
-        symbols = self.prior.take(SymbolDecoder(data[1:]), shape[1] * shape[2], levels).reshape(shape)
+        decoder = SymbolDecoder(data[1:])
+        used = take_flags(decoder, shape[0]) if self.flags else ALL
+        symbols = self.prior.take(decoder, shape[1] * shape[2], levels, used).reshape(shape)
         restored = quantiser.restore(torch.from_numpy(symbols).to(quantiser.step.device))
         return (restored / UNIT).float()[None]
 

@@ -29,12 +29,13 @@ class HyperLatents(nn.Module):
         self.prior = FactorizedPrior(hyper_channels)
 
     def forward(self, y: Tensor, *, integers: bool) -> tuple[Tensor, Tensor]:
-        """psi, in fixed point or as floats, and the bits of z (B,): of noisy ones in training."""
+        """psi, in fixed point or as floats, and the bits of z at each position of y (B, h, w)."""
         if self.training:
             self.typical.remember(y)
         z = self.h_a(self.typical.normalised(y))
         z_hat = rounded(z)
-        bits = self.prior.bits(noisy(z) if self.training else z_hat)
+        bits = self.prior.bits(noisy(z) if self.training else z_hat) / STRIDE**2
+        bits = bits.repeat_interleave(STRIDE, dim=1).repeat_interleave(STRIDE, dim=2)
         return exact(self.h_s, fixed_point(z_hat)) if integers else self.h_s(z_hat), bits
 
     def put(self, encoder: SymbolEncoder, y: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ from components.entropy.gain import GainVector, pack_shift, unpack_shift
 from components.entropy.gaussians import Gaussian, Mixture
 from components.entropy.hyper_latents import HyperLatents
 from components.entropy.range_coder import SymbolDecoder, SymbolEncoder
-from components.entropy.training import Estimate, drawn_log_gain, noisy, rounded
+from components.entropy.training import Estimate, drawn_log_gain, fixed_log_gain, noisy, rounded
 from components.layers.exact import UNIT, exact, fixed_point
 from components.layers.hyper import parameters_net
 
@@ -56,29 +56,30 @@ class HyperPrior(nn.Module):
             inputs = 2 * features
         self.parameters_net = parameters_net(inputs, outputs)
 
-    def forward(self, y: Tensor) -> Estimate:
+    def forward(self, y: Tensor, gain: float = 1.0) -> Estimate:
         """In float32: noisy in training for the rate, rounded straight-through for the picture and the context.
 
-        In evaluation the distributions are those of the integer networks, as in `encode`.
+        In evaluation the distributions are those of the integer networks, as in `encode`, and the gain is `gain`.
         """
         with torch.autocast(y.device.type, enabled=False):
             y = y.float()
             integers = not self.training and self.integers
             psi, bits = self.side(y, integers=integers)
-            log_gain = drawn_log_gain(y, self.gain_range if self.training else 0.0)
-            gain = self.gains(log_gain)
+            log_gain = drawn_log_gain(y, self.gain_range) if self.training else fixed_log_gain(y, gain)
+            gains = self.gains(log_gain)
+            told = []
 
             def coded(targets: Tensor, parameters: Tensor) -> Tensor:
-                nonlocal bits
                 if integers:
                     parameters = (parameters / UNIT).float()
                 centre = self.symbols.centre(parameters)
-                y_hat = rounded((targets - centre) * gain) / gain + centre
-                at = noisy(targets, 1 / gain) if self.training else y_hat
-                bits = bits + self.symbols.bits(parameters, at, gain)
+                y_hat = rounded((targets - centre) * gains) / gains + centre
+                at = noisy(targets, 1 / gains) if self.training else y_hat
+                told.append(self.symbols.bits(parameters, at, gains)[:, None])
                 return fixed_point(y_hat) if integers else y_hat
 
             y_hat = self._coded(psi, [partial(coded, half) for half in self._passes(y)], integers)
+            bits = bits + (merged(*told) if self.context else told[0])[:, 0]
             return Estimate((y_hat / UNIT).float() if integers else y_hat, bits, log_gain)
 
     def encode(self, y: Tensor, gain: float) -> tuple[bytes, ...]:

@@ -10,16 +10,26 @@ _LIKELIHOOD_FLOOR = 1e-9
 
 
 class Estimate(NamedTuple):
-    """The quantised latents `y_hat`, their `bits` (B,), and the logarithm of each image's gain (B,), 0 for None."""
+    """The quantised latents `y_hat`, the bits of each position `bits_at` (B, h, w), the log-gain of each image (B,)."""
 
     y_hat: Tensor
-    bits: Tensor
+    bits_at: Tensor
     log_gain: Tensor | None = None
+
+    @property
+    def bits(self) -> Tensor:
+        """(B,) of each image."""
+        return self.bits_at.flatten(1).sum(dim=1)
 
 
 def drawn_log_gain(y: Tensor, reach: float) -> Tensor:
     """(B,) logarithms of gains between -reach and reach for y (B, ...)."""
     return (2 * torch.rand(len(y), device=y.device) - 1) * reach
+
+
+def fixed_log_gain(y: Tensor, gain: float) -> Tensor:
+    """(B,) logarithms of one gain for y (B, ...)."""
+    return torch.full((len(y),), math.log(gain), device=y.device)
 
 
 def noisy(y: Tensor, step: Tensor | float = 1.0) -> Tensor:
@@ -66,9 +76,9 @@ def normal_between(low: Tensor, high: Tensor) -> Tensor:
     return torch.maximum(torch.minimum(mean, high), low)
 
 
-def bits_of(likelihood: Tensor) -> Tensor:
-    """(B,) bits of elements (B, ...) with these probabilities."""
-    return -lower_bound(likelihood, _LIKELIHOOD_FLOOR).log2().flatten(1).sum(dim=1)
+def bits_at(likelihood: Tensor) -> Tensor:
+    """(B, h, w) bits of elements (B, C, h, w) with these probabilities, all channels together."""
+    return -lower_bound(likelihood, _LIKELIHOOD_FLOOR).log2().sum(dim=1)
 
 
 def _phi(x: Tensor) -> Tensor:

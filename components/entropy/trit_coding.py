@@ -134,17 +134,17 @@ class Read:
 
 
 class Counted:
-    """Trits of given values of a batch, and their bits (B,)."""
+    """Trits of given values (B, C, h, w), and their bits at each position (B, h, w)."""
 
     def __init__(self, values: Tensor):
-        self.values, self.each = values.flatten(), values[0].numel()
-        self.bits = torch.zeros(len(values), device=values.device)
+        self.shape, self.values = values.shape, values.flatten()
+        self.bits = torch.zeros(values[:, 0].shape, device=values.device)
 
     def outliers(self, state: Knowledge, plane: int) -> bool:
         """See Trits."""
         places = state.outliers(self.values, plane)
-        bits = torch.full((len(places),), ESCAPED_BITS + math.log2(self.each), device=places.device)
-        self.bits.index_add_(0, places // self.each, bits)
+        bits = torch.full((len(places),), ESCAPED_BITS + math.log2(self.shape[1:].numel()), device=places.device)
+        self.bits = with_bits(self.bits, self.shape, places, bits)
         state.reveal(places, self.values[places])
         return True
 
@@ -152,8 +152,14 @@ class Counted:
         """See Trits."""
         trits = trits_of(self.values[places], known)
         bits = math.log2(TOTAL) - frequencies.gather(1, trits[:, None])[:, 0].log2()
-        self.bits.index_add_(0, places // self.each, bits)
+        self.bits = with_bits(self.bits, self.shape, places, bits)
         return trits
+
+
+def with_bits(total: Tensor, shape: torch.Size, places: Tensor, bits: Tensor) -> Tensor:
+    """`total` (B, h, w), and the bits (n,) of flat places of values (B, C, h, w) where these lie."""
+    each, plane = shape[1:].numel(), shape[2:].numel()
+    return total.flatten().index_add(0, places // each * plane + places % plane, bits).view(total.shape)
 
 
 def _ints(part: Tensor) -> Ints:

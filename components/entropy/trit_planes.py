@@ -30,8 +30,8 @@ from components.entropy.gain import (
 from components.entropy.gaussians import step_mass
 from components.entropy.hyper_latents import HyperLatents
 from components.entropy.range_coder import TOTAL, PrefixDecoder, SymbolEncoder
-from components.entropy.training import Estimate, bits_of, drawn_log_gain, log_normal_mass, noisy, normal_between
-from components.entropy.trit_coding import PARTS, Counted, Knowledge, Read, Trits, Written, at, flat
+from components.entropy.training import Estimate, bits_at, drawn_log_gain, log_normal_mass, noisy, normal_between
+from components.entropy.trit_coding import PARTS, Counted, Knowledge, Read, Trits, Written, at, flat, with_bits
 from components.entropy.trits import (
     Gaussians,
     Intervals,
@@ -105,10 +105,10 @@ class TritPlanes(nn.Module):
         self.gains = GainVector(channels)
         self.gain_range = gain_range
 
-    def forward(self, y: Tensor) -> Estimate:
-        """In training, the rate of noisy latents, and latents cut where the gain says; else those of gain 1."""
+    def forward(self, y: Tensor, gain: float = 1.0) -> Estimate:
+        """In training, the rate of noisy latents, and latents cut where a drawn gain says; else those of `gain`."""
         with torch.autocast(y.device.type, enabled=False):
-            return self._trained(y.float()) if self.training else self._measured(y.float())
+            return self._trained(y.float()) if self.training else self._measured(y.float(), gain)
 
     def encode(self, y: Tensor, gain: float) -> tuple[bytes, ...]:
         """One section: the shift of the gain, z, and the trits of y (1, C, h, w)."""
@@ -187,8 +187,8 @@ class TritPlanes(nn.Module):
         expected = self.tables.expected(self.tables.place(gaussians, known), known)
         return mean + divided(expected * quantiser.step, FACTOR_BITS)
 
-    def _measured(self, y: Tensor) -> Estimate:
-        quantiser = self.gains.quantiser(0)
+    def _measured(self, y: Tensor, gain: float) -> Estimate:
+        quantiser = self.gains.quantiser(self.gains.shift_of(gain))
         psi, bits = self.side(y, integers=True)
         mean, prior = self._prior(psi, quantiser)
         counted = Counted(quantiser.symbols(y.double() * UNIT - mean).long())
@@ -200,7 +200,7 @@ class TritPlanes(nn.Module):
         mean, log_scale = (self.parameters_net(psi) + self._typical()).chunk(2, dim=1)
         log_gain = drawn_log_gain(y, self.gain_range)
         gain = self.gains(log_gain)
-        bits = bits + bits_of(step_mass(noisy(y, 1 / gain), mean, log_scale, gain))
+        bits = bits + bits_at(step_mass(noisy(y, 1 / gain), mean, log_scale, gain))
 
         distance = ((y - mean) * gain).detach()
         shift = (gain.detach().double().log() / LOG_GAIN_UNIT).round()
@@ -240,15 +240,15 @@ class TritPlanes(nn.Module):
         values: Tensor,
         rounds: Sequence[tuple[float, Intervals, Tensor]],
     ) -> Tensor:
-        """(B,) bits of the trits of rounds that are drawn, those of coarse planes for more: relative to their rate."""
-        bits = psi.new_zeros(len(psi))
-        each = values.numel() // len(psi)
+        """(B, h, w) bits of the trits of rounds that are drawn, of coarse planes for more: relative to their rate."""
+        shape = prior.units.shape
+        bits = psi.new_zeros(psi[:, 0].shape)
         for number in torch.randint(max(1, len(rounds)), (_DRAWN,)).tolist()[: _DRAWN * len(rounds)]:
             share, known, places = rounds[number]
-            seen = self._seen(prior, step, Intervals(*(part.view(prior.units.shape) for part in known)))
+            seen = self._seen(prior, step, Intervals(*(part.view(shape) for part in known)))
             mean, scale = (part.flatten()[places] for part in self._moved(net, psi, prior, seen))
             nats = _nats(Intervals(*at(known, places)), values[places], mean, scale)
-            bits = bits.index_add(0, places // each, share / math.log(2) * nats)
+            bits = with_bits(bits, shape, places, share / math.log(2) * nats)
         return bits
 
 

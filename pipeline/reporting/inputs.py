@@ -74,7 +74,7 @@ def comparisons(root: Path, evaluations: Mapping[str, Record], test_set: str) ->
             )
             for name, path, row in decoded
         ]
-        original = _pixels(root / "data" / "raw" / test_set / image)
+        original = picture_of(root, test_set, image)
         shown.append(side_by_side(image, original, versions))
     return shown
 
@@ -83,6 +83,17 @@ def prefix_curves(root: Path, evaluations: Mapping[str, Record], test_set: str) 
     """The curves over the first bytes of one picture's file, of the codecs that have one."""
     folders = {name: Layout(root).prefixes(name, test_set) for name in evaluations}
     return {name: document(folder / "curve.json") for name, folder in folders.items() if folder.is_dir()}
+
+
+def latent_maps(root: Path, evaluations: Mapping[str, Record], test_set: str) -> dict[str, Record]:
+    """What learned codecs tell of one picture: its name, and their maps."""
+    paths = {name: Layout(root).maps(name, test_set) for name in evaluations}
+    return {name: document(path) for name, path in paths.items() if path.is_file()}
+
+
+def picture_of(root: Path, test_set: str, image: str) -> Pixels:
+    """A picture of the test set."""
+    return _pixels(Layout(root).raw(test_set) / image)
 
 
 def single_rates(root: Path, evaluations: Mapping[str, Record], test_set: str, image: str) -> list[RdPoint]:
@@ -103,7 +114,7 @@ def strip(root: Path, name: str, test_set: str, curve: Record) -> Comparison:
         point = min(curve["points"], key=lambda point, bpp=float(path.stem): abs(point["bpp"] - bpp))  # type: ignore[misc]
         label = f"{point['bytes']:,} bytes"
         versions.append(Version(label, "learned", _pixels(path), point["bpp"], point["psnr_db"]))
-    original = _pixels(root / "data" / "raw" / test_set / curve["image"])
+    original = picture_of(root, test_set, curve["image"])
     return side_by_side(f"{name}: {curve['image']}", original, versions)
 
 

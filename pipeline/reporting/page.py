@@ -78,6 +78,8 @@ class ReportData:
     prefixes: Plot | None
     """One file of each progressive codec at any rate."""
     strips: Sequence[Comparison]
+    maps: Plot | None
+    """What codecs tell of one picture, position by position."""
     search: Plot | None
     training: Plot | None
 

@@ -7,10 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from components.calibration import Trial, search_lmbda, trim
+from components.calibration import Trial, search_lmbda
 from components.codecs.base import Codec
 from components.errors import CalibrationError
-from components.evaluation import LearnedCoder, rate_and_psnr, rate_over_gain
+from components.evaluation import LearnedCoder, gain_at, rate_and_psnr
 from components.files import write_json
 from components.training import checkpoint
 from pipeline import params
@@ -31,12 +31,15 @@ def run(root: Path, name: str) -> None:
     calibrate, target = variant.calibrate, settings.target_bpp
     codec, facts = checkpoint.load(layout.trained(name), codec=variant.codec)
     assert codec.knob is not None
+    steered = codec.knob.steers
     originals = [rgb for _, rgb in pictures(layout.raw(settings.data.calibration))]
 
     def measured(phase: str, lmbda: float, bpp: float, steps: int, psnr_db: float | None = None) -> dict[str, Any]:
-        row = {"phase": phase, "lmbda": lmbda, "gain": codec.gain.item(), "bpp": bpp, "psnr_db": psnr_db}
-        console.print(f"calibrate {name}: {phase} lambda {lmbda:.5g} gain {row['gain']:.4f}: {bpp:.4f} bpp")
-        return {**row, "steps": steps}
+        gain = codec.gain.item()
+        said = f"lambda {lmbda:.5g} {codec.setting(gain)}" if steered else codec.setting(gain)
+        console.print(f"calibrate {name}: {phase} {said}: {bpp:.4f} bpp")
+        known = lmbda if steered else None
+        return {"phase": phase, "lmbda": known, "gain": gain, "bpp": bpp, "psnr_db": psnr_db, "steps": steps}
 
     def whole_set(phase: str, lmbda: float, steps: int) -> dict[str, Any]:
         bpp, psnr_db = rate_and_psnr(LearnedCoder(codec), originals)
@@ -44,8 +47,9 @@ def run(root: Path, name: str) -> None:
 
     history = [whole_set("trained", facts["lmbda"], facts["step"])]
     steps = facts["step"]
-    # A progressive codec meets any rate as it is.
-    rounds = 0 if codec.progressive or not _fine_tune_steps(variant, facts) else calibrate.rounds
+    # A progressive codec meets any rate as it is, and what lambda does not steer cannot be steered again.
+    fixed = codec.progressive or not steered or not _fine_tune_steps(variant, facts)
+    rounds = 0 if fixed else calibrate.rounds
     fine_tune = _fine_tuner(codec, settings, variant, layout, facts)
 
     def rate_of(lmbda: float) -> float:
@@ -63,16 +67,13 @@ def run(root: Path, name: str) -> None:
         close_enough=calibrate.close_enough,
     )
     lmbda = trials[-1].value
-    over_gain = rate_over_gain(codec, originals)
 
-    def rate_at(gain: float) -> float:
-        codec.gain.fill_(gain)
-        bpp = over_gain(codec.gain.item())
-        history.append(measured("trim", lmbda, bpp, steps))
-        return bpp
+    def tried(trial: Trial) -> None:
+        codec.gain.fill_(trial.value)
+        history.append(measured("trim", lmbda, trial.bpp, steps))
 
     try:
-        codec.gain.fill_(trim(rate_at, target, calibrate.tolerance)[-1].value)
+        codec.gain.fill_(gain_at(codec, originals, target, calibrate.tolerance, tried))
     except CalibrationError as error:
         raise CalibrationError(f"calibrate {name} on {settings.data.calibration}: {error}") from error
     history.append(whole_set("final", lmbda, steps))
@@ -88,6 +89,7 @@ def run(root: Path, name: str) -> None:
             "tolerance": calibrate.tolerance,
             "calibration_set": settings.data.calibration,
             "knob": codec.knob.name,
+            "setting": codec.setting(final["gain"]),
             "model_hash": codec.model_hash().hex(),
             **{key: final[key] for key in ("lmbda", "gain", "bpp", "psnr_db", "steps")},
             "history": _steering(layout, name) + history,

@@ -69,6 +69,7 @@ def run(root: Path, name: str) -> None:
         table += [("at_target", result) for result in at_target]
 
     _prefixes(subject, *originals[0], layout.prefixes(name, test_set))
+    _maps(subject, *originals[0], layout.maps(name, test_set))
     metrics = {
         "name": name,
         "target_bpp": settings.target_bpp,
@@ -133,6 +134,20 @@ def _prefixes(subject: Subject, image: str, rgb: Rgb, folder: Path) -> None:
     if curve:
         points = [asdict(point) for point in curve]
         write_json(folder / "curve.json", {"image": image, "violations": violations(curve), "points": points})
+
+
+def _maps(subject: Subject, image: str, rgb: Rgb, path: Path) -> None:
+    """Of a learned codec: what it tells of one picture, position by position."""
+    from components.codecs.pictures import to_tensor
+
+    if not isinstance(subject.as_calibrated, LearnedCoder):
+        return
+    codec = subject.as_calibrated.codec
+    rows, columns = (-(-side // codec.latent_stride) for side in rgb.shape[:2])
+    maps = {kind: found[:rows, :columns] for kind, found in codec.maps(to_tensor(rgb)).items()}
+    maps["bits"] = maps["bits"] / codec.latent_stride**2
+    rounded = {kind: np.round(found.double().numpy(), 5).tolist() for kind, found in maps.items()}
+    write_json(path, {"image": image, "maps": rounded})
 
 
 @dataclass(frozen=True)

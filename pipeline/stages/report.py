@@ -14,12 +14,15 @@ from pipeline.reporting import plots
 from pipeline.reporting.inputs import (
     comparisons,
     document,
+    latent_maps,
+    picture_of,
     prefix_curves,
     rd_points,
     records,
     single_rates,
     strip,
 )
+from pipeline.reporting.maps import CAPTION, map_plot
 from pipeline.reporting.page import Plot, ReportData, render
 from pipeline.reporting.published import published
 from pipeline.reporting.rate_distortion import QUANTITIES, Metric, RdPoint, rd_plot
@@ -41,6 +44,8 @@ def run(root: Path) -> None:
     )
     curves = prefix_curves(root, evaluations, board["test_set"])
     prefixes = _prefix_plot(root, curves, evaluations, board)
+    told = latent_maps(root, evaluations, board["test_set"])
+    maps = _map_plot(root, told, board["test_set"]) if told else None
     page = render(
         ReportData(
             leaderboard=board,
@@ -53,6 +58,7 @@ def run(root: Path) -> None:
                 for name, curve in curves.items()
                 if evaluations[name]["kind"] == "learned"
             ],
+            maps=maps,
             search=Plot(inline_svg(search), plots.SEARCH_CAPTION) if trained else None,
             training=Plot(inline_svg(training), plots.TRAINING_CAPTION) if trained else None,
         )
@@ -79,6 +85,13 @@ def _prefix_plot(
     image = next(iter(curves.values()))["image"]
     singles = single_rates(root, evaluations, board["test_set"], image)
     return plots.prefix_plot(curves, kinds, singles, board["target_bpp"])
+
+
+def _map_plot(root: Path, told: Mapping[str, Any], test_set: str) -> Plot:
+    """Where the bits of one picture went."""
+    image = next(iter(told.values()))["image"]
+    figure = map_plot(picture_of(root, test_set, image), {name: record["maps"] for name, record in told.items()})
+    return Plot(inline_svg(figure), CAPTION.format(image=image))
 
 
 def _prefix_caption(curves: Mapping[str, Any]) -> str:

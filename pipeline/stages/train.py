@@ -17,7 +17,7 @@ from pipeline.entry import stage
 from pipeline.layout import Layout
 from pipeline.pictures import pictures
 from pipeline.provenance import git_commit
-from pipeline.training import config_of, file_hash, fingerprint, narrated, rate_on
+from pipeline.training import config_of, file_hash, fingerprint, narrated, published_weights, rate_on
 
 SAMPLES = 2  # calibration pictures whose reconstructions the run shows
 
@@ -33,9 +33,11 @@ def run(root: Path, name: str) -> None:
 
     torch.manual_seed(settings.seed)
     codec = build(variant.codec, variant.hyperparameters)
+    for remark in codec.start(published_weights(variant.train.weights, layout.weights)):
+        console.print(f"train {name}: {remark}")
     control, rate_of = None, None
     samples = [(file, rgb) for file, rgb in pictures(calibration, max(SAMPLES, variant.train.steer_images))]
-    if variant.train.steer and codec.knob is not None:
+    if variant.train.steer and codec.knob is not None and codec.knob.steers:
         control = RateControl(settings.target_bpp, variant.train.lmbda, codec.knob.raises_rate)
         rate_of = rate_on([rgb for _, rgb in samples[: variant.train.steer_images]])
 

@@ -4,7 +4,7 @@ from itertools import pairwise
 
 import pytest
 
-from components.calibration import Trial, search_lmbda, trim
+from components.calibration import Trial, climb, search_lmbda, trim
 from components.errors import CalibrationError
 
 Rate = Callable[[float], float]
@@ -145,3 +145,19 @@ def test_search_lmbda_does_not_believe_a_slope_of_the_wrong_sign() -> None:
     values = [t.value for t in trials]
     assert values == sorted(values), "the rate was above the target each time: lambda must grow"
     assert len(trials) == 4
+
+
+@pytest.mark.parametrize("count", [1, 2, 7, 128])
+@pytest.mark.parametrize("last", [0, 1, 3, 6, 127])
+def test_climb_finds_the_last_rung_below_the_target(count: int, last: int) -> None:
+    rungs = range(10, 10 + count)
+    best = min(last, count - 1)
+    trials = climb(lambda value: TARGET + (value - 10 - last - 0.5) / 1000, rungs, TARGET)
+    assert trials[-1].value == rungs[best]
+    assert trials[-1].bpp <= TARGET
+    assert len(trials) <= 3 + math.log2(count)
+
+
+def test_climb_names_the_lowest_rate() -> None:
+    with pytest.raises(CalibrationError, match=r"no rate below 0\.15 bpp: the lowest is 0\.2000 bpp"):
+        climb(power(1, 0.2), range(1, 9), TARGET)

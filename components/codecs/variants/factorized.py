@@ -15,7 +15,7 @@ class Factorized(LearnedPriorCodec):
     """
 
     name: ClassVar[str] = "factorized"
-    stride: ClassVar[int] = 16
+    stride = 16
 
     def __init__(self, N: int = 128, M: int = 192, gain_range: float = 0.0) -> None:
         super().__init__(N=N, M=M, gain_range=gain_range)

@@ -17,8 +17,8 @@ class NoWcae(GaussianAutoencoder):
     """
 
     name: ClassVar[str] = "nowcae"
-    stride: ClassVar[int] = 2**STEPS
-    latent_stride: ClassVar[int] = 2**STEPS
+    stride = 2**STEPS
+    latent_stride = 2**STEPS
 
     def __init__(self) -> None:
         super().__init__(32)

@@ -65,8 +65,8 @@ class Wcae(GaussianAutoencoder):
     """
 
     name: ClassVar[str] = "wcae"
-    stride: ClassVar[int] = 32
-    latent_stride: ClassVar[int] = 32
+    stride = 32
+    latent_stride = 32
 
     def __init__(self) -> None:
         super().__init__(96)

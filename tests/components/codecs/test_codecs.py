@@ -62,7 +62,7 @@ def test_decompress_gives_what_forward_gives(name: str, make_codec: Make, x: Ten
     (stream,) = codec.compress(x)
     with torch.inference_mode():
         reconstruction = codec(codec.pad(x))
-    assert codec.unpack(stream).abs().max() > 2, "the code of this test says something"
+    assert len(set(codec.unpack(stream).flatten().tolist())) > 4, "the code of this test says something"
     expected = reconstruction.x_hat[..., : x.shape[2], : x.shape[3]].clamp(0, 1)
     torch.testing.assert_close(codec.decompress([stream]), expected, rtol=0, atol=1e-5)
 
@@ -96,6 +96,9 @@ def test_a_batch_is_its_pictures(name: str, make_codec: Make, x: Tensor) -> None
 def test_training_in_batches_sees_the_same_code(name: str, make_codec: Make, x: Tensor) -> None:
     """Batch 1 against batch 4: the code's values agree to rounding, and each image counts its own bits."""
     codec = make_codec(name)
+    with torch.no_grad():
+        codec.train()(x[..., :128, :128])  # a prior that tells values apart
+    codec.eval()
     batch = torch.cat([x[..., 16 * k : 16 * k + 64, 8 * k : 8 * k + 64] for k in range(4)])
     with torch.inference_mode():
         latents = codec.analyse(batch)
@@ -191,15 +194,17 @@ def test_the_gain_trades_rate_for_quality(name: str, make_codec: Make, x: Tensor
     codec = make_codec(name)
     latents = codec.latents(x)
     sizes, errors = [], []
-    for gain in (0.25, 1.0, 4.0):
+    gains: list[float] = [rungs[-1] for rungs in codec.rungs] or [0.25, 1.0, 4.0]
+    for gain in gains:
         stream = codec.pack(latents, x.shape[-2:], gain)
         sizes.append(len(stream))
         errors.append(float((codec.unpack(stream) - latents).abs().max()))
         # A progressive codec leaves out what is not worth its bits, up to what it takes for an outlier.
-        assert errors[-1] <= (3.505 if codec.progressive else 0.505) / gain + 1 / 128
-    assert sizes[0] < sizes[1] < sizes[2]
-    codec.gain.fill_(4.0)
-    assert len(codec.compress(x)[0]) == sizes[2], "its own gain is the default"
+        assert codec.rungs or errors[-1] <= (3.505 if codec.progressive else 0.505) / gain + 1 / 128
+    assert sizes == sorted(set(sizes))
+    assert errors == sorted(errors, reverse=True)
+    codec.gain.fill_(gains[-1])
+    assert len(codec.compress(x)[0]) == sizes[-1], "its own gain is the default"
 
 
 @NAMES
@@ -262,7 +267,10 @@ def test_the_loss_is_distortion_and_rate_in_the_papers_units(name: str, make_cod
         reconstruction = codec(padded)
         loss = codec.loss(padded, reconstruction, 0.25)
     mse, bits = (padded - reconstruction.x_hat).square().mean(), reconstruction.bits.item()
-    if isinstance(codec, GaussianAutoencoder):
+    if not codec.knob or not codec.knob.steers:
+        torch.testing.assert_close(loss.total, mse)
+        assert loss.rate.item() == pytest.approx(bits / padded[0, 0].numel())
+    elif isinstance(codec, GaussianAutoencoder):
         torch.testing.assert_close(loss.distortion, 4 * mse)
         assert loss.rate.item() == pytest.approx(bits / codec.analyse(padded).numel())
         torch.testing.assert_close(loss.total, loss.distortion + 0.25 * loss.rate)
@@ -279,6 +287,7 @@ def test_tiles_show_no_seams(name: str, make_codec: Make) -> None:
 
     codec, tiled = make_codec(name), make_codec(name)
     tiled.tile = 128  # type: ignore[misc]
+    tiled.halo = min(256, codec.halo)  # type: ignore[misc]
     x = to_tensor(data.astronaut()[:448, :512])
     torch.testing.assert_close(tiled.latents(x), codec.latents(x), rtol=0, atol=2e-3)
     (stream,) = codec.compress(x)

@@ -155,9 +155,9 @@ def test_training_bits_are_at_least_ideal(shape: str, scale: float) -> None:
 
     torch.manual_seed(0)
     model = ChannelGaussian(1).train()
-    y_hat, bits, _ = model(torch.from_numpy(y).float().view(1, 1, 256, 256))
-    assert (y_hat.flatten() - torch.from_numpy(y)).abs().max() <= 0.5 + 1e-4
-    per_element = bits.item() / n
+    estimate = model(torch.from_numpy(y).float().view(1, 1, 256, 256))
+    assert (estimate.y_hat.flatten() - torch.from_numpy(y)).abs().max() <= 0.5 + 1e-4
+    per_element = estimate.bits.item() / n
     assert per_element >= ideal - 0.01
     if shape == "gaussian":
         assert per_element <= ideal + 0.01, "the model is the distribution itself"
@@ -172,8 +172,8 @@ def test_training_bits_foretell_real_bytes() -> None:
     y = random.normal(random.uniform(-9, 9, (1, 64, 1, 1)), scale, (1, 64, 48, 48))
     torch.manual_seed(0)
     model = ChannelGaussian(64)
-    estimated = model.train()(torch.from_numpy(y))[1].item()
-    rounded = model.eval()(torch.from_numpy(y))[1].item()
+    estimated = model.train()(torch.from_numpy(y)).bits.item()
+    rounded = model.eval()(torch.from_numpy(y)).bits.item()
     real = 8 * len(model.encode_symbols(np.round(y[0]).astype(np.int32)))
     assert real == pytest.approx(estimated, rel=0.02)
     assert real == pytest.approx(rounded, rel=0.02)
@@ -183,19 +183,19 @@ def test_training_bits_foretell_real_bytes() -> None:
 def test_evaluation_rounds_and_counts_each_image_alone() -> None:
     y = torch.randn(3, 4, 8, 8, generator=torch.Generator().manual_seed(0)) * 3
     model = ChannelGaussian(4).eval()
-    y_hat, bits, _ = model(y)
-    assert torch.equal(y_hat, y.round())
-    assert bits.shape == (3,)
-    torch.testing.assert_close(bits[1:2], model(y[1:2])[1])
+    estimate = model(y)
+    assert torch.equal(estimate.y_hat, y.round())
+    assert estimate.bits_at.shape == (3, 8, 8)
+    torch.testing.assert_close(estimate.bits[1:2], model(y[1:2]).bits)
 
 
 def test_bits_have_a_gradient_everywhere() -> None:
     y = torch.zeros(1, 2, 4, 4, requires_grad=True)
-    ChannelGaussian(2).train()(y)[1].sum().backward()
+    ChannelGaussian(2).train()(y).bits.sum().backward()
     assert y.grad is not None
     assert torch.isfinite(y.grad).all()
     wide = (5 * torch.randn(1, 2, 4, 4, generator=torch.Generator().manual_seed(0))).requires_grad_()
-    ChannelGaussian(2).train()(wide)[1].sum().backward()
+    ChannelGaussian(2).train()(wide).bits.sum().backward()
     assert wide.grad is not None
     assert (wide.grad * (wide - wide.mean((2, 3), keepdim=True)).detach()).sum() > 0, "spread costs bits"
 
@@ -204,9 +204,9 @@ def test_estimates_are_float32_under_autocast() -> None:
     y = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(0)) * 3
     model = ChannelGaussian(4).eval()
     with torch.autocast("cpu", torch.bfloat16):
-        y_hat, bits, _ = model(y)
-    assert y_hat.dtype == bits.dtype == torch.float32
-    assert torch.equal(bits, model(y)[1])
+        estimate = model(y)
+    assert estimate.y_hat.dtype == estimate.bits.dtype == torch.float32
+    assert torch.equal(estimate.bits, model(y).bits)
 
 
 def test_garbage_is_a_bitstream_error_or_a_code() -> None:

@@ -163,7 +163,7 @@ def test_symbols_come_back_and_cost_what_their_density_says(model: Gaussian | Mi
     assert ((y_hat / UNIT - y).abs() * gain).max() < 0.5 + 2.5 * max(1, gain) / UNIT
     data = encoder.finish()
     assert torch.equal(model.take(SymbolDecoder(data), quantiser, fixed), y_hat)
-    ideal = model.bits(parameters, (y_hat / UNIT).float(), torch.full((1, 1, 1, 1), gain)).item()
+    ideal = model.bits(parameters, (y_hat / UNIT).float(), torch.full((1, 1, 1, 1), gain)).sum().item()
     assert 8 * len(data) < 1.005 * ideal + 3 * 40
 
 

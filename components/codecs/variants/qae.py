@@ -1,0 +1,115 @@
+"""qae: a quantised autoencoder on ResNet-101 with a perceptual loss (paper 003)."""
+
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
+
+from torch import Tensor, nn
+
+from components.codecs.base import Knob, Reconstruction, T, Weights
+from components.codecs.transform import TransformCodec
+from components.entropy.levels import Levels
+from components.errors import RatewrightError
+from components.layers.imagenet import normalised
+from components.layers.residual_upsampling import resnet_mirror
+from components.layers.resnet import ResNet
+from components.layers.vgg import Vgg19, perceptual_loss
+
+_VGG_FILE = "torchvision's vgg19-dcbb9e9d.pth"
+
+
+class Qae(TransformCodec):
+    """
+        x --ResNet-101: conv1 .. layer4--> 2048 at 1/32 --(average pooling)--> 1x1, BN, clamp--> y in [0, 1] (width)
+        y --round to a few bits, counted tables--> bytes;  x_hat <--sigmoid, residual upsampling-- y_hat
+
+    Loss (paper 003): MSE + mu * the mean absolute difference of VGG-19's 36th features. There is no lambda: the
+    rate is set by the bit depth, one of `bits`, and by how many channels of the code are sent; both are chosen after
+    training, which draws them anew for each image.
+
+    Departures. The paper pools the whole map of a picture into one vector, which can say little of a large picture
+    and nothing of where things are; the default keeps the map, and `pool` = 8 is the paper's for its 256x256 pictures:
+    a vector for each such square. A 1x1 convolution takes the 2048 channels to `width`, or two bits would cost four
+    bits per pixel. Noise is symmetric (entropy.levels). The decoder mirrors the resolutions and the widths of the
+    encoder's stages, with two residual blocks for each instead of as many as there.
+
+    width: channels of the code. bits: the depths to choose from. mu: of the perceptual loss. pool: side of the squares
+    of the map that are averaged. depths, channels: of the ResNet.
+    """
+
+    name: ClassVar[str] = "qae"
+    knob: ClassVar[Knob] = Knob("bits", "MSE + mu * |VGG-19 features|", raises_rate=True, steers=False)
+    pretrained: ClassVar[tuple[str, ...]] = ("resnet101", "vgg19")
+    latent_scale: ClassVar[float] = 1.0
+    halo: ClassVar[int] = 512  # the encoder sees that far
+
+    def __init__(
+        self,
+        width: int = 128,
+        bits: Sequence[int] = (2, 8),
+        mu: float = 0.0,
+        pool: int = 1,
+        depths: Sequence[int] = (3, 4, 23, 3),
+        channels: int = 64,
+    ) -> None:
+        super().__init__(width=width, bits=list(bits), mu=mu, pool=pool, depths=list(depths), channels=channels)
+        self.mu = mu
+        self.stride = self.latent_stride = 32 * pool
+        self.latent_channels = width
+        self.resnet = ResNet(depths, channels)
+        self.code = nn.Sequential(
+            nn.AvgPool2d(pool), nn.Conv2d(self.resnet.channels, width, 1), code_norm := nn.BatchNorm2d(width)
+        )
+        nn.init.constant_(code_norm.weight, 0.2)  # around the middle of [0, 1], seldom beyond its ends
+        nn.init.constant_(code_norm.bias, 0.5)
+        self.g_s = resnet_mirror(width, channels, pool)
+        self.entropy: Levels = Levels(width, bits)
+        self.gain.fill_(self.rungs[-1][-1])
+        self._vgg: list[Vgg19] = []  # judges training alone: no part of the codec
+
+    @property
+    def rungs(self) -> tuple[range, ...]:
+        """Those of each bit depth: a width after the other."""
+        return self.entropy.rungs
+
+    def setting(self, gain: float) -> str:
+        """Bits and channels."""
+        bits, width = self.entropy.setting(gain)
+        return f"{bits} bits, {width} channels"
+
+    def start(self, weights: Mapping[str, Weights]) -> list[str]:
+        """Weights of `resnet101` for the encoder, and of `vgg19`, which mu > 0 needs."""
+        super().start(weights)
+        if self.mu > 0 and "vgg19" not in weights:
+            raise RatewrightError(f"qae with mu = {self.mu:g} needs the weights of vgg19: name a file, {_VGG_FILE}")
+        if "vgg19" in weights:
+            vgg = Vgg19().eval()
+            weights["vgg19"](vgg)
+            self._vgg = [vgg]
+        if "resnet101" not in weights:
+            return ["no weights of resnet101 are named: the encoder starts from scratch"]
+        weights["resnet101"](self.resnet)
+        return []
+
+    def analyse(self, x: Tensor) -> Tensor:
+        """The code before rounding, clamped to [0, 1]."""
+        code: Tensor = self.code(self.resnet(normalised(x)))
+        return code.float().clamp(0, 1)
+
+    def synthesise(self, y_hat: Tensor) -> Tensor:
+        """Codes to pictures."""
+        x_hat: Tensor = self.g_s(y_hat)
+        return x_hat.float()
+
+    def costs(self, x: Tensor, reconstruction: Reconstruction) -> tuple[Tensor, Tensor]:
+        """MSE + mu * the perceptual loss, and bits per pixel, which nothing descends."""
+        distortion = (x - reconstruction.x_hat).square().mean()
+        if self.mu > 0:
+            if not self._vgg:
+                raise RatewrightError(f"qae with mu = {self.mu:g} needs the weights of vgg19: {_VGG_FILE}")
+            vgg = self._vgg[0].to(x.device)
+            distortion = distortion + self.mu * perceptual_loss(vgg, x, reconstruction.x_hat).mean()
+        return distortion, reconstruction.bits.mean() / x[0, 0].numel()
+
+    def objective(self, distortion: T, rate: T, lmbda: float) -> T:  # noqa: ARG002
+        """The distortion."""
+        return distortion

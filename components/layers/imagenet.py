@@ -1,0 +1,13 @@
+"""The scaling of pictures that networks trained on ImageNet by torchvision's recipe expect."""
+
+from torch import Tensor
+
+MEAN = (0.485, 0.456, 0.406)
+"""Of R, G and B in [0, 1] over ImageNet."""
+STD = (0.229, 0.224, 0.225)
+"""Standard deviations, likewise."""
+
+
+def normalised(x: Tensor) -> Tensor:
+    """(B, 3, H, W) RGB in [0, 1] to zero mean and unit variance over ImageNet."""
+    return (x - x.new_tensor(MEAN).view(3, 1, 1)) / x.new_tensor(STD).view(3, 1, 1)

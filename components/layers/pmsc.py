@@ -1,0 +1,54 @@
+"""Pyramid multi-scale convolution (paper 000, after Pang, Zheng and Fang 2024), in two dimensions."""
+
+import torch
+from torch import Tensor, nn
+
+from components.errors import RatewrightError
+from components.layers.residual import Residual
+
+
+class Pmsc(nn.Module):
+    """(B, C, H, W) to (B, 2C, H, W): both branches of the paper's equations, left then right.
+
+        x --1x1, BN, ReLU--> phi_1 .. phi_s, C / s channels each
+        left:  Y_1 = R(B(Conv(phi_1))), Y_l = R(B(Conv(Y_(l-1) + phi_l))) for l = 2 .. s    (+ concatenates)
+        right: Y_s = R(B(Conv(phi_s))), Y_l = R(B(Conv(Y_(l+1) + phi_l))) for l = s - 1 .. 1
+        Y = concat(Y_left, Y_right), Y_left and Y_right being Y_1 .. Y_s of the branch
+
+    Conv is 3x3: what is one dimension in the paper's equations is two here. A branch's output is that of all its
+    groups, whose receptive fields grow from 3x3 to 2s + 1 either way. The branches take the groups from opposite ends,
+    so step k of one does not wait for the other: both are one convolution in two groups.
+    """
+
+    def __init__(self, channels: int, groups: int = 4):
+        super().__init__()
+        if channels % groups:
+            raise RatewrightError(f"a PMSC block cannot divide {channels} channels evenly into {groups} groups")
+        width = channels // groups
+        self.inward = nn.Sequential(
+            nn.Conv2d(channels, channels, 1, bias=False), nn.BatchNorm2d(channels), nn.ReLU(inplace=True)
+        )
+        self.steps = nn.ModuleList(
+            nn.Sequential(
+                nn.Conv2d(2 * (width if step == 0 else 2 * width), 2 * width, 3, padding=1, groups=2, bias=False),
+                nn.BatchNorm2d(2 * width),
+                nn.ReLU(inplace=True),
+            )
+            for step in range(groups)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """C is a multiple of the groups."""
+        phi = self.inward(x).chunk(len(self.steps), dim=1)
+        left: list[Tensor] = []
+        right: list[Tensor] = []
+        for step, from_left, from_right in zip(self.steps, phi, reversed(phi), strict=True):
+            both = step(torch.cat((*left[-1:], from_left, *right[-1:], from_right), dim=1))
+            for branch, made in zip((left, right), both.chunk(2, dim=1), strict=True):
+                branch.append(made)
+        return torch.cat((*left, *reversed(right)), dim=1)
+
+
+def pmsc_block(channels: int) -> Residual:
+    """(B, C, H, W) to the same shape: x and, by a 1x1 convolution, what a PMSC makes of it."""
+    return Residual(nn.Sequential(Pmsc(channels), nn.Conv2d(2 * channels, channels, 1)))

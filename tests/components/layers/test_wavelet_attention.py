@@ -1,0 +1,34 @@
+import numpy as np
+import pywt
+import torch
+from torch import nn
+
+from components.layers.wavelet_attention import WaveletAttention
+
+
+def test_it_is_the_papers_map_of_pywavelets_bands() -> None:
+    """W = cat(LL, LL + LH + HH), M = sigmoid(FC(relu(FC(W)))), with PyWavelets' transform and matrices in numpy."""
+    torch.manual_seed(0)
+    module = WaveletAttention(4)
+    nn.init.normal_(module.fc[2].bias)  # type: ignore[arg-type]
+    x = torch.randn(1, 4, 6, 10)
+    bands = [pywt.dwt2(channel, "haar") for channel in x[0].numpy()]
+    low = np.stack([ll for ll, _ in bands])
+    summed = np.stack([ll + lh + hh for ll, (lh, _, hh) in bands])
+    w = np.concatenate((low, summed)).reshape(8, -1)
+    state = {key: value.numpy() for key, value in module.fc.state_dict().items()}
+    hidden = np.maximum(state["0.weight"][:, :, 0, 0] @ w + state["0.bias"][:, None], 0)
+    logits = state["2.weight"][:, :, 0, 0] @ hidden + state["2.bias"][:, None]
+    attention = 1 / (1 + np.exp(-logits))
+    expected = x[0].numpy() * (1 + attention.reshape(4, 3, 5).repeat(2, axis=1).repeat(2, axis=2))
+    with torch.no_grad():
+        np.testing.assert_allclose(module(x)[0].numpy(), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_it_starts_as_almost_nothing_but_the_residual() -> None:
+    torch.manual_seed(0)
+    module, x = WaveletAttention(8), torch.randn(2, 8, 8, 8)
+    with torch.no_grad():
+        ratio = module(x) / x
+    assert ratio.min() > 1
+    assert ratio.max() < 1.3
