@@ -87,8 +87,8 @@ class Training(_Section):
     """Steps of Adam."""
     minutes: PositiveFloat | None = None
     """Wall-clock minutes; such a run is not reproducible to the bit."""
-    lmbda: PositiveFloat = 1.0
-    """Where lambda starts, in the units of the codec's own loss; a codec without one has no use for it."""
+    lmbda: PositiveFloat | None = None
+    """Where lambda starts, in the units of the codec's own loss; null for a codec that has none."""
     steer: bool = True
     """Steer lambda to the target rate while training; false keeps it."""
     steer_images: PositiveInt = 16

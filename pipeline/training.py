@@ -19,13 +19,14 @@ from pipeline.console import Bar, console, progress
 from pipeline.params import Published, Training
 
 PROGRESS_UNITS = 1000
+NO_LMBDA = 1.0  # for the loops of codecs that have none
 STEERING_SIDE = 512  # pixels of each calibration picture, either way, that the steering measures
 
 
 def config_of(training: Training, seed: int) -> TrainingConfig:
     """The loop's configuration: the params without those that only the stage uses."""
-    fields = training.model_dump(exclude={"steer", "steer_images", "weights"})
-    return TrainingConfig(**fields, seed=seed)
+    fields = training.model_dump(exclude={"lmbda", "steer", "steer_images", "weights"})
+    return TrainingConfig(**fields, lmbda=NO_LMBDA if training.lmbda is None else training.lmbda, seed=seed)
 
 
 def published_weights(files: Mapping[str, Published], folder: Path) -> dict[str, Weights]:
@@ -77,7 +78,8 @@ class Narrator:
         measured = row["calibration_bpp"]
         console.print(
             f"{self._label}: step {row['step']} loss {row['val_loss']:.5f} psnr {row['val_psnr_db']:.2f} dB"
-            f" estimated {row['val_bpp_estimated']:.3f} bpp lambda {row['lmbda']:.5g}"
+            f" estimated {row['val_bpp_estimated']:.3f} bpp"
+            + ("" if row["lmbda"] is None else f" lambda {row['lmbda']:.5g}")
             + ("" if measured is None else f" | calibration pictures {measured:.4f} bpp")
         )
         self._also(row)

@@ -101,7 +101,7 @@ def _small(name: str) -> dict[str, Any]:
     from ruamel.yaml import YAML
 
     profile = YAML(typ="safe").load(Path(__file__).parents[1] / "profiles" / "small.yaml")
-    known = {variant["codec"]: variant["hyperparameters"] for variant in profile["variants"].values()}
+    known: dict[str, dict[str, Any]] = {v["codec"]: v["hyperparameters"] for v in profile["variants"].values()}
     return {**known, **SMALL}.get(name, {})
 
 

@@ -8,7 +8,7 @@ from components.codecs.tiling import in_tiles
 from components.codecs.transform import LearnedPriorCodec
 from components.layers.importance import Importance
 from components.layers.initial import haar_packet
-from components.layers.pmsc import pmsc_block
+from components.layers.pmsc import PmscBlock
 from components.layers.residual import doubling, halving
 from components.layers.wavelet_attention import WaveletAttention
 
@@ -64,6 +64,6 @@ class PyramidMultiscaleCodec(LearnedPriorCodec):
 def _blocks(channels: int) -> tuple[list[nn.Module], list[nn.Module]]:
     """What follows a halving, and what precedes the doubling that mirrors it."""
     return (
-        [pmsc_block(channels), WaveletAttention(channels)],
-        [WaveletAttention(channels), pmsc_block(channels)],
+        [PmscBlock(channels), WaveletAttention(channels)],
+        [WaveletAttention(channels), PmscBlock(channels)],
     )

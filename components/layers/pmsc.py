@@ -4,7 +4,8 @@ import torch
 from torch import Tensor, nn
 
 from components.errors import RatewrightError
-from components.layers.residual import Residual
+
+_SHARE = 0.3
 
 
 class Pmsc(nn.Module):
@@ -49,6 +50,21 @@ class Pmsc(nn.Module):
         return torch.cat((*left, *reversed(right)), dim=1)
 
 
-def pmsc_block(channels: int) -> Residual:
-    """(B, C, H, W) to the same shape: x and, by a 1x1 convolution, what a PMSC makes of it."""
-    return Residual(nn.Sequential(Pmsc(channels), nn.Conv2d(2 * channels, channels, 1)))
+class PmscBlock(nn.Module):
+    """(B, C, H, W) to the same shape: x and, by a 1x1 convolution, what a PMSC makes of it.
+
+    Batch normalisation gives what the convolution sees a size of one, however small the bands of x are. Its share keeps
+    the first steps of training from drowning them.
+    """
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.pmsc = Pmsc(channels)
+        self.outward = nn.Conv2d(2 * channels, channels, 1)
+        nn.init.zeros_(self.outward.weight)
+        nn.init.zeros_(self.outward.bias)  # type: ignore[arg-type]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """C is a multiple of four."""
+        out: Tensor = x + _SHARE * self.outward(self.pmsc(x))
+        return out

@@ -13,8 +13,7 @@ _EXPANSION = 4  # of a block's output over its inner channels
 class Bottleneck(nn.Module):
     """relu(skip(x) + body(x)), the body a 1x1, a 3x3 and a 1x1 convolution with batch normalisation.
 
-    The 3x3 convolution has the stride ("v1.5"). Where the shape stays the skip is the identity. The body's last
-    scale starts at zero, hence the block as its skip (Goyal et al., arXiv 1706.02677).
+    The 3x3 convolution has the stride ("v1.5"). Where the shape stays the skip is the identity.
     """
 
     def __init__(self, inputs: int, width: int, stride: int = 1):
@@ -30,7 +29,6 @@ class Bottleneck(nn.Module):
         self.downsample: nn.Sequential | None = None
         if stride != 1 or inputs != outputs:
             self.downsample = nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs))
-        nn.init.zeros_(self.bn3.weight)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, inputs, H, W) to (B, 4 width, H/stride, W/stride), rounded up."""

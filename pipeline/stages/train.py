@@ -6,6 +6,7 @@ from pathlib import Path
 import torch
 
 from components.codecs.table import build
+from components.errors import RatewrightError
 from components.evaluation import LearnedCoder
 from components.files import write_bytes
 from components.training import checkpoint
@@ -33,12 +34,17 @@ def run(root: Path, name: str) -> None:
 
     torch.manual_seed(settings.seed)
     codec = build(variant.codec, variant.hyperparameters)
+    steered = codec.knob is not None and codec.knob.steers
+    if steered and variant.train.lmbda is None:
+        raise RatewrightError(f"variants.{name}.train.lmbda is missing: codec {variant.codec!r} is trained with one")
     for remark in codec.start(published_weights(variant.train.weights, layout.weights)):
         console.print(f"train {name}: {remark}")
     control, rate_of = None, None
     samples = [(file, rgb) for file, rgb in pictures(calibration, max(SAMPLES, variant.train.steer_images))]
-    if variant.train.steer and codec.knob is not None and codec.knob.steers:
-        control = RateControl(settings.target_bpp, variant.train.lmbda, codec.knob.raises_rate)
+    config = config_of(variant.train, settings.seed)
+    if variant.train.steer and steered:
+        assert codec.knob is not None
+        control = RateControl(settings.target_bpp, config.lmbda, codec.knob.raises_rate)
         rate_of = rate_on([rgb for _, rgb in samples[: variant.train.steer_images]])
 
     with (
@@ -48,7 +54,7 @@ def run(root: Path, name: str) -> None:
         state = train(
             codec,
             shards,
-            config_of(variant.train, settings.seed),
+            config,
             state_path=state_path,
             fingerprint=identity,
             observer=narrator,
@@ -65,7 +71,7 @@ def run(root: Path, name: str) -> None:
         codec,
         layout.trained(name),
         variant=name,
-        lmbda=state.lmbda,
+        lmbda=state.lmbda if steered else None,
         step=state.step,
         precision=state.precision,
         training=identity,

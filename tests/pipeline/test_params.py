@@ -82,10 +82,10 @@ def test_a_wrong_value_is_named(document: Document, change: Callable[[Document],
 
 
 def test_a_missing_key_is_named(document: Document) -> None:
-    del document["target_bpp"], document["variants"]["wcae"]["train"]["lmbda"]
+    del document["target_bpp"], document["variants"]["wcae"]["train"]["learning_rate"]
     said = refused(document)
     assert "target_bpp: Field required" in said
-    assert "variants.wcae.train.lmbda: Field required" in said, "every fault is told at once"
+    assert "variants.wcae.train.learning_rate: Field required" in said, "every fault is told at once"
 
 
 @pytest.mark.parametrize("budget", [{"steps": 10, "minutes": 2.0}, {"steps": None, "minutes": None}])

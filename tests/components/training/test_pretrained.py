@@ -183,7 +183,7 @@ def test_other_locations(location: str, tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("sha256", ["", "../../x", SHA256[:12], "g" * 64])
+@pytest.mark.parametrize("sha256", ["", "../../x", SHA256[:7], SHA256 + "0", "g" * 64])
 def test_what_is_no_hash(site: Site, tmp_path: Path, sha256: str) -> None:
     assert "not a SHA-256" in refused(SourceError, fetch_weights, f"{site.address}/w.pth", sha256, tmp_path)
     assert site.requests == []
@@ -295,3 +295,11 @@ def test_counters_may_be_missing() -> None:
     load_into(network, old, "some.pth")
     assert network.bn1.num_batches_tracked == 0
     assert_holds(network, {**network.state_dict(), **old})
+
+
+def test_the_first_digits_of_a_hash_will_do(site: Site, tmp_path: Path) -> None:
+    site.files["/w.pth"] = CONTENT
+    assert fetch_weights(f"{site.address}/w.pth", SHA256[:8], tmp_path).read_bytes() == CONTENT
+    assert fetch_weights(f"{site.address}/w.pth", SHA256[:8], tmp_path).name == f"{SHA256[:8]}.pth"
+    assert len(site.requests) == 1
+    assert OTHER[:8] in refused(SourceError, fetch_weights, f"{site.address}/w.pth", OTHER[:8], tmp_path)
