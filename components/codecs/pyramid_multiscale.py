@@ -8,7 +8,7 @@ from components.codecs.tiling import in_tiles
 from components.codecs.transform import LearnedPriorCodec
 from components.layers.importance import Importance
 from components.layers.initial import haar_packet
-from components.layers.pmsc import PmscBlock
+from components.layers.multiscale import PmscBlock
 from components.layers.residual import doubling, halving
 from components.layers.wavelet_attention import WaveletAttention
 

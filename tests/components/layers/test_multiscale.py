@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from components.errors import RatewrightError
-from components.layers.pmsc import Pmsc, PmscBlock
+from components.layers.multiscale import Pmsc, PmscBlock
 
 EPSILON = 1e-5
 
