@@ -12,8 +12,10 @@ from typing import Any
 
 import pytest
 from PIL import Image
+from ruamel.yaml import YAML
 
 Clone = tuple[Path, dict[str, str]]
+ROOT = Path(__file__).parents[1]
 
 
 def run(clone: Clone, *command: str, cwd: Path | None = None) -> str:
@@ -91,3 +93,63 @@ def test_the_champion_codes_a_photograph_from_another_folder(clone: Clone, tmp_p
     with Image.open(tmp_path / "back.png") as back:
         assert back.size == (301, 203)
     assert "301x203" in run(clone, *command, "info", "photo.rw", cwd=tmp_path)
+
+
+def with_qae(folder: Path, name: str, hyperparameters: dict[str, Any], train: dict[str, Any]) -> None:
+    """Add one block to params.yaml."""
+    yaml = YAML()
+    params = yaml.load(folder / "params.yaml")
+    small = YAML(typ="safe").load(ROOT / "params.yaml")["variants"]["qae"]
+    sizes = {"width": 24, "bits": [1, 2], "depths": [1, 1, 1, 1], "channels": 4}
+    params["variants"][name] = {
+        "codec": "qae",
+        "hyperparameters": {**sizes, **hyperparameters},
+        "train": {**small["train"], "steps": 4, "validate_every": 2, "validation_patches": 4, **train},
+        "calibrate": {"tolerance": 0.01},
+    }
+    yaml.dump(params, folder / "params.yaml")
+
+
+def test_a_new_variant_is_one_block_of_params(clone: Clone) -> None:
+    """One without a lambda: its bit depth and width are picked below the target, wherever they lie."""
+    folder, _ = clone
+    run(clone, "git", "stash", "-q")
+    run(clone, "dvc", "checkout", "-q", "--force")
+    with_qae(folder, "added", {}, {})
+    output = run(clone, "dvc", "repro")
+    assert stages_run(output) == ["train@added", "calibrate@added", "evaluate@added", "choose", "report", "register"]
+    assert "train added: no weights of resnet101 are named: the encoder starts from scratch" in output
+    calibration = read(folder / "models" / "added" / "calibration.json")
+    assert calibration["lmbda"] is None
+    assert 0 < calibration["bpp"] <= 0.15
+    assert calibration["setting"] in output
+    assert {row["phase"] for row in calibration["history"]} == {"trained", "trim", "final"}
+    metrics = read(folder / "evaluation" / "added" / "metrics.json")
+    assert 0 < metrics["test_sets"]["bundled-test"]["at_target"]["bpp"] <= 0.15
+    assert [point["setting"] for point in metrics["rungs"]["bundled-test"]] == [
+        "1-bit code, 24 channels",
+        "2-bit code, 24 channels",
+    ]
+    assert "added" in {row["name"] for row in read(folder / "leaderboard.json")["rows"]}
+    page = (folder / "report" / "index.html").read_text()
+    assert "The settings of added" in page
+    assert "Where the bits went" in page
+
+
+@pytest.mark.parametrize(
+    ("hyperparameters", "train", "said"),
+    [
+        ({"mu": 0.1}, {}, "needs the weights of vgg19: name a file, torchvision's vgg19-dcbb9e9d.pth"),
+        ({}, {"weights": {"resnet101": {"location": "gone.pth", "sha256": "0" * 64}}}, "gone.pth: no such file"),
+        ({}, {"weights": {"resnet50": {"location": "params.yaml", "sha256": "0" * 8}}}, "has the wrong content"),
+    ],
+)
+def test_what_cannot_be_trained_is_one_line(hyperparameters: Any, train: Any, said: str, clone: Clone) -> None:
+    folder, environment = clone
+    with_qae(folder, "wrong", hyperparameters, train)
+    command = (sys.executable, "-m", "pipeline.stages.train", "wrong")
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert not (folder / "models" / "wrong").exists()

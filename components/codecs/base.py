@@ -75,6 +75,8 @@ class Codec(nn.Module, ABC):
     progressive: ClassVar[bool] = False
     """Whether any first bytes of a stream are a picture, so that streams are cut to a rate instead of made for it."""
 
+    reported: ClassVar[str] = ""
+    """What its paper reports, in a few words."""
     pretrained: ClassVar[tuple[str, ...]] = ()
     """Published networks whose weights a training may start with."""
 

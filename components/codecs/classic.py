@@ -62,6 +62,22 @@ class Classic:
         return self.decoder(data)
 
 
+@dataclass(frozen=True)
+class AtQuality:
+    """A classic codec at one quality as a Coder."""
+
+    classic: Classic
+    quality: float
+
+    def encode(self, rgb_HWC: Picture) -> bytes:
+        """The whole file."""
+        return self.classic.encode(rgb_HWC, self.quality)
+
+    def decode(self, data: bytes) -> Picture:
+        """The picture of a file."""
+        return self.classic.decode(data)
+
+
 def _save(rgb_HWC: Picture, container: str, **options: Any) -> bytes:
     from PIL import Image
 

@@ -19,7 +19,7 @@ PHASES = {"steer": (".", SOFT, 5.0), "fine_tune": ("o", LEARNED, 5.0), "trim": (
 SEARCH_CAPTION = (
     "Rate over λ, both in logarithms; the band is what the target's tolerance allows. λ means something else "
     "in each codec, so only the rates compare. Small dots: λ steered while training; circles: after a "
-    "fine-tune; diamonds: trimmed by the quantiser step."
+    "fine-tune; diamonds: trimmed by the quantiser step. A codec without λ is drawn over the settings it tried."
 )
 PREFIX_CAPTION = (
     "PSNR of {image} over the bytes that have arrived: one file of each progressive codec, cut to a hundred sizes, "

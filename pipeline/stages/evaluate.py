@@ -2,23 +2,24 @@
 
 import csv
 import io
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from components.codecs.classic import BASELINES, Classic
+from components.codecs.classic import BASELINES, AtQuality
 from components.codecs.quality_search import largest_quality
 from components.errors import CalibrationError, RatewrightError
 from components.evaluation import Coder, ImageResult, LearnedCoder, gain_at, measure, summarise
 from components.files import write_bytes, write_json
 from components.images.decode import encode_png
-from components.prefixes import Prefix, jpeg2000_prefixes, prefixes, violations
 from pipeline import params
 from pipeline.console import console
 from pipeline.entry import stage
+from pipeline.illustrations import keep_maps, keep_prefixes
 from pipeline.layout import Layout
 from pipeline.params import Params
 from pipeline.pictures import content_hash, pictures
@@ -68,13 +69,14 @@ def run(root: Path, name: str) -> None:
         points["at_target"] = summarise(at_target)
         table += [("at_target", result) for result in at_target]
 
-    _prefixes(subject, *originals[0], layout.prefixes(name, test_set))
-    _maps(subject, *originals[0], layout.maps(name, test_set))
+    keep_prefixes(subject.as_calibrated, *originals[0], layout.prefixes(name, test_set))
+    keep_maps(subject.as_calibrated, *originals[0], layout.maps(name, test_set))
     metrics = {
         "name": name,
         "target_bpp": settings.target_bpp,
         **subject.facts,
         **_costs(subject),
+        **_rungs(subject, test_set, originals),
         "test_sets": {test_set: points},
         "test_set_sha256": {test_set: content_hash(layout.raw(test_set))},
     }
@@ -89,11 +91,13 @@ def _learned(name: str, settings: Params, layout: Layout, rgbs: list[Rgb]) -> Su
     variant = settings.variant(name)
     codec, _ = checkpoint.load(layout.calibrated(name), codec=variant.codec)
     deployed = LearnedCoder(codec)
+    facts: dict[str, Any] = {"kind": "learned", "reported": codec.reported, "setting": codec.setting(codec.gain.item())}
     try:
         gain = gain_at(codec, rgbs, settings.target_bpp, variant.calibrate.tolerance)
     except CalibrationError as error:
-        return Subject({"kind": "learned"}, deployed, None, str(error))
-    return Subject({"kind": "learned", "gain_at_target": gain}, deployed, LearnedCoder(codec, gain), "")
+        return Subject(facts, deployed, None, str(error))
+    facts |= {"gain_at_target": gain, "setting_at_target": codec.setting(gain)}
+    return Subject(facts, deployed, LearnedCoder(codec, gain), "")
 
 
 def _baseline(name: str, settings: Params, layout: Layout, rgbs: list[Rgb]) -> Subject:
@@ -108,60 +112,25 @@ def _baseline(name: str, settings: Params, layout: Layout, rgbs: list[Rgb]) -> S
         "settings": classic.settings,
         "quality": {"as_calibrated": deployed, "at_target": None},
     }
-    coder = _AtQuality(classic, deployed)
+    coder = AtQuality(classic, deployed)
     try:
         quality = largest_quality(classic, rgbs, target).quality
     except CalibrationError as error:
         return Subject(facts, coder, None, str(error))
     facts["quality"] = {"as_calibrated": deployed, "at_target": quality}
-    return Subject(facts, coder, _AtQuality(classic, quality), "")
+    return Subject(facts, coder, AtQuality(classic, quality), "")
 
 
-def _prefixes(subject: Subject, image: str, rgb: Rgb, folder: Path) -> None:
-    """Of what can be cut: the curve of one picture's first bytes, and pictures along it."""
-
-    def keep(bpp: float, decoded: Rgb) -> None:
-        write_bytes(folder / f"{bpp:g}.png", encode_png(decoded))
-
+def _rungs(subject: Subject, test_set: str, originals: Sequence[tuple[str, Rgb]]) -> dict[str, Any]:
+    """Of a codec with settings instead of a quantiser step: the finest of each range, such as each bit depth."""
     coder = subject.as_calibrated
-    curve: list[Prefix] = []
-    if isinstance(coder, LearnedCoder) and coder.codec.progressive:
-        folder.mkdir(parents=True, exist_ok=True)
-        curve = list(prefixes(coder.codec, rgb, keep))
-    elif isinstance(coder, _AtQuality) and coder.classic.name == "jpeg2000":
-        folder.mkdir(parents=True, exist_ok=True)
-        curve = list(jpeg2000_prefixes(rgb))
-    if curve:
-        points = [asdict(point) for point in curve]
-        write_json(folder / "curve.json", {"image": image, "violations": violations(curve), "points": points})
-
-
-def _maps(subject: Subject, image: str, rgb: Rgb, path: Path) -> None:
-    """Of a learned codec: what it tells of one picture, position by position."""
-    from components.codecs.pictures import to_tensor
-
-    if not isinstance(subject.as_calibrated, LearnedCoder):
-        return
-    codec = subject.as_calibrated.codec
-    rows, columns = (-(-side // codec.latent_stride) for side in rgb.shape[:2])
-    maps = {kind: found[:rows, :columns] for kind, found in codec.maps(to_tensor(rgb)).items()}
-    maps["bits"] = maps["bits"] / codec.latent_stride**2
-    rounded = {kind: np.round(found.double().numpy(), 5).tolist() for kind, found in maps.items()}
-    write_json(path, {"image": image, "maps": rounded})
-
-
-@dataclass(frozen=True)
-class _AtQuality:
-    """A classic codec at one quality as a Coder."""
-
-    classic: Classic
-    quality: float
-
-    def encode(self, rgb: Rgb) -> bytes:
-        return self.classic.encode(rgb, self.quality)
-
-    def decode(self, data: bytes) -> Rgb:
-        return self.classic.decode(data)
+    if not isinstance(coder, LearnedCoder) or not coder.codec.rungs:
+        return {}
+    points = []
+    for rungs in coder.codec.rungs:
+        point = summarise(measure(LearnedCoder(coder.codec, rungs[-1]), originals))
+        points.append({"setting": coder.codec.setting(rungs[-1]), **point})
+    return {"rungs": {test_set: points}}
 
 
 def _costs(subject: Subject) -> dict[str, Any]:

@@ -45,7 +45,7 @@ def run(root: Path) -> None:
     curves = prefix_curves(root, evaluations, board["test_set"])
     prefixes = _prefix_plot(root, curves, evaluations, board)
     told = latent_maps(root, evaluations, board["test_set"])
-    maps = _map_plot(root, told, board["test_set"]) if told else None
+    maps = _map_plot(root, told, board["test_set"])
     page = render(
         ReportData(
             leaderboard=board,
@@ -58,7 +58,7 @@ def run(root: Path) -> None:
                 for name, curve in curves.items()
                 if evaluations[name]["kind"] == "learned"
             ],
-            maps=maps,
+            maps=Plot(inline_svg(maps), CAPTION.format(image=_image(told))) if maps else None,
             search=Plot(inline_svg(search), plots.SEARCH_CAPTION) if trained else None,
             training=Plot(inline_svg(training), plots.TRAINING_CAPTION) if trained else None,
         )
@@ -70,6 +70,8 @@ def run(root: Path) -> None:
     figures |= {"lambda_search.png": search, "training.png": training}
     if prefixes:
         figures["prefixes.png"] = prefixes
+    if maps:
+        figures["maps.png"] = maps
     for name, figure in figures.items():
         write_bytes(folder / name, png(figure))
     console.print(f"report: [bold]{folder / 'index.html'}[/bold], beside it rd.json, {', '.join(figures)}")
@@ -82,20 +84,25 @@ def _prefix_plot(
     kinds = {name: metrics["kind"] for name, metrics in evaluations.items()}
     if not any(kinds[name] == "learned" for name in curves):
         return None
-    image = next(iter(curves.values()))["image"]
+    image = _image(curves)
     singles = single_rates(root, evaluations, board["test_set"], image)
     return plots.prefix_plot(curves, kinds, singles, board["target_bpp"])
 
 
-def _map_plot(root: Path, told: Mapping[str, Any], test_set: str) -> Plot:
-    """Where the bits of one picture went."""
-    image = next(iter(told.values()))["image"]
-    figure = map_plot(picture_of(root, test_set, image), {name: record["maps"] for name, record in told.items()})
-    return Plot(inline_svg(figure), CAPTION.format(image=image))
+def _map_plot(root: Path, told: Mapping[str, Any], test_set: str) -> Figure | None:
+    """Where the bits of one picture went, if a codec tells."""
+    if not told:
+        return None
+    return map_plot(picture_of(root, test_set, _image(told)), {name: found["maps"] for name, found in told.items()})
+
+
+def _image(records: Mapping[str, Any]) -> str:
+    """The picture that records of several codecs are of."""
+    return str(next(iter(records.values()))["image"])
 
 
 def _prefix_caption(curves: Mapping[str, Any]) -> str:
-    image = next(iter(curves.values()))["image"]
+    image = _image(curves)
     worse = [f"{name} {curve['violations']}" for name, curve in curves.items()]
     return plots.PREFIX_CAPTION.format(image=image) + f" Prefixes worse than the one before: {', '.join(worse)}."
 

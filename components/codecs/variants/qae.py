@@ -37,6 +37,9 @@ class Qae(TransformCodec):
     """
 
     name: ClassVar[str] = "qae"
+    reported: ClassVar[str] = (
+        "one picture, 8 bits and mu = 0.1: 31.65 dB, SSIM 0.83; files of about 12 kB (2 bits) and 155 kB (8 bits)"
+    )
     knob: ClassVar[Knob] = Knob("bits", "MSE + mu * |VGG-19 features|", raises_rate=True, steers=False)
     pretrained: ClassVar[tuple[str, ...]] = ("resnet101", "vgg19")
     latent_scale: ClassVar[float] = 1.0
@@ -74,7 +77,7 @@ class Qae(TransformCodec):
     def setting(self, gain: float) -> str:
         """Bits and channels."""
         bits, width = self.entropy.setting(gain)
-        return f"{bits} bits, {width} channels"
+        return f"{bits}-bit code, {width} channels"
 
     def start(self, weights: Mapping[str, Weights]) -> list[str]:
         """Weights of `resnet101` for the encoder, and of `vgg19`, which mu > 0 needs."""

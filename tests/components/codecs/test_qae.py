@@ -55,7 +55,7 @@ def test_widths_and_depths_of_one_checkpoint(x: Tensor) -> None:
         assert sizes[-1] > sizes[0]
         for width, stream in enumerate(streams, 1):
             assert int((codec.unpack(stream).abs().sum(dim=(0, 2, 3)) > 0).sum()) == width
-    assert codec.setting(codec.gain.item()) == "8 bits, 6 channels", "the finest at first"
+    assert codec.setting(codec.gain.item()) == "8-bit code, 6 channels", "the finest at first"
 
 
 def test_the_gain_is_the_last_rung_below_the_target_with_the_best_picture(photographs: list[Rgb]) -> None:

@@ -217,3 +217,49 @@ def test_no_progressive_codec_no_section(tree: Path) -> None:
     report.run(tree)
     assert "One file, any rate" not in (tree / "report" / "index.html").read_text()
     assert not (tree / "report" / "prefixes.png").exists()
+
+
+@pytest.fixture
+def mapped(tree: Path) -> Path:
+    """`swift` tells where its bits went, `plain` also what was important, and has two bit depths."""
+    bits = np.linspace(0, 1, 4 * 5).reshape(4, 5)
+    for name, maps in (("swift", {"bits": bits}), ("plain", {"bits": bits, "importance": 1 - bits})):
+        path = tree / "evaluation" / name / "reconstructions" / "kodak" / "maps.json"
+        write_json(path, {"image": "cat.png", "maps": {kind: found.tolist() for kind, found in maps.items()}})
+    path = tree / "evaluation" / "plain" / "metrics.json"
+    points = [
+        {"setting": "2 bits, 9 channels", **point(0.1, 20.0)},
+        {"setting": "8 bits, 9 channels", **point(0.4, 22.0)},
+    ]
+    more = {"reported": "31 dB <at> any rate", "setting": "2 bits, 7 channels", "rungs": {"kodak": points}}
+    write_json(path, {**read_json(path), **more})
+    return tree
+
+
+def test_maps_lie_over_the_picture(mapped: Path) -> None:
+    report.run(mapped)
+    page = (mapped / "report" / "index.html").read_text()
+    assert "Where the bits went" in page
+    assert "cat.png with what codecs tell of it" in page
+    panels = [page.index(f">{said}<") for said in ("importance, 0 to 1", "bits, 0 to 0.99 bpp")]
+    assert panels == sorted(panels)
+    assert page.count(">bits, 0 to 0.99 bpp<") == 2
+    with Image.open(mapped / "report" / "maps.png") as plot:
+        assert plot.width > 1000
+
+
+def test_settings_and_what_a_paper_reports(mapped: Path) -> None:
+    report.run(mapped)
+    page = (mapped / "report" / "index.html").read_text()
+    assert "The settings of plain" in page
+    assert "deployed with 2 bits, 7 channels." in page
+    assert re.search(r"8 bits, 9 channels</th><td>0\.4000</td><td>22\.00</td>", page)
+    assert "What the papers report" in page
+    assert "31 dB &lt;at&gt; any rate" in page
+
+
+def test_no_maps_and_no_settings_no_sections(tree: Path) -> None:
+    report.run(tree)
+    page = (tree / "report" / "index.html").read_text()
+    for title in ("Where the bits went", "The settings of", "What the papers report"):
+        assert title not in page
