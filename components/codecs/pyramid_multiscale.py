@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from components.codecs.tiling import in_tiles
@@ -57,7 +58,8 @@ class PyramidMultiscaleCodec(LearnedPriorCodec):
             map_: Tensor = self.importance(self.g_a(2 * padded - 1))
             return map_.abs().mean(dim=1, keepdim=True)
 
-        found = in_tiles(importance, self.pad(x), 1 / self.latent_stride, self.tile, self.halo)
+        with torch.inference_mode():
+            found = in_tiles(importance, self.pad(x), 1 / self.latent_stride, self.tile, self.halo)
         return {**super().maps(x), "importance": found[0, 0]}
 
 

@@ -37,7 +37,7 @@ def build(name: str, hyperparameters: Any) -> Codec:
     try:
         with torch.inference_mode(False):  # whose tensors could not be trained, nor hashed
             return made(**hyperparameters)
-    except TypeError as error:
+    except (IndexError, RuntimeError, TypeError, ValueError) as error:
         raise RatewrightError(
             f"codec {name!r} does not take the hyper-parameters {hyperparameters!r}: {error}"
         ) from error

@@ -17,6 +17,9 @@ from components.entropy.range_coder import TOTAL, Ints, SymbolDecoder, SymbolEnc
 from components.entropy.training import Estimate
 from components.errors import BitstreamError, RatewrightError
 
+MIDDLE = 0.5
+"""What stands for a value that was not sent."""
+
 _DEEPEST = 8
 _MEMORY = 128  # batches, about, whose counts matter
 _ONE = 256  # what a value counts for at first
@@ -68,20 +71,18 @@ class Levels(nn.Module):
             if not self.training:
                 setting = self.setting(gain)
                 symbols = self._symbols(y, setting.bits)
-                y_hat = symbols / _top(setting.bits)
                 sent = torch.arange(self.channels, device=y.device)[:, None, None] < setting.width
-                return Estimate(y_hat * sent, (self._code_lengths(symbols, setting.bits) * sent).sum(dim=1))
-            self._remember(y.detach())
-            drawn = torch.randint(len(self.depths), (len(y),)).tolist()
-            tops = y.new_tensor([_top(self.depths[k]) for k in drawn])[:, None, None, None]
+                y_hat = torch.where(sent, symbols / _top(setting.bits), MIDDLE)
+                return Estimate(y_hat, (self._code_lengths(symbols, setting.bits) * sent).sum(dim=1))
+            code = y.detach()
+            self._remember(code)
+            drawn = torch.randint(len(self.depths), (len(y),), device=y.device)
+            tops = y.new_tensor([_top(bits) for bits in self.depths])[drawn][:, None, None, None]
             widths = torch.randint(1, self.channels + 1, (len(y), 1, 1, 1), device=y.device)
             sent = torch.arange(self.channels, device=y.device)[:, None, None] < widths
             y_hat = (y + (torch.rand_like(y) - 0.5) / tops).clamp(0, 1)
-            lengths = [
-                self._code_lengths(self._symbols(one[None], self.depths[k]), self.depths[k])
-                for one, k in zip(y.detach(), drawn, strict=True)
-            ]
-            return Estimate(y_hat * sent, (torch.cat(lengths) * sent).sum(dim=1))
+            lengths = torch.stack([self._code_lengths(self._symbols(code, bits), bits) for bits in self.depths])
+            return Estimate(torch.where(sent, y_hat, MIDDLE), (lengths[drawn, torch.arange(len(y))] * sent).sum(dim=1))
 
     def encode(self, y: Tensor, gain: float) -> tuple[bytes, ...]:
         """One section: the number of the setting, and the symbols of y (1, C, h, w)."""
@@ -93,16 +94,15 @@ class Levels(nn.Module):
         return (struct.pack("<H", int(gain)) + encoder.finish(),)
 
     def decode(self, sections: tuple[bytes, ...], shape: tuple[int, int, int]) -> Tensor:
-        """The rounded code (1, C, h, w), zero in the channels that were not sent. Raises BitstreamError."""
+        """The rounded code (1, C, h, w), MIDDLE in the channels that were not sent. Raises BitstreamError."""
         if len(sections) != 1 or len(sections[0]) < 2:
             raise BitstreamError("corrupted bitstream: one section with a setting was expected")
         setting = self.setting(struct.unpack_from("<H", sections[0])[0])
         decoder = SymbolDecoder(sections[0][2:])
-        symbols = np.zeros((shape[0], shape[1] * shape[2]), dtype=np.float32)
-        for values, table in zip(symbols, self._tables(setting), strict=False):
-            values[:] = decoder.take(len(values), table)
-        y_hat = torch.from_numpy(symbols).to(self._counts(setting.bits).device) / _top(setting.bits)
-        return y_hat.view(1, *shape)
+        symbols = np.stack([decoder.take(shape[1] * shape[2], table) for table in self._tables(setting)])
+        y_hat = torch.full((1, *shape), MIDDLE, device=self._counts(setting.bits).device)
+        y_hat[0, : setting.width] = torch.from_numpy(symbols).to(y_hat).view(-1, *shape[1:]) / _top(setting.bits)
+        return y_hat
 
     def _counts(self, bits: int) -> Tensor:
         counts: Tensor = getattr(self, _name(bits))
@@ -122,20 +122,22 @@ class Levels(nn.Module):
         return (y.clamp(0, 1) * _top(bits)).round()
 
     def _tables(self, setting: Setting) -> Ints:
-        """(width, 2^bits) frequencies, from integers alone."""
-        counts = self._counts(setting.bits)[: setting.width].cpu().numpy()
-        rest = TOTAL - counts.shape[1]
-        tables = 1 + counts * rest // np.maximum(1, counts.sum(axis=1, keepdims=True))
+        """(width, 2^bits) frequencies with sum TOTAL: what rounding left over goes to the most frequent symbol."""
+        tables: Ints = self._frequencies(setting.bits)[: setting.width].int().cpu().numpy()
         tables[np.arange(len(tables)), tables.argmax(axis=1)] += TOTAL - tables.sum(axis=1)
-        frequencies: Ints = tables.astype(np.int32)
-        return frequencies
+        return tables
+
+    def _frequencies(self, bits: int) -> Tensor:
+        """(C, 2^bits) positive integers with sums of up to TOTAL, from integers alone."""
+        counts = self._counts(bits)
+        rest = TOTAL - counts.shape[1]
+        return 1 + counts * rest // counts.sum(dim=1, keepdim=True).clamp_min(1)
 
     def _code_lengths(self, symbols: Tensor, bits: int) -> Tensor:
         """Bits of each of symbols (B, C, h, w)."""
-        lengths = math.log2(TOTAL) - np.log2(self._tables(Setting(bits, self.channels)))
-        rows = torch.from_numpy(lengths.astype(np.float32)).to(symbols.device)
+        lengths = math.log2(TOTAL) - self._frequencies(bits).log2()
         by_channel = symbols.long().transpose(0, 1)
-        return rows.gather(1, by_channel.flatten(1)).view(by_channel.shape).transpose(0, 1)
+        return lengths.gather(1, by_channel.flatten(1)).view(by_channel.shape).transpose(0, 1)
 
 
 def _top(bits: int) -> int:

@@ -98,8 +98,9 @@ def start_doubling(conv: nn.Conv2d | nn.ConvTranspose2d, stage: Tensor) -> None:
 
 
 def _on_blocks(conv: nn.Conv2d | nn.ConvTranspose2d, stage: Tensor) -> Tensor:
-    """The kernel that looks at 2x2 blocks, given its padding of half its side."""
-    middle = conv.kernel_size[0] // 2
+    """The kernel that looks at 2x2 blocks."""
+    assert isinstance(conv.padding, tuple)
+    middle = conv.padding[0]
     weight = torch.zeros_like(conv.weight)
     weight[:, :, middle : middle + 2, middle : middle + 2] = stage.view(*weight.shape[:2], 2, 2)
     return weight

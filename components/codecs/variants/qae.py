@@ -30,7 +30,9 @@ class Qae(TransformCodec):
     and nothing of where things are; the default keeps the map, and `pool` = 8 is the paper's for its 256x256 pictures:
     a vector for each such square. A 1x1 convolution takes the 2048 channels to `width`, or two bits would cost four
     bits per pixel. Noise is symmetric (entropy.levels). The decoder mirrors the resolutions and the widths of the
-    encoder's stages, with two residual blocks for each instead of as many as there.
+    encoder's stages, with two residual blocks for each instead of as many as there; what goes around the blocks is
+    linear, so that it can start as an inverse wavelet packet: from random weights, a code of hundreds of channels
+    takes thousands of steps to say more than the mean of a block.
 
     width: channels of the code. bits: the depths to choose from. mu: of the perceptual loss. pool: side of the squares
     of the map that are averaged. depths, channels: of the ResNet.
@@ -54,6 +56,8 @@ class Qae(TransformCodec):
         depths: Sequence[int] = (3, 4, 23, 3),
         channels: int = 64,
     ) -> None:
+        if mu < 0 or pool not in (1, 2, 4, 8):
+            raise RatewrightError(f"qae: mu is at least 0 and pool 1, 2, 4 or 8, not {mu} and {pool}")
         super().__init__(width=width, bits=list(bits), mu=mu, pool=pool, depths=list(depths), channels=channels)
         self.mu = mu
         self.stride = self.latent_stride = 32 * pool

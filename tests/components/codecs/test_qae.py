@@ -2,6 +2,7 @@ import hashlib
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from components.calibration import Trial
 from components.codecs.base import Codec
 from components.codecs.pictures import to_tensor
 from components.codecs.table import build
+from components.entropy.levels import MIDDLE
 from components.errors import CalibrationError, RatewrightError
 from components.evaluation import LearnedCoder, gain_at, rate_and_psnr
 from components.layers.resnet import ResNet
@@ -54,7 +56,7 @@ def test_widths_and_depths_of_one_checkpoint(x: Tensor) -> None:
         assert sizes == sorted(sizes)
         assert sizes[-1] > sizes[0]
         for width, stream in enumerate(streams, 1):
-            assert int((codec.unpack(stream).abs().sum(dim=(0, 2, 3)) > 0).sum()) == width
+            assert int((codec.unpack(stream) != MIDDLE).any(dim=(0, 2, 3)).sum()) == width
     assert codec.setting(codec.gain.item()) == "8-bit code, 6 channels", "the finest at first"
 
 
@@ -136,3 +138,20 @@ def test_weights_that_a_codec_has_no_use_for(make_codec: Make) -> None:
         make_codec("wcae").start({"vgg19": lambda _: None})
     with pytest.raises(RatewrightError, match="takes no weights of resnet50; it knows resnet101, vgg19"):
         build("qae", SMALL).start({"resnet50": lambda _: None})
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"mu": -1.0}, "mu is at least 0"),
+        ({"pool": 3}, "pool 1, 2, 4 or 8"),
+        ({"bits": [8, 2]}, "bit depths must rise"),
+        ({"depths": [1, 1]}, "does not take the hyper-parameters"),
+        ({"width": -1}, "does not take the hyper-parameters"),
+        ({"widht": 1}, "does not take the hyper-parameters"),
+    ],
+)
+def test_wrong_hyperparameters_are_one_line(wrong: dict[str, Any], said: str) -> None:
+    with pytest.raises(RatewrightError, match=said) as raised:
+        build("qae", {**SMALL, **wrong})
+    assert "\n" not in str(raised.value)
