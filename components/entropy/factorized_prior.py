@@ -109,7 +109,9 @@ class FactorizedPrior(nn.Module):
     def take(self, decoder: SymbolDecoder, count: int, levels: Ints | None = None, used: Which = ALL) -> Ints:
         """The symbols (C, count), zero but where `used`. Raises BitstreamError."""
         symbols = np.zeros((len(self.tables), count), dtype=np.int32)
-        symbols[used] = [take_values(decoder, count, table) for table in self._tables_at(levels)[used]]
+        tables = self._tables_at(levels)
+        for channel in np.arange(len(symbols))[used]:
+            symbols[channel] = take_values(decoder, count, tables[channel])
         return symbols
 
     def take_known(self, decoder: PrefixDecoder, count: int) -> tuple[Ints, bool]:
