@@ -21,6 +21,7 @@ MIDDLE = 0.5
 """What stands for a value that was not sent."""
 
 _DEEPEST = 8
+_WIDEST = 4096
 _MEMORY = 128  # batches, about, whose counts matter
 _ONE = 256  # what a value counts for at first
 
@@ -44,6 +45,8 @@ class Levels(nn.Module):
         super().__init__()
         if not depths or list(depths) != sorted(set(depths)) or not 1 <= depths[0] <= depths[-1] <= _DEEPEST:
             raise RatewrightError(f"bit depths must rise and lie between 1 and {_DEEPEST}, not {list(depths)}")
+        if not 1 <= channels <= _WIDEST:
+            raise RatewrightError(f"a code has 1 to {_WIDEST} channels, not {channels}")
         self.channels, self.depths = channels, tuple(depths)
         for bits in depths:
             self.register_buffer(_name(bits), torch.full((channels, 1 << bits), _ONE, dtype=torch.int64))
@@ -71,7 +74,7 @@ class Levels(nn.Module):
             if not self.training:
                 setting = self.setting(gain)
                 symbols = self._symbols(y, setting.bits)
-                sent = torch.arange(self.channels, device=y.device)[:, None, None] < setting.width
+                sent = self._sent(y, setting.width)
                 y_hat = torch.where(sent, symbols / _top(setting.bits), MIDDLE)
                 return Estimate(y_hat, (self._code_lengths(symbols, setting.bits) * sent).sum(dim=1))
             code = y.detach()
@@ -79,7 +82,7 @@ class Levels(nn.Module):
             drawn = torch.randint(len(self.depths), (len(y),), device=y.device)
             tops = y.new_tensor([_top(bits) for bits in self.depths])[drawn][:, None, None, None]
             widths = torch.randint(1, self.channels + 1, (len(y), 1, 1, 1), device=y.device)
-            sent = torch.arange(self.channels, device=y.device)[:, None, None] < widths
+            sent = self._sent(y, widths)
             y_hat = (y + (torch.rand_like(y) - 0.5) / tops).clamp(0, 1)
             lengths = torch.stack([self._code_lengths(self._symbols(code, bits), bits) for bits in self.depths])
             return Estimate(torch.where(sent, y_hat, MIDDLE), (lengths[drawn, torch.arange(len(y))] * sent).sum(dim=1))
@@ -103,6 +106,10 @@ class Levels(nn.Module):
         y_hat = torch.full((1, *shape), MIDDLE, device=self._counts(setting.bits).device)
         y_hat[0, : setting.width] = torch.from_numpy(symbols).to(y_hat).view(-1, *shape[1:]) / _top(setting.bits)
         return y_hat
+
+    def _sent(self, y: Tensor, width: Tensor | int) -> Tensor:
+        """Which channels of y are among the first `width`."""
+        return torch.arange(self.channels, device=y.device)[:, None, None] < width
 
     def _counts(self, bits: int) -> Tensor:
         counts: Tensor = getattr(self, _name(bits))

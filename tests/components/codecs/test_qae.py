@@ -147,6 +147,7 @@ def test_weights_that_a_codec_has_no_use_for(make_codec: Make) -> None:
         ({"pool": 3}, "pool 1, 2, 4 or 8"),
         ({"bits": [8, 2]}, "bit depths must rise"),
         ({"depths": [1, 1]}, "does not take the hyper-parameters"),
+        ({"width": 5000}, "1 to 4096 channels"),
         ({"width": -1}, "does not take the hyper-parameters"),
         ({"widht": 1}, "does not take the hyper-parameters"),
     ],
