@@ -139,7 +139,11 @@ def test_a_new_variant_is_one_block_of_params(clone: Clone) -> None:
 @pytest.mark.parametrize(
     ("hyperparameters", "train", "said"),
     [
-        ({"mu": 0.1}, {}, "needs the weights of vgg19: name a file, torchvision's vgg19-dcbb9e9d.pth"),
+        (
+            {"mu": 0.1},
+            {},
+            "needs train.weights.vgg19, the path or address of a file such as torchvision's vgg19-dcbb9e9d.pth",
+        ),
         ({}, {"weights": {"resnet101": {"location": "gone.pth", "sha256": "0" * 64}}}, "gone.pth: no such file"),
         ({}, {"weights": {"resnet50": {"location": "params.yaml", "sha256": "0" * 8}}}, "has the wrong content"),
     ],

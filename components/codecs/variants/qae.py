@@ -14,8 +14,6 @@ from components.layers.residual_upsampling import resnet_mirror
 from components.layers.resnet import ResNet
 from components.layers.vgg import Vgg19, perceptual_loss
 
-_VGG_FILE = "torchvision's vgg19-dcbb9e9d.pth"
-
 
 class Qae(TransformCodec):
     """
@@ -87,7 +85,7 @@ class Qae(TransformCodec):
         """Weights of `resnet101` for the encoder, and of `vgg19`, which mu > 0 needs."""
         super().start(weights)
         if self.mu > 0 and "vgg19" not in weights:
-            raise RatewrightError(f"qae with mu = {self.mu:g} needs the weights of vgg19: name a file, {_VGG_FILE}")
+            raise self._judge_missing()
         if "vgg19" in weights:
             vgg = Vgg19().eval()
             weights["vgg19"](vgg)
@@ -112,10 +110,16 @@ class Qae(TransformCodec):
         distortion = (x - reconstruction.x_hat).square().mean()
         if self.mu > 0:
             if not self._vgg:
-                raise RatewrightError(f"qae with mu = {self.mu:g} needs the weights of vgg19: {_VGG_FILE}")
+                raise self._judge_missing()
             vgg = self._vgg[0].to(x.device)
             distortion = distortion + self.mu * perceptual_loss(vgg, x, reconstruction.x_hat).mean()
         return distortion, reconstruction.bits.mean() / x[0, 0].numel()
+
+    def _judge_missing(self) -> RatewrightError:
+        file = "such as torchvision's vgg19-dcbb9e9d.pth"
+        return RatewrightError(
+            f"qae with mu = {self.mu:g} needs train.weights.vgg19, the path or address of a file {file}"
+        )
 
     def objective(self, distortion: T, rate: T, lmbda: float) -> T:  # noqa: ARG002
         """The distortion."""

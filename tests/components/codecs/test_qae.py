@@ -103,9 +103,9 @@ def test_published_weights_become_the_encoders(tmp_path: Path) -> None:
 
 def test_a_perceptual_loss_without_weights_names_the_file(x: Tensor) -> None:
     codec = build("qae", {**SMALL, "mu": 0.1})
-    with pytest.raises(RatewrightError, match=r"mu = 0.1 needs the weights of vgg19.*vgg19-dcbb9e9d\.pth"):
+    with pytest.raises(RatewrightError, match=r"mu = 0.1 needs train.weights.vgg19.*vgg19-dcbb9e9d\.pth"):
         codec.start({})
-    with pytest.raises(RatewrightError, match="needs the weights of vgg19"):
+    with pytest.raises(RatewrightError, match=r"needs train\.weights\.vgg19"):
         codec.loss(x, codec.train()(x), 1.0)
 
 
