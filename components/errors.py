@@ -23,3 +23,8 @@ class CheckpointError(RatewrightError):
 
 class CalibrationError(RatewrightError):
     """A target rate that the codec does not reach."""
+
+
+def one_line(error: BaseException) -> str:
+    """What another library says, without its line breaks."""
+    return " ".join(str(error).split()) or type(error).__name__

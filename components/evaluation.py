@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -180,13 +181,17 @@ def gain_at(
     """
     over_gain = rate_over_gain(codec, pictures)
 
+    def stored(gain: float) -> float:
+        """As a checkpoint holds it: what is measured is what is deployed."""
+        return torch.tensor(gain, dtype=codec.gain.dtype).item()
+
     def rate_of(gain: float) -> float:
-        bpp = over_gain(gain)
+        bpp = over_gain(stored(gain))
         told(Trial(gain, bpp))
         return bpp
 
     if not codec.rungs:
-        return trim(rate_of, target_bpp, tolerance, codec.gain.item())[-1].value
+        return stored(trim(rate_of, target_bpp, tolerance, codec.gain.item())[-1].value)
     reached, failures = [], []
     for rungs in codec.rungs:
         try:

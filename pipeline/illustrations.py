@@ -41,6 +41,5 @@ def keep_maps(coder: Coder, image: str, rgb: Rgb, path: Path) -> None:
     codec = coder.codec
     rows, columns = (-(-side // codec.latent_stride) for side in rgb.shape[:2])
     maps = {kind: found[:rows, :columns] for kind, found in codec.maps(to_tensor(rgb)).items()}
-    maps["bits"] = maps["bits"] / codec.latent_stride**2
     rounded = {kind: np.round(found.double().numpy(), 5).tolist() for kind, found in maps.items()}
     write_json(path, {"image": image, "maps": rounded})

@@ -43,11 +43,6 @@ def fingerprint(*parts: Any) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
 
 
-def file_hash(path: Path) -> str:
-    """sha256 of a file."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
 def rate_on(pictures: list[NDArray[np.uint8]]) -> Callable[[Codec], float]:
     """A function that gives a codec's bpp on the middle of each of `pictures`, in real bitstreams at its own gain.
 

@@ -125,6 +125,11 @@ class Codec(nn.Module, ABC):
         """Quantised latents (B, C, h, w) to padded pictures (B, 3, H, W)."""
 
     @property
+    def steered(self) -> bool:
+        """Whether a lambda moves its rate in training."""
+        return self.knob is not None and self.knob.steers
+
+    @property
     def rungs(self) -> tuple[range, ...]:
         """The gains that there are, where not any number is one: ranges over each of which the rate rises."""
         return ()

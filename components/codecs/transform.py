@@ -62,10 +62,10 @@ class TransformCodec(Codec):
         return (x_hat.float() + 1) / 2
 
     def maps(self, x: Tensor) -> dict[str, Tensor]:
-        """`bits`: where the bits of a picture go, at the codec's own gain, by the estimate of training."""
+        """`bits`: bits per pixel at each position, at the codec's own gain, by the estimate of training."""
         latents = self.latents(x)
         with torch.inference_mode():
-            return {"bits": self.entropy(latents, self.gain.item()).bits_at[0]}
+            return {"bits": self.entropy(latents, self.gain.item()).bits_at[0] / self.latent_stride**2}
 
     def encode(self, latents: Tensor, gain: float) -> tuple[bytes, ...]:
         """What the entropy model makes of the latents."""

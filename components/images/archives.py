@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import IO, cast
 
-from components.errors import SourceError
+from components.errors import SourceError, one_line
 
 ARCHIVE_SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 
@@ -55,8 +55,7 @@ def unpack(archive: Path, into: Path, *, max_bytes: int, max_files: int) -> list
             shutil.rmtree(into)
         temporary.rename(into)
     except _BROKEN as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise SourceError(f"{archive.name}: cannot be unpacked: {reason}") from error
+        raise SourceError(f"{archive.name}: cannot be unpacked: {one_line(error)}") from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return sorted(path for path in into.rglob("*") if path.is_file())

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
-from components.errors import ImageError
+from components.errors import ImageError, one_line
 
 FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "JPEG2000", "AVIF")
 """What is tried, as Pillow calls it: raster formats only (its EPS reader would start Ghostscript)."""
@@ -76,8 +76,7 @@ def decode(data: bytes, *, max_pixels: int = 1 << 28) -> Decoded:
     except UnidentifiedImageError:
         raise ImageError("not a picture in a known format") from None
     except _BROKEN as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise ImageError(f"cannot be decoded: {reason}") from error
+        raise ImageError(f"cannot be decoded: {one_line(error)}") from error
 
 
 def encode_png(rgb: NDArray[np.uint8]) -> bytes:

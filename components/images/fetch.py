@@ -14,7 +14,7 @@ from typing import Any, Self, TypeVar
 from urllib.parse import quote
 
 from components.errors import ImageError, SourceError
-from components.files import write_bytes
+from components.files import sha256_of, write_bytes
 from components.images.archives import is_archive, unpack
 from components.images.dataset import FetchSpec
 from components.images.decode import decode, encode_png
@@ -291,8 +291,4 @@ def _sweep(out: Path, keep: set[str]) -> None:
 
 def _sha256(path: Path) -> str | None:
     """Of the file's content; None where there is no file."""
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except FileNotFoundError:
-        return None
+    return sha256_of(path) if path.exists() else None

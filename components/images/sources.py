@@ -11,7 +11,7 @@ from typing import Any, Protocol, TypeVar
 from urllib.parse import quote, urlsplit
 from urllib.request import url2pathname
 
-from components.errors import SourceError
+from components.errors import SourceError, one_line
 from components.files import replacing
 
 ATTEMPTS = 5
@@ -205,9 +205,9 @@ class Http:
         try:
             yield
         except httpx.TransportError as error:
-            raise _TransientError(f"{url}: {_one_line(error)}") from error
+            raise _TransientError(f"{url}: {one_line(error)}") from error
         except (httpx.HTTPError, httpx.InvalidURL) as error:
-            raise SourceError(f"{url}: {_one_line(error)}") from error
+            raise SourceError(f"{url}: {one_line(error)}") from error
 
 
 class S3:
@@ -227,7 +227,7 @@ class S3:
         try:
             self._client: Any = boto3.session.Session().client("s3", config=config)
         except (BotoCoreError, ValueError) as error:
-            raise SourceError(f"{location}: {_one_line(error)}") from error
+            raise SourceError(f"{location}: {one_line(error)}") from error
 
     def list(self) -> Names:
         """All names, sorted."""
@@ -283,14 +283,14 @@ class S3:
             if code in ("SlowDown", "RequestTimeout", "Throttling"):
                 raise _TransientError(f"{where}: {code}") from error
             _check_status(where, status, code if not code.isdigit() else "")
-            raise SourceError(f"{where}: {_one_line(error)}") from error
+            raise SourceError(f"{where}: {one_line(error)}") from error
         except (aws.NoCredentialsError, aws.PartialCredentialsError) as error:
             hint = "set AWS_PROFILE, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or ~/.aws/credentials"
             raise SourceError(f"{where}: no complete AWS credentials ({hint})") from error
         except (aws.HTTPClientError, aws.ConnectionError, aws.IncompleteReadError) as error:
-            raise _TransientError(f"{where}: {_one_line(error)}") from error
+            raise _TransientError(f"{where}: {one_line(error)}") from error
         except aws.BotoCoreError as error:
-            raise SourceError(f"{where}: {_one_line(error)}") from error
+            raise SourceError(f"{where}: {one_line(error)}") from error
 
 
 class _TransientError(Exception):
@@ -327,7 +327,3 @@ def _reading(path: Path) -> Iterator[None]:
         yield
     except PermissionError as error:
         raise SourceError(f"{path}: may not be read") from error
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split()) or type(error).__name__

@@ -8,6 +8,7 @@ from components.layers.residual import conv3x3
 
 _SLOPE = 0.2
 _LOWEST = 4.5  # of a logit, what the lowest band varies by
+_CODE_MEAN, _CODE_SCALE = 0.5, 0.2  # seldom beyond [0, 1]
 
 
 class ResidualUpsampling(nn.Module):
@@ -36,8 +37,16 @@ class ResidualUpsampling(nn.Module):
         return out
 
 
+def code_norm(channels: int) -> nn.BatchNorm2d:
+    """What starts codes (B, channels, h, w) around the middle of [0, 1]."""
+    norm = nn.BatchNorm2d(channels)
+    nn.init.constant_(norm.weight, _CODE_SCALE)
+    nn.init.constant_(norm.bias, _CODE_MEAN)
+    return norm
+
+
 def resnet_mirror(inputs: int, width: int, pool: int = 1) -> nn.Sequential:
-    """Codes (B, inputs, h, w) around 0.5 to pictures (B, 3, 32 pool h, 32 pool w) between 0 and 1.
+    """Codes (B, inputs, h, w) as `code_norm` leaves them to pictures (B, 3, 32 pool h, 32 pool w) between 0 and 1.
 
     Five doublings, three of them in residual blocks from 8 to 1 times `width` channels, each with a block at the size
     it came to; then two transposed convolutions and a sigmoid. `pool` undoes an average pooling first. It starts as the
@@ -45,10 +54,10 @@ def resnet_mirror(inputs: int, width: int, pool: int = 1) -> nn.Sequential:
     """
     stages = haar_packet((width, width, 2 * width, 4 * width, 8 * width))
     first = nn.Conv2d(inputs, 8 * width, 1)
-    scale = _LOWEST / 0.2 / (1 + torch.arange(8 * width).sqrt())
+    scale = _LOWEST / _CODE_SCALE / (1 + torch.arange(8 * width).sqrt())
     with torch.no_grad():
         first.weight.copy_((scale[:, None] * torch.eye(8 * width, inputs))[:, :, None, None])
-        first.bias.copy_(-0.5 * first.weight.sum(dim=(1, 2, 3)))  # type: ignore[union-attr]
+        first.bias.copy_(-_CODE_MEAN * first.weight.sum(dim=(1, 2, 3)))  # type: ignore[union-attr]
     layers: list[nn.Module] = [first, ResidualUpsampling(8 * width, 8 * width)]
     if pool > 1:
         spread = nn.ConvTranspose2d(inputs, inputs, pool, pool)

@@ -7,7 +7,7 @@ from typing import Any
 
 from components.codecs.base import Codec
 from components.codecs.table import build
-from components.errors import CheckpointError, RatewrightError
+from components.errors import CheckpointError, RatewrightError, one_line
 from components.files import replacing
 
 
@@ -54,6 +54,6 @@ def load(path: Path, *, codec: str | None = None) -> tuple[Codec, dict[str, Any]
     except RatewrightError as error:
         raise CheckpointError(f"{path}: {error}") from error
     except RuntimeError as error:
-        reason = " ".join(str(error).split())
-        raise CheckpointError(f"{path}: the weights do not fit codec {facts['codec']!r}: {reason[:200]}") from error
+        reason = one_line(error)[:200]
+        raise CheckpointError(f"{path}: the weights do not fit codec {facts['codec']!r}: {reason}") from error
     return built.eval(), facts

@@ -132,7 +132,6 @@ class _Run:
 
     def __init__(self, codec: Codec, shards: Path, config: TrainingConfig, state: TrainingState):
         self.codec, self.shards, self.config, self.state = codec, shards, config, state
-        self.steers = codec.knob is not None and codec.knob.steers
         to_channels_last(codec)
         self.validation = validation_batches(shards, batch_size=config.batch_size, limit=config.validation_patches)
         if state.step:
@@ -205,7 +204,7 @@ class _Run:
             self.plateau.step(self._loss(distortion, rate))
         return {
             "step": state.step,
-            "lmbda": state.lmbda if self.steers else None,
+            "lmbda": state.lmbda if self.codec.steered else None,
             "lr": self.optimizer.param_groups[0]["lr"],
             "train_loss": train_loss,
             "val_loss": self._loss(distortion, rate),

@@ -1,6 +1,5 @@
 """Weights that others published: one file, fetched, verified by its SHA-256 and copied into a module."""
 
-import hashlib
 import re
 from collections.abc import Mapping
 from contextlib import closing
@@ -12,8 +11,8 @@ from urllib.request import url2pathname
 import torch
 from torch import Tensor, nn
 
-from components.errors import CheckpointError, SourceError
-from components.files import replacing
+from components.errors import CheckpointError, SourceError, one_line
+from components.files import replacing, sha256_of
 from components.images.sources import open_source
 
 
@@ -41,7 +40,7 @@ def fetch_weights(location: str, sha256: str, folder: Path) -> Path:
     if scheme.lower() in ("http", "https"):
         name = unquote(name)  # the source quotes it again
     path = folder / (expected + Path(name).suffix)
-    if path.is_file() and _sha256(path).startswith(expected):
+    if path.is_file() and sha256_of(path).startswith(expected):
         return path
     with closing(open_source(f"{scheme}://{prefix}")) as source, replacing(path) as temporary:
         source.download(name, temporary)
@@ -91,7 +90,7 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
     try:
         weights: dict[str, Tensor] = load_file(path)
     except (OSError, SafetensorError) as error:
-        raise CheckpointError(f"{path}: not readable weights ({_one_line(error)})") from error
+        raise CheckpointError(f"{path}: not readable weights ({one_line(error)[:200]})") from error
     return weights
 
 
@@ -102,22 +101,13 @@ def _read_torch(path: Path) -> object:
         # torch's own message advises to run the code.
         raise CheckpointError(f"{path}: damaged, or holds code beside tensors, which is not run") from error
     except Exception as error:  # a damaged pickle may raise anything
-        raise CheckpointError(f"{path}: not readable weights ({_one_line(error)})") from error
+        raise CheckpointError(f"{path}: not readable weights ({one_line(error)[:200]})") from error
 
 
 def _verify(path: Path, expected: str, location: str) -> None:
-    found = _sha256(path)
-    if not found.startswith(expected):
-        raise SourceError(f"{location}: has the wrong content: expected sha256 {expected}, found {found}")
-
-
-def _sha256(path: Path) -> str:
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        found = sha256_of(path)
     except OSError as error:
         raise SourceError(f"{path}: cannot be read ({error.strerror})") from error
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:200] or type(error).__name__
+    if not found.startswith(expected):
+        raise SourceError(f"{location}: has the wrong content: expected sha256 {expected}, found {found}")

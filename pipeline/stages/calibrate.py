@@ -31,14 +31,13 @@ def run(root: Path, name: str) -> None:
     calibrate, target = variant.calibrate, settings.target_bpp
     codec, facts = checkpoint.load(layout.trained(name), codec=variant.codec)
     assert codec.knob is not None
-    steered = codec.knob.steers
     originals = [rgb for _, rgb in pictures(layout.raw(settings.data.calibration))]
 
     def measured(phase: str, lmbda: float, bpp: float, steps: int, psnr_db: float | None = None) -> dict[str, Any]:
         gain = codec.gain.item()
-        said = f"lambda {lmbda:.5g} {codec.setting(gain)}" if steered else codec.setting(gain)
+        said = f"lambda {lmbda:.5g} {codec.setting(gain)}" if codec.steered else codec.setting(gain)
         console.print(f"calibrate {name}: {phase} {said}: {bpp:.4f} bpp")
-        known = lmbda if steered else None
+        known = lmbda if codec.steered else None
         return {"phase": phase, "lmbda": known, "gain": gain, "bpp": bpp, "psnr_db": psnr_db, "steps": steps}
 
     def whole_set(phase: str, lmbda: float, steps: int) -> dict[str, Any]:
@@ -48,7 +47,7 @@ def run(root: Path, name: str) -> None:
     history = [whole_set("trained", facts["lmbda"], facts["step"])]
     steps = facts["step"]
     # A progressive codec meets any rate as it is, and what lambda does not steer cannot be steered again.
-    fixed = codec.progressive or not steered or not _fine_tune_steps(variant, facts)
+    fixed = codec.progressive or not codec.steered or not _fine_tune_steps(variant, facts)
     rounds = 0 if fixed else calibrate.rounds
     fine_tune = _fine_tuner(codec, settings, variant, layout, facts)
 

@@ -8,7 +8,7 @@ import torch
 from components.codecs.table import build
 from components.errors import RatewrightError
 from components.evaluation import LearnedCoder
-from components.files import write_bytes
+from components.files import sha256_of, write_bytes
 from components.training import checkpoint
 from components.training.loop import train
 from components.training.rate_control import RateControl
@@ -18,7 +18,7 @@ from pipeline.entry import stage
 from pipeline.layout import Layout
 from pipeline.pictures import pictures
 from pipeline.provenance import git_commit
-from pipeline.training import config_of, file_hash, fingerprint, narrated, published_weights, rate_on
+from pipeline.training import config_of, fingerprint, narrated, published_weights, rate_on
 
 SAMPLES = 2  # calibration pictures whose reconstructions the run shows
 
@@ -28,22 +28,20 @@ def run(root: Path, name: str) -> None:
     settings, layout = params.load(root), Layout(root)
     variant = settings.variant(name)
     shards, calibration = layout.shards(settings.data.train), layout.raw(settings.data.calibration)
-    data_hash = file_hash(shards / "index.json")
+    data_hash = sha256_of(shards / "index.json")
     state_path = layout.resumable("train", name) / "state.safetensors"
     identity = fingerprint(variant.model_dump(), settings.seed, settings.target_bpp, data_hash)
 
     torch.manual_seed(settings.seed)
     codec = build(variant.codec, variant.hyperparameters)
-    steered = codec.knob is not None and codec.knob.steers
-    if steered and variant.train.lmbda is None:
+    if codec.steered and variant.train.lmbda is None:
         raise RatewrightError(f"variants.{name}.train.lmbda is missing: codec {variant.codec!r} is trained with one")
     for remark in codec.start(published_weights(variant.train.weights, layout.weights)):
         console.print(f"train {name}: {remark}")
     control, rate_of = None, None
     samples = [(file, rgb) for file, rgb in pictures(calibration, max(SAMPLES, variant.train.steer_images))]
     config = config_of(variant.train, settings.seed)
-    if variant.train.steer and steered:
-        assert codec.knob is not None
+    if variant.train.steer and codec.knob is not None and codec.steered:
         control = RateControl(settings.target_bpp, config.lmbda, codec.knob.raises_rate)
         rate_of = rate_on([rgb for _, rgb in samples[: variant.train.steer_images]])
 
@@ -71,7 +69,7 @@ def run(root: Path, name: str) -> None:
         codec,
         layout.trained(name),
         variant=name,
-        lmbda=state.lmbda if steered else None,
+        lmbda=state.lmbda if codec.steered else None,
         step=state.step,
         precision=state.precision,
         training=identity,

@@ -49,6 +49,15 @@ def test_bpp_is_the_length_of_the_real_stream(make_codec: Make, photographs: lis
         assert result.decode_s > 0
 
 
+def test_the_gain_that_is_measured_is_the_one_that_a_checkpoint_holds(make_codec: Make, photographs: list[Rgb]) -> None:
+    codec = make_codec("wcae")
+    own = rate_over_gain(codec, photographs[:2])(1.0)
+    found = gain_at(codec, photographs[:2], 0.8 * own, 0.02)
+    assert found != 1.0
+    codec.gain.fill_(found)
+    assert codec.gain.item() == found
+
+
 def test_a_set_is_total_over_total(photographs: list[Rgb]) -> None:
     pictures = [("large", photographs[0]), ("small", photographs[1][:24, :40])]
     results = measure(Coarse(), pictures)

@@ -10,7 +10,7 @@ from components.codecs.transform import TransformCodec
 from components.entropy.levels import Levels
 from components.errors import RatewrightError
 from components.layers.imagenet import normalised
-from components.layers.residual_upsampling import resnet_mirror
+from components.layers.residual_upsampling import code_norm, resnet_mirror
 from components.layers.resnet import ResNet
 from components.layers.vgg import Vgg19, perceptual_loss
 
@@ -61,11 +61,7 @@ class Qae(TransformCodec):
         self.stride = self.latent_stride = 32 * pool
         self.latent_channels = width
         self.resnet = ResNet(depths, channels)
-        self.code = nn.Sequential(
-            nn.AvgPool2d(pool), nn.Conv2d(self.resnet.channels, width, 1), code_norm := nn.BatchNorm2d(width)
-        )
-        nn.init.constant_(code_norm.weight, 0.2)  # around the middle of [0, 1], seldom beyond its ends
-        nn.init.constant_(code_norm.bias, 0.5)
+        self.code = nn.Sequential(nn.AvgPool2d(pool), nn.Conv2d(self.resnet.channels, width, 1), code_norm(width))
         self.g_s = resnet_mirror(width, channels, pool)
         self.entropy: Levels = Levels(width, bits)
         self.gain.fill_(self.rungs[-1][-1])

@@ -81,6 +81,25 @@ def test_forward_bits_foretell_the_file(name: str, make_codec: Make) -> None:
 
 
 @NAMES
+def test_bits_are_told_where_they_are_spent(name: str, make_codec: Make, x: Tensor) -> None:
+    """A picture that is flat but for its upper right quarter, and a map that says so."""
+    codec = make_codec(name)
+    if codec.rungs:
+        pytest.skip("its tables tell values apart by what was counted: test_levels has its own")
+    with torch.no_grad():
+        codec.train()(x[..., :128, :128])  # a prior that knows the scale of its latents
+    codec.eval()
+    picture = torch.full((1, 3, 256, 256), 0.5)
+    picture[..., :128, 128:] = x[..., :128, :128]
+    bits = codec.maps(picture)["bits"]
+    side = 128 // codec.latent_stride
+    assert bits.shape == (2 * side, 2 * side)
+    upper_left, busy, *lower = (part.mean().item() for half in bits.chunk(2) for part in half.chunk(2, dim=1))
+    flat = (upper_left, *lower)
+    assert min(abs(busy - each) for each in flat) > 3 * (max(flat) - min(flat))
+
+
+@NAMES
 def test_a_batch_is_its_pictures(name: str, make_codec: Make, x: Tensor) -> None:
     codec = make_codec(name)
     batch = torch.cat([x[..., 32 * k : 32 * k + 33, 8 * k : 8 * k + 65] for k in range(3)])

@@ -58,6 +58,14 @@ def test_the_estimate_is_the_stream_and_counting_pays(model: Levels, gain: int) 
     assert real < 0.9 * model.setting(gain).bits * y.numel()
 
 
+def test_a_rare_value_costs_its_bits_where_it_is(model: Levels) -> None:
+    y = torch.full((1, *SHAPE), 0.5)
+    y[0, C - 1, 3, 11] = 1.0
+    bits = model(y, 5).bits_at[0]
+    assert bits.argmax() == 3 * SHAPE[2] + 11
+    assert bits[3, 11] > bits[11, 3] + 2
+
+
 def test_symbols_that_were_never_counted_come_back() -> None:
     model = Levels(C, (8,)).train()
     for seed in range(3):

@@ -1,10 +1,7 @@
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from functools import partial
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 import boto3
@@ -14,63 +11,9 @@ from moto.server import ThreadedMotoServer
 from components.errors import SourceError
 from components.images import sources
 from components.images.sources import Http, open_source
+from tests.site import Site
 
 CONTENT = bytes(range(256)) * 5000
-
-
-class Site:
-    """Files over http on loopback, with faults to come for a path, and a list of the requests served."""
-
-    def __init__(self) -> None:
-        self.files: dict[str, bytes] = {}
-        self.faults: dict[str, list[int | str]] = {}
-        self.requests: list[str] = []
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, self))
-        Thread(target=self.server.serve_forever, args=(0.01,), daemon=True).start()
-        self.address = f"http://127.0.0.1:{self.server.server_port}/"
-
-    def close(self) -> None:
-        self.server.shutdown()
-        self.server.server_close()
-
-
-class Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-
-    def __init__(self, site: Site, *args: Any) -> None:
-        self.site = site
-        super().__init__(*args)
-
-    def do_HEAD(self) -> None:
-        self.answer(body=False)
-
-    def do_GET(self) -> None:
-        self.answer(body=True)
-
-    def answer(self, body: bool) -> None:
-        path = self.path.lstrip("/")
-        self.site.requests.append(path)
-        faults = self.site.faults.get(path, [])
-        fault = faults.pop(0) if faults else None
-        content = self.site.files.get(path)
-        if isinstance(fault, int) or content is None:
-            self.send_response(fault if isinstance(fault, int) else 404)
-            self.send_header("Content-Length", "0")
-            self.end_headers()
-            return
-        if fault == "hang up":
-            self.close_connection = True
-            return
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(content)))
-        self.send_header("ETag", f'"{len(content)}"')
-        self.end_headers()
-        if body:
-            self.wfile.write(content[: len(content) // 2] if fault == "short" else content)
-            self.close_connection = fault == "short"
-
-    def log_message(self, *_: Any) -> None:
-        pass
 
 
 @pytest.fixture

@@ -3,10 +3,7 @@ import io
 import os
 from collections import OrderedDict
 from collections.abc import Iterator
-from functools import partial
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 import pytest
@@ -18,45 +15,12 @@ from components.errors import CheckpointError, SourceError
 from components.layers.resnet import ResNet
 from components.training import pretrained
 from components.training.pretrained import fetch_weights, load_into, read_weights
+from tests.site import Site
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 CONTENT = bytes(range(256)) * 300
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
 OTHER = hashlib.sha256(b"other").hexdigest()
-
-
-class Site:
-    """Files over http on loopback, and a list of the requests served."""
-
-    def __init__(self) -> None:
-        self.files: dict[str, bytes] = {}
-        self.requests: list[str] = []
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, self))
-        Thread(target=self.server.serve_forever, args=(0.01,), daemon=True).start()
-        self.address = f"http://127.0.0.1:{self.server.server_port}"
-
-    def close(self) -> None:
-        self.server.shutdown()
-        self.server.server_close()
-
-
-class Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-
-    def __init__(self, site: Site, *args: Any) -> None:
-        self.site = site
-        super().__init__(*args)
-
-    def do_GET(self) -> None:
-        self.site.requests.append(self.path)
-        content = self.site.files.get(self.path)
-        self.send_response(404 if content is None else 200)
-        self.send_header("Content-Length", str(len(content or b"")))
-        self.end_headers()
-        self.wfile.write(content or b"")
-
-    def log_message(self, *_: Any) -> None:
-        pass
 
 
 @pytest.fixture
@@ -115,8 +79,8 @@ def test_a_local_file_that_is_missing_or_wrong(tmp_path: Path, prefix: str) -> N
 
 
 def test_a_web_address_is_fetched_once(site: Site, tmp_path: Path) -> None:
-    site.files["/models/a%20b/net-1.0.pth"] = CONTENT
-    location = f"{site.address}/models/a%20b/net-1.0.pth"
+    site.files["models/a%20b/net-1.0.pth"] = CONTENT
+    location = f"{site.address}models/a%20b/net-1.0.pth"
     path = fetch_weights(location, SHA256, tmp_path / "new" / "cache")
     assert path == tmp_path / "new" / "cache" / f"{SHA256}.pth"
     assert path.read_bytes() == CONTENT
@@ -131,26 +95,26 @@ def test_a_web_address_is_fetched_once(site: Site, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["net.pth", "n%65t%20.pth"])
 def test_names_are_quoted_once(site: Site, tmp_path: Path, name: str) -> None:
-    site.files.update({"/net.pth": CONTENT, "/net%20.pth": CONTENT})
-    assert fetch_weights(f"{site.address}/{name}", SHA256, tmp_path).read_bytes() == CONTENT
+    site.files.update({"net.pth": CONTENT, "net%20.pth": CONTENT})
+    assert fetch_weights(f"{site.address}{name}", SHA256, tmp_path).read_bytes() == CONTENT
 
 
 def test_a_wrong_checksum_leaves_nothing(site: Site, tmp_path: Path) -> None:
-    site.files["/w.safetensors"] = CONTENT
-    location = f"{site.address}/w.safetensors"
+    site.files["w.safetensors"] = CONTENT
+    location = f"{site.address}w.safetensors"
     said = refused(SourceError, fetch_weights, location, OTHER, tmp_path)
     assert all(part in said for part in (location, SHA256, OTHER))
     assert list(tmp_path.iterdir()) == []
-    assert "404" in refused(SourceError, fetch_weights, f"{site.address}/none.pth", OTHER, tmp_path)
+    assert "404" in refused(SourceError, fetch_weights, f"{site.address}none.pth", OTHER, tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_what_lies_there_survives_a_failed_fetch(site: Site, tmp_path: Path) -> None:
     """A file under this name with another content is replaced only by the right one."""
-    site.files["/w.pth"] = CONTENT
+    site.files["w.pth"] = CONTENT
     present = tmp_path / f"{OTHER}.pth"
     present.write_bytes(b"cut short")
-    refused(SourceError, fetch_weights, f"{site.address}/w.pth", OTHER, tmp_path)
+    refused(SourceError, fetch_weights, f"{site.address}w.pth", OTHER, tmp_path)
     assert present.read_bytes() == b"cut short"
     assert list(tmp_path.iterdir()) == [present]
 
@@ -185,7 +149,7 @@ def test_other_locations(location: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("sha256", ["", "../../x", SHA256[:7], SHA256 + "0", "g" * 64])
 def test_what_is_no_hash(site: Site, tmp_path: Path, sha256: str) -> None:
-    assert "not a SHA-256" in refused(SourceError, fetch_weights, f"{site.address}/w.pth", sha256, tmp_path)
+    assert "not a SHA-256" in refused(SourceError, fetch_weights, f"{site.address}w.pth", sha256, tmp_path)
     assert site.requests == []
 
 
@@ -207,8 +171,8 @@ def test_a_safetensors_file_fits(tmp_path: Path, site: Site) -> None:
     weights = published(seed=1)
     save_file(weights, tmp_path / "w.safetensors")
     content = (tmp_path / "w.safetensors").read_bytes()
-    site.files["/w.safetensors"] = content
-    location = f"{site.address}/w.safetensors"
+    site.files["w.safetensors"] = content
+    location = f"{site.address}w.safetensors"
     path = fetch_weights(location, hashlib.sha256(content).hexdigest(), tmp_path / "cache")
     network = small()
     load_into(network, read_weights(path), location)
@@ -298,8 +262,8 @@ def test_counters_may_be_missing() -> None:
 
 
 def test_the_first_digits_of_a_hash_will_do(site: Site, tmp_path: Path) -> None:
-    site.files["/w.pth"] = CONTENT
-    assert fetch_weights(f"{site.address}/w.pth", SHA256[:8], tmp_path).read_bytes() == CONTENT
-    assert fetch_weights(f"{site.address}/w.pth", SHA256[:8], tmp_path).name == f"{SHA256[:8]}.pth"
+    site.files["w.pth"] = CONTENT
+    assert fetch_weights(f"{site.address}w.pth", SHA256[:8], tmp_path).read_bytes() == CONTENT
+    assert fetch_weights(f"{site.address}w.pth", SHA256[:8], tmp_path).name == f"{SHA256[:8]}.pth"
     assert len(site.requests) == 1
-    assert OTHER[:8] in refused(SourceError, fetch_weights, f"{site.address}/w.pth", OTHER[:8], tmp_path)
+    assert OTHER[:8] in refused(SourceError, fetch_weights, f"{site.address}w.pth", OTHER[:8], tmp_path)
