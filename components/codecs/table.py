@@ -20,6 +20,8 @@ CODECS = {
     "pmsc": "Pmsc",
     "pmsc_hyper": "PmscHyper",
     "qae": "Qae",
+    "cnn_rnn_ae": "CnnRnnAe",
+    "mlp_lossless": "MlpLossless",
 }
 
 

@@ -1,0 +1,41 @@
+"""Convolutional recurrent cells: what a codec that works in rounds remembers of the rounds before."""
+
+import torch
+from torch import Tensor, nn
+
+from components.layers.residual import conv3x3
+
+_QUIET = 0.01
+
+
+class ConvGru(nn.Module):
+    """A gated recurrent unit whose products are 3x3 convolutions (Ballas et al. 2016, arXiv 1511.06432)."""
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.gates = conv3x3(2 * channels, 2 * channels)
+        self.candidate = conv3x3(2 * channels, channels)
+
+    def forward(self, x: Tensor, state: Tensor) -> Tensor:
+        """Input and state (B, C, h, w) to the next state."""
+        update, reset = torch.sigmoid(self.gates(torch.cat((x, state), dim=1))).chunk(2, dim=1)
+        candidate = torch.tanh(self.candidate(torch.cat((x, reset * state), dim=1)))
+        out: Tensor = torch.lerp(state, candidate, update)
+        return out
+
+
+class Remembering(nn.Module):
+    """x + what a ConvGru makes of x and of those before; it starts close to the identity."""
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.cell = ConvGru(channels)
+        self.told = nn.Conv2d(channels, channels, 1)
+        with torch.no_grad():
+            for parameter in self.told.parameters():
+                parameter.mul_(_QUIET)
+
+    def forward(self, x: Tensor, state: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Features (B, C, h, w) and the state, None in the first round; the same of this round."""
+        state = self.cell(x, torch.zeros_like(x) if state is None else state)
+        return x + self.told(state), state
