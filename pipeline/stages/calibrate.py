@@ -108,20 +108,25 @@ def _pass_on(codec: Codec, name: str, facts: dict[str, Any], settings: Params, l
     data = settings.data.calibration
     bpp = bpp_of(LearnedCoder(codec), (rgb for _, rgb in pictures(layout.raw(data))))
     _save(codec, layout.calibrated(name), {**facts, "target_bpp": None, "calibrated_bpp": bpp})
-    document: dict[str, Any] = {
-        "name": name,
-        **dict.fromkeys(("target_bpp", "tolerance")),
-        "calibration_set": data,
-        **dict.fromkeys(("knob", "setting")),
-        "model_hash": codec.model_hash().hex(),
-        **dict.fromkeys(("lmbda", "gain")),
-        "bpp": bpp,
-        "psnr_db": None,
-        "psnr_db_why": "infinite: a lossless codec",
-        "steps": facts["step"],
-        "history": [],
-    }
-    write_json(layout.calibration(name), document)
+    write_json(
+        layout.calibration(name),
+        {
+            "name": name,
+            "target_bpp": None,
+            "tolerance": None,
+            "calibration_set": data,
+            "knob": None,
+            "setting": None,
+            "model_hash": codec.model_hash().hex(),
+            "lmbda": None,
+            "gain": None,
+            "bpp": bpp,
+            "psnr_db": None,
+            "psnr_db_why": "infinite: a lossless codec",
+            "steps": facts["step"],
+            "history": [],
+        },
+    )
     console.print(f"calibrate {name}: lossless, {bpp:.4f} bpp on {data}, {layout.calibrated(name)}")
 
 
