@@ -15,7 +15,7 @@ from components.calibration import Trial, climb, trim
 from components.codecs.base import Codec
 from components.codecs.bitstream import Bitstream, parse
 from components.codecs.pictures import to_rgb, to_tensor
-from components.errors import CalibrationError
+from components.errors import CalibrationError, RatewrightError
 from components.metrics.quality import measure as measure_quality
 from components.metrics.quality import psnr_db
 
@@ -90,9 +90,16 @@ class ImageResult:
 
 
 def measure(
-    coder: Coder, pictures: Iterable[tuple[str, Rgb]], keep: Callable[[str, Rgb], None] | None = None
+    coder: Coder,
+    pictures: Iterable[tuple[str, Rgb]],
+    keep: Callable[[str, Rgb], None] | None = None,
+    *,
+    lossless: bool = False,
 ) -> list[ImageResult]:
-    """Code each (name, picture); `keep(name, decoded)` sees every decoded picture."""
+    """Code each (name, picture); `keep(name, decoded)` sees every decoded picture.
+
+    Of a `lossless` coder every pixel is checked: raises RatewrightError, which names the first picture that changed.
+    """
     results = []
     for name, rgb in pictures:
         started = time.perf_counter()
@@ -100,6 +107,8 @@ def measure(
         encoded = time.perf_counter()
         decoded = coder.decode(data)
         finished = time.perf_counter()
+        if lossless:
+            _check_unchanged(name, rgb, decoded)
         quality = measure_quality(rgb, decoded)
         height, width = rgb.shape[:2]
         bpp = 8 * len(data) / (height * width)
@@ -109,6 +118,13 @@ def measure(
         if keep is not None:
             keep(name, decoded)
     return results
+
+
+def _check_unchanged(name: str, rgb: Rgb, decoded: Rgb) -> None:
+    if decoded.shape != rgb.shape:
+        raise RatewrightError(f"not lossless: {name} of shape {rgb.shape} came back as {decoded.shape}")
+    if changed := np.count_nonzero((decoded != rgb).any(axis=2)):
+        raise RatewrightError(f"not lossless: {changed} of the {rgb[..., 0].size} pixels of {name} came back changed")
 
 
 def summarise(results: Sequence[ImageResult]) -> dict[str, Any]:
@@ -136,6 +152,15 @@ def summarise(results: Sequence[ImageResult]) -> dict[str, Any]:
     for field in ("encode_s", "decode_s"):
         point[f"{field}_per_mpx"] = 1e6 * sum(getattr(result, field) for result in results) / pixels
     return point
+
+
+def bpp_of(coder: Coder, pictures: Iterable[Rgb]) -> float:
+    """bpp of real files: total bits over total pixels."""
+    size, pixels = 0, 0
+    for rgb in pictures:
+        size += len(coder.encode(rgb))
+        pixels += rgb.shape[0] * rgb.shape[1]
+    return 8 * size / pixels
 
 
 def rate_and_psnr(coder: Coder, pictures: Sequence[Rgb]) -> tuple[float, float | None]:

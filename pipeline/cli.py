@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -17,6 +17,8 @@ from pipeline.entry import guarded
 from pipeline.layout import CHECKOUT
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from components.codecs.base import Codec
     from components.codecs.bitstream import Bitstream
 
@@ -157,9 +159,32 @@ def leaderboard() -> None:
         winning = row["name"] == board["winner"]
         table.add_row(row["name"], *figures, style="bold" if winning else None)
     console.print(table)
+    if lossless := board.get("lossless"):
+        console.print(_lossless_table(board["test_set"], lossless))
     console.print(f"winner    {board['winner']}")
     console.print(f"report    {layout.report / 'index.html'}")
     console.print(f"champion  {registered['model']} version {registered['aliases'].get('champion')}")
+
+
+def _lossless_table(test_set: str, rows: list[dict[str, Any]]) -> "Table":
+    from rich.table import Table
+
+    columns = {
+        "bpp": ("Rate, bpp", ".4f"),
+        "bits_per_sample": ("bits/sample", ".4f"),
+        "share_of_png": ("of PNG", ".1%"),
+        "encode_s_per_mpx": ("Encoding, s/Mpx", ".3g"),
+        "decode_s_per_mpx": ("Decoding, s/Mpx", ".3g"),
+        "parameters": ("Parameters", ","),
+    }
+    table = Table(title=f"{test_set}, lossless", title_justify="left")
+    table.add_column("codec")
+    for label, _ in columns.values():
+        table.add_column(label, justify="right")
+    for row in rows:
+        figures = ("-" if row[field] is None else format(row[field], spec) for field, (_, spec) in columns.items())
+        table.add_row(row["name"], *figures)
+    return table
 
 
 @app.command()

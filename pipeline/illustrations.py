@@ -35,8 +35,11 @@ def keep_prefixes(coder: Coder, image: str, rgb: Rgb, folder: Path) -> None:
 
 
 def keep_maps(coder: Coder, image: str, rgb: Rgb, path: Path) -> None:
-    """Of a learned codec: what it tells of one picture, position by position."""
-    if not isinstance(coder, LearnedCoder):
+    """Of a learned lossy codec: what it tells of one picture, position by position.
+
+    The report draws all bits on one scale, on which those of a lossless codec would leave nothing of the others'.
+    """
+    if not isinstance(coder, LearnedCoder) or coder.codec.knob is None:
         return
     codec = coder.codec
     rows, columns = (-(-side // codec.latent_stride) for side in rgb.shape[:2])

@@ -177,6 +177,7 @@ class Params(_Section):
     shards: Shards
     variants: dict[str, Variant]
     baselines: list[str]
+    """Classic codecs to measure, lossy (`components/codecs/classic.py`) and lossless (`lossless_baselines.py`)."""
     selection: Selection = Selection()
     registry: Registry = Registry()
 

@@ -5,7 +5,7 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple, TypeVar
+from typing import Any, ClassVar, NamedTuple, Self, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -159,6 +159,13 @@ class Codec(nn.Module, ABC):
         """What can be drawn over a picture (1, 3, H, W): figures for each position of its latents, (h, w), by name."""
         return {}
 
+    def kmac_per_px(self) -> tuple[float, float] | None:
+        """Thousands of multiply-accumulates per pixel of the encoder and of the decoder, where torch does not do them.
+
+        None for a codec whose networks torch runs: there they are counted.
+        """
+        return None
+
     def compress(self, x: Tensor) -> list[bytes]:
         """One whole bitstream for each picture of (B, 3, H, W), quantised with the codec's own `gain`."""
         return [self.pack(self.latents(one), x.shape[-2:]) for one in torch.split(x, 1)]
@@ -210,6 +217,11 @@ class Codec(nn.Module, ABC):
         """Replicate the last row and column of (B, 3, H, W) up to multiples of `stride`."""
         bottom, right = (-side % self.stride for side in x.shape[-2:])
         return F.pad(x, (0, right, 0, bottom), mode="replicate")
+
+    def train(self, mode: bool = True) -> Self:
+        """As for any module; fused optimisers do not count what they change, so the hash is forgotten here."""
+        self._hash_of = None
+        return super().train(mode)
 
     def model_hash(self) -> bytes:
         """8 bytes that name the weights, tables and hyper-parameters; the gain, which streams carry, is left out."""

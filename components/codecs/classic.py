@@ -5,18 +5,20 @@ refuses one, so nothing is padded), and every bitstream is a whole file as the c
 headers included, without metadata. The settings were chosen by mean PSNR on Kodak pictures near 0.15 bpp.
 """
 
-import io
-import struct
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from components.errors import BitstreamError, ImageError
-
-Picture = NDArray[np.uint8]
+from components.codecs.libraries import (
+    Picture,
+    encoded,
+    imagecodecs_version,
+    jpegxl_decode,
+    pillow_decoder,
+    pillow_version,
+    save,
+)
 
 
 @dataclass(frozen=True)
@@ -49,13 +51,7 @@ class Classic:
         if not self.low <= quality <= self.high or (self.integer and quality != int(quality)):
             kind = "a whole number" if self.integer else "a number"
             raise ValueError(f"{self.name}: quality {quality} is not {kind} from {self.low:g} to {self.high:g}")
-        if rgb_HWC.dtype != np.uint8 or rgb_HWC.ndim != 3 or rgb_HWC.shape[2] != 3 or rgb_HWC.size == 0:
-            raise ImageError(f"{self.name}: not a uint8 (H, W, 3) picture: {rgb_HWC.dtype} {rgb_HWC.shape}")
-        try:
-            return self.encoder(np.ascontiguousarray(rgb_HWC), quality)
-        except (OSError, ValueError, RuntimeError) as error:
-            height, width = rgb_HWC.shape[:2]
-            raise ImageError(f"{self.name}: cannot encode a {width}x{height} picture: {error}") from error
+        return encoded(self.name, lambda rgb: self.encoder(rgb, quality), rgb_HWC)
 
     def decode(self, data: bytes) -> Picture:
         """The uint8 (H, W, 3) picture of a bitstream; raises `BitstreamError` where there is none."""
@@ -78,47 +74,6 @@ class AtQuality:
         return self.classic.decode(data)
 
 
-def _save(rgb_HWC: Picture, container: str, **options: Any) -> bytes:
-    from PIL import Image
-
-    buffer = io.BytesIO()
-    Image.fromarray(rgb_HWC).save(buffer, container, **options)
-    return buffer.getvalue()
-
-
-def _pillow_decoder(container: str) -> Callable[[bytes], Picture]:
-    def decode(data: bytes) -> Picture:
-        from PIL import Image
-
-        # What Pillow's readers raise for a bad file is not one class; a SyntaxError is a broken header.
-        bad = (
-            OSError,
-            SyntaxError,
-            ValueError,
-            EOFError,
-            IndexError,
-            struct.error,
-            Image.DecompressionBombError,
-        )
-        try:
-            with Image.open(io.BytesIO(data), formats=[container]) as image:
-                return np.array(image.convert("RGB"))
-        except bad as error:
-            raise BitstreamError(f"not a readable {container} bitstream: {error}") from error
-
-    return decode
-
-
-def _pillow_version(feature: str, library: str) -> Callable[[], str]:
-    def version() -> str:
-        import PIL
-        from PIL import features
-
-        return f"Pillow {PIL.__version__}, {library} {features.version(feature)}"
-
-    return version
-
-
 def _jpeg_tables(quality: float) -> list[list[int]]:
     """Luma and chroma quantiser steps (64 each, row by row), 1 to 255.
 
@@ -137,7 +92,7 @@ def _jpeg_encode(rgb_HWC: Picture, quality: float) -> bytes:
     tables = _jpeg_tables(quality)
     # The same coefficients either way: the tables of progressive scans cost small files more than they save.
     files = (
-        _save(rgb_HWC, "JPEG", qtables=tables, subsampling="4:2:0", optimize=True, progressive=progressive)
+        save(rgb_HWC, "JPEG", qtables=tables, subsampling="4:2:0", optimize=True, progressive=progressive)
         for progressive in (False, True)
     )
     return min(files, key=len)
@@ -148,7 +103,7 @@ def _jpeg2000_encode(rgb_HWC: Picture, quality: float) -> bytes:
 
 
 def _jpeg2000(rgb_HWC: Picture, layers_bpp: Sequence[float]) -> bytes:
-    return _save(
+    return save(
         rgb_HWC,
         "JPEG2000",
         irreversible=True,
@@ -161,11 +116,11 @@ def _jpeg2000(rgb_HWC: Picture, layers_bpp: Sequence[float]) -> bytes:
 
 
 def _webp_encode(rgb_HWC: Picture, quality: float) -> bytes:
-    return _save(rgb_HWC, "WEBP", quality=quality, method=6)
+    return save(rgb_HWC, "WEBP", quality=quality, method=6)
 
 
 def _avif_encode(rgb_HWC: Picture, quality: float) -> bytes:
-    return _save(
+    return save(
         rgb_HWC,
         "AVIF",
         quality=int(quality),
@@ -184,24 +139,6 @@ def _jpegxl_encode(rgb_HWC: Picture, quality: float) -> bytes:
     return bytes(imagecodecs.jpegxl_encode(rgb_HWC, effort=5, distance=1 / quality, numthreads=1))
 
 
-def _jpegxl_decode(data: bytes) -> Picture:
-    import imagecodecs
-
-    try:
-        decoded = np.asarray(imagecodecs.jpegxl_decode(data, numthreads=1))
-    except (RuntimeError, ValueError, MemoryError) as error:
-        raise BitstreamError(f"not a readable JPEG XL bitstream: {error}") from error
-    if decoded.dtype != np.uint8 or decoded.ndim != 3 or decoded.shape[2] != 3:
-        raise BitstreamError(f"not a JPEG XL bitstream of 8-bit RGB: {decoded.dtype} {decoded.shape}")
-    return decoded
-
-
-def _imagecodecs_version() -> str:
-    import imagecodecs
-
-    return f"imagecodecs {imagecodecs.__version__}, {imagecodecs.jpegxl_version().replace('-', ' ')}"
-
-
 # Above a distance of 20 libjxl halves the picture first, and the rate jumps up: the range ends before that.
 _CODECS = (
     Classic(
@@ -213,8 +150,8 @@ _CODECS = (
         "optimised Huffman, sequential or progressive, whichever is shorter; "
         "quality = 100 / scale of the tables",
         encoder=_jpeg_encode,
-        decoder=_pillow_decoder("JPEG"),
-        library=_pillow_version("libjpeg_turbo", "libjpeg-turbo"),
+        decoder=pillow_decoder("JPEG"),
+        library=pillow_version("libjpeg_turbo", "libjpeg-turbo"),
     ),
     Classic(
         name="jpeg2000",
@@ -224,8 +161,8 @@ _CODECS = (
         settings="9/7 irreversible wavelet, irreversible colour transform, 6 resolutions, 64x64 code blocks, "
         "one layer, bare codestream; quality = bits per pixel asked of each picture",
         encoder=_jpeg2000_encode,
-        decoder=_pillow_decoder("JPEG2000"),
-        library=_pillow_version("jpg_2000", "OpenJPEG"),
+        decoder=pillow_decoder("JPEG2000"),
+        library=pillow_version("jpg_2000", "OpenJPEG"),
     ),
     Classic(
         name="webp",
@@ -234,8 +171,8 @@ _CODECS = (
         integer=False,
         settings="lossy, method 6; quality = libwebp's",
         encoder=_webp_encode,
-        decoder=_pillow_decoder("WEBP"),
-        library=_pillow_version("webp", "libwebp"),
+        decoder=pillow_decoder("WEBP"),
+        library=pillow_version("webp", "libwebp"),
     ),
     Classic(
         name="avif",
@@ -244,8 +181,8 @@ _CODECS = (
         integer=True,
         settings="aom, 4:4:4, speed 4, tune=psnr, CDEF on, one thread and tile; quality = libavif's",
         encoder=_avif_encode,
-        decoder=_pillow_decoder("AVIF"),
-        library=_pillow_version("avif", "libavif"),
+        decoder=pillow_decoder("AVIF"),
+        library=pillow_version("avif", "libavif"),
     ),
     Classic(
         name="jpegxl",
@@ -254,8 +191,8 @@ _CODECS = (
         integer=False,
         settings="VarDCT, effort 5, no container; quality = 1 / Butteraugli distance",
         encoder=_jpegxl_encode,
-        decoder=_jpegxl_decode,
-        library=_imagecodecs_version,
+        decoder=jpegxl_decode,
+        library=imagecodecs_version("jpegxl"),
     ),
 )
 

@@ -5,7 +5,8 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from components.codecs.classic import Classic, Picture
+from components.codecs.classic import Classic
+from components.codecs.libraries import Picture
 from components.errors import CalibrationError
 
 RATE_TOLERANCE = 0.005  # a real-valued search is done within this fraction below the target

@@ -41,10 +41,11 @@ def records(path: Path) -> list[Record]:
 
 
 def rd_points(evaluations: Mapping[str, Record]) -> list[RdPoint]:
-    """Every point of every evaluation, in the order of the leaderboard."""
+    """Every point of every lossy codec's evaluation, in the order of the leaderboard."""
     return [
         RdPoint(name, metrics["kind"], test_set, kind, point["bpp"], point["psnr_db"], point["ms_ssim"])
         for name, metrics in evaluations.items()
+        if metrics["kind"] != "lossless"
         for test_set, points in metrics["test_sets"].items()
         for kind in ("as_calibrated", "at_target")
         if (point := points.get(kind)) is not None

@@ -72,7 +72,7 @@ class ReportData:
     leaderboard: Record
     """The content of leaderboard.json."""
     evaluations: Mapping[str, Record]
-    """Name -> the content of its metrics.json, best first."""
+    """Name -> the content of its metrics.json, best first, lossless ones last."""
     rate_plots: Sequence[Plot]
     comparisons: Sequence[Comparison]
     prefixes: Plot | None

@@ -1,6 +1,6 @@
 """The plots of how the codecs were made: the search for lambda and the training curves."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from matplotlib import rc_context
@@ -67,11 +67,14 @@ def lambda_search_plot(calibrations: Sequence[Record]) -> Figure:
 
 
 @rc_context(STYLE)
-def training_plot(histories: Mapping[str, Sequence[Record]], target_bpp: float) -> Figure:
+def training_plot(
+    histories: Mapping[str, Sequence[Record]], target_bpp: float, lossless: Collection[str] = ()
+) -> Figure:
     """Validation loss, PSNR, estimated rate and lambda over the steps, one row per codec.
 
     Losses and lambdas follow each paper's convention and are not comparable, so every panel has its own
     scale, with its extremes at the left and the last value at the right. Dots are rates in real bytes.
+    `lossless` names the codecs that have neither a target nor a PSNR.
     """
     quantities = {
         "val_loss": "validation loss", "val_psnr_db": "PSNR, dB",
@@ -92,9 +95,10 @@ def training_plot(histories: Mapping[str, Sequence[Record]], target_bpp: float) 
         figure.text(0.005, middle, f"{name}\n", va="center")
         figure.text(0.005, middle, f"\n{steps:,} steps", va="center", color=SOFT, size=7.5)
         for axes, field in zip(row, quantities, strict=True):
-            _sparkline(axes, history, field)
+            _sparkline(axes, [] if field == "val_psnr_db" and name in lossless else history, field)
         _series(row[2], history, "calibration_bpp", linestyle="none", marker=".", markersize=4, color=BASELINE)
-        row[2].axhline(target_bpp, color=SOFT, linewidth=0.7, linestyle=(0, (4, 3)), zorder=0)
+        if name not in lossless:
+            row[2].axhline(target_bpp, color=SOFT, linewidth=0.7, linestyle=(0, (4, 3)), zorder=0)
     return figure
 
 

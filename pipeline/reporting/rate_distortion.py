@@ -37,7 +37,7 @@ class RdPoint:
 
     codec: str
     kind: str
-    """`learned`, `baseline` or `lossless`."""
+    """`learned` or `baseline`."""
     test_set: str
     point: str
     """`as_calibrated` or `at_target`."""
@@ -57,7 +57,7 @@ def rd_plot(
     """Quality over rate on one test set: published curves as thin lines, measured codecs as points.
 
     Filled points are at the target, hollow ones as calibrated, a line joins the two of one codec. Points
-    beyond two and a half times the target (lossless codecs) are left out.
+    beyond two and a half times the target are left out.
     """
     left, right = 0.7 * target_bpp, 2.5 * target_bpp
     shown = [p for p in points if p.bpp is not None and p.bpp <= right and getattr(p, metric) is not None]

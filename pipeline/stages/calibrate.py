@@ -1,4 +1,7 @@
-"""The stage `calibrate`: a trained variant brought to the target rate in real bytes on the calibration set."""
+"""The stage `calibrate`: a trained variant brought to the target rate in real bytes on the calibration set.
+
+A lossless codec has no rate to bring anywhere: its checkpoint goes on as it is, with the rate that it has there.
+"""
 
 import json
 import shutil
@@ -10,7 +13,7 @@ from typing import Any
 from components.calibration import Trial, search_lmbda
 from components.codecs.base import Codec
 from components.errors import CalibrationError
-from components.evaluation import LearnedCoder, gain_at, rate_and_psnr
+from components.evaluation import LearnedCoder, bpp_of, gain_at, rate_and_psnr
 from components.files import write_json
 from components.training import checkpoint
 from pipeline import params
@@ -30,7 +33,9 @@ def run(root: Path, name: str) -> None:
     variant = settings.variant(name)
     calibrate, target = variant.calibrate, settings.target_bpp
     codec, facts = checkpoint.load(layout.trained(name), codec=variant.codec)
-    assert codec.knob is not None
+    if codec.knob is None:
+        _pass_on(codec, name, facts, settings, layout)
+        return
     originals = [rgb for _, rgb in pictures(layout.raw(settings.data.calibration))]
 
     def measured(phase: str, lmbda: float, bpp: float, steps: int, psnr_db: float | None = None) -> dict[str, Any]:
@@ -79,7 +84,7 @@ def run(root: Path, name: str) -> None:
     final = history[-1]
 
     facts |= {"lmbda": lmbda, "step": steps, "target_bpp": target, "calibrated_bpp": final["bpp"]}
-    checkpoint.save(codec, layout.calibrated(name), **{k: v for k, v in facts.items() if k not in _OWN})
+    _save(codec, layout.calibrated(name), facts)
     write_json(
         layout.calibration(name),
         {
@@ -98,7 +103,36 @@ def run(root: Path, name: str) -> None:
     console.print(f"calibrate {name}: {final['bpp']:.4f} bpp on {settings.data.calibration}, {layout.calibrated(name)}")
 
 
-_OWN = ("codec", "hyperparameters")  # facts that a checkpoint writes by itself
+def _pass_on(codec: Codec, name: str, facts: dict[str, Any], settings: Params, layout: Layout) -> None:
+    """The outputs of a codec that has no knob: no target, nothing tried."""
+    data = settings.data.calibration
+    bpp = bpp_of(LearnedCoder(codec), (rgb for _, rgb in pictures(layout.raw(data))))
+    _save(codec, layout.calibrated(name), {**facts, "target_bpp": None, "calibrated_bpp": bpp})
+    write_json(
+        layout.calibration(name),
+        {
+            "name": name,
+            "target_bpp": None,
+            "tolerance": None,
+            "calibration_set": data,
+            "knob": None,
+            "setting": None,
+            "model_hash": codec.model_hash().hex(),
+            "lmbda": None,
+            "gain": None,
+            "bpp": bpp,
+            "psnr_db": None,
+            "psnr_db_why": "infinite: a lossless codec",
+            "steps": facts["step"],
+            "history": [],
+        },
+    )
+    console.print(f"calibrate {name}: lossless, {bpp:.4f} bpp on {data}, {layout.calibrated(name)}")
+
+
+def _save(codec: Codec, path: Path, facts: dict[str, Any]) -> None:
+    own = ("codec", "hyperparameters")  # which a checkpoint writes by itself
+    checkpoint.save(codec, path, **{key: value for key, value in facts.items() if key not in own})
 
 
 def _fine_tune_steps(variant: Variant, facts: dict[str, Any]) -> int:

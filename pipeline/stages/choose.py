@@ -1,4 +1,4 @@
-"""The stage `choose`: all evaluations ranked at the target rate into leaderboard.json."""
+"""The stage `choose`: all evaluations ranked at the target rate into leaderboard.json, lossless ones beside them."""
 
 from pathlib import Path
 from typing import Any
@@ -12,18 +12,19 @@ from pipeline.entry import stage
 from pipeline.layout import Layout
 
 FIGURES = ("bpp", "psnr_db", "ssim", "ms_ssim", "encode_s_per_mpx", "decode_s_per_mpx")
+LOSSLESS_FIGURES = ("bpp", "encode_s_per_mpx", "decode_s_per_mpx")
 COSTS = ("parameters", "encoder_kmac_per_px", "decoder_kmac_per_px", "peak_mb")
 
 
 def run(root: Path) -> None:
-    """Rank every variant and baseline of the params on the test set."""
+    """Rank every variant and baseline of the params on the test set: at the target, lossless ones by size."""
     settings, layout = params.load(root), Layout(root)
     test_set, metric = settings.data.test, settings.selection.metric
     found = [read_json(layout.metrics(name)) for name in (*settings.variants, *settings.baselines)]
     hashes = {metrics["test_set_sha256"][test_set] for metrics in found}
     if len(hashes) > 1:
         raise RatewrightError(f"the evaluations saw different versions of {test_set}; run `dvc repro evaluate`")
-    rows = rank([_row(metrics, test_set) for metrics in found], metric)
+    rows = rank([_row(metrics, test_set) for metrics in found if metrics["kind"] != "lossless"], metric)
     best, why = winner(rows, metric, settings.target_bpp)
     leaderboard = {
         "target_bpp": settings.target_bpp,
@@ -31,6 +32,7 @@ def run(root: Path) -> None:
         "test_set_sha256": hashes.pop() if hashes else None,
         "metric": metric,
         "rows": rows,
+        "lossless": _lossless([metrics for metrics in found if metrics["kind"] == "lossless"], test_set),
         "winner": best,
         "why": why,
     }
@@ -47,11 +49,27 @@ def _row(metrics: dict[str, Any], test_set: str) -> dict[str, Any]:
         row[field] = None if point is None else point[field]
         if row[field] is None:
             row[f"{field}_why"] = points.get("at_target_why") if point is None else point.get(f"{field}_why")
-    for field in COSTS:
-        row[field] = metrics[field]
-        if f"{field}_why" in metrics:
-            row[f"{field}_why"] = metrics[f"{field}_why"]
-    return row
+    return row | _costs(metrics)
+
+
+def _lossless(found: list[dict[str, Any]], test_set: str) -> list[dict[str, Any]]:
+    """The figures of lossless codecs, smallest first: also bits per colour sample, and the share of PNG's bytes."""
+    points = {metrics["name"]: metrics["test_sets"][test_set]["as_calibrated"] for metrics in found}
+    rows = []
+    for metrics in found:
+        point, png = points[metrics["name"]], points.get("png")
+        row = {"name": metrics["name"], "kind": metrics["kind"], **{field: point[field] for field in LOSSLESS_FIGURES}}
+        row["bits_per_sample"] = point["bpp"] / 3
+        row["share_of_png"] = None if png is None else point["bytes"] / png["bytes"]
+        if png is None:
+            row["share_of_png_why"] = "png is not among the baselines"
+        rows.append(row | _costs(metrics))
+    return sorted(rows, key=lambda row: (row["bpp"], row["name"]))
+
+
+def _costs(metrics: dict[str, Any]) -> dict[str, Any]:
+    keys = (key for field in COSTS for key in (field, f"{field}_why"))
+    return {key: metrics[key] for key in keys if key in metrics}
 
 
 if __name__ == "__main__":

@@ -1,4 +1,7 @@
-"""The stage `evaluate`: a variant or a baseline measured on the test set into evaluation/<name>/."""
+"""The stage `evaluate`: a variant or a baseline measured on the test set into evaluation/<name>/.
+
+A lossless one has no rate to trade for quality, so there is none at the target; every pixel must come back.
+"""
 
 import csv
 import io
@@ -11,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from components.codecs.classic import BASELINES, AtQuality
+from components.codecs.lossless_baselines import LOSSLESS
 from components.codecs.quality_search import largest_quality
 from components.errors import CalibrationError, RatewrightError
 from components.evaluation import Coder, ImageResult, LearnedCoder, gain_at, measure, summarise
@@ -25,6 +29,7 @@ from pipeline.params import Params
 from pipeline.pictures import content_hash, pictures
 
 SHOWN = 4  # pictures of each test set whose reconstructions are kept
+NO_TARGET = "lossless: its rate is what the picture takes"
 COLUMNS = "test_set,point,image,width,height,bytes,bpp,psnr_db,ssim,ms_ssim,encode_s,decode_s"
 
 Rgb = NDArray[np.uint8]
@@ -59,7 +64,10 @@ def run(root: Path, name: str) -> None:
 
     points: dict[str, Any] = {"as_calibrated": None, "at_target": None}
     table: list[tuple[str, ImageResult]] = []
-    as_deployed = measure(subject.as_calibrated, originals)
+    try:
+        as_deployed = measure(subject.as_calibrated, originals, lossless=subject.facts["kind"] == "lossless")
+    except RatewrightError as error:
+        raise RatewrightError(f"evaluate {name}: {error}") from error
     points["as_calibrated"] = summarise(as_deployed)
     table += [("as_calibrated", result) for result in as_deployed]
     if subject.at_target is None:
@@ -91,6 +99,8 @@ def _learned(name: str, settings: Params, layout: Layout, rgbs: list[Rgb]) -> Su
     variant = settings.variant(name)
     codec, _ = checkpoint.load(layout.calibrated(name), codec=variant.codec)
     deployed = LearnedCoder(codec)
+    if codec.knob is None:
+        return Subject({"kind": "lossless", "reported": codec.reported}, deployed, None, NO_TARGET)
     facts: dict[str, Any] = {"kind": "learned", "reported": codec.reported, "setting": codec.setting(codec.gain.item())}
     try:
         gain = gain_at(codec, rgbs, settings.target_bpp, variant.calibrate.tolerance)
@@ -101,8 +111,13 @@ def _learned(name: str, settings: Params, layout: Layout, rgbs: list[Rgb]) -> Su
 
 
 def _baseline(name: str, settings: Params, layout: Layout, rgbs: list[Rgb]) -> Subject:
+    if name in LOSSLESS:
+        exact = LOSSLESS[name]
+        return Subject(
+            {"kind": "lossless", "version": exact.version, "settings": exact.settings}, exact, None, NO_TARGET
+        )
     if name not in BASELINES:
-        raise RatewrightError(f"unknown baseline {name!r}; known: {', '.join(BASELINES)}")
+        raise RatewrightError(f"unknown baseline {name!r}; known: {', '.join((*BASELINES, *LOSSLESS))}")
     classic, target = BASELINES[name], settings.target_bpp
     calibration = [rgb for _, rgb in pictures(layout.raw(settings.data.calibration))]
     deployed = largest_quality(classic, calibration, target).quality

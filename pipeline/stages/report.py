@@ -33,14 +33,19 @@ FILES: dict[Metric, str] = {"psnr_db": "rd_psnr.png", "ms_ssim": "rd_ms_ssim.png
 
 def run(root: Path) -> None:
     """Write `root/report/`; raises RatewrightError if an input is missing or cannot be read."""
-    board = document(root / "leaderboard.json")
-    evaluations = {row["name"]: document(root / "evaluation" / row["name"] / "metrics.json") for row in board["rows"]}
-    trained = [root / "models" / name for name, found in evaluations.items() if found["kind"] == "learned"]
+    board = {"lossless": [], **document(root / "leaderboard.json")}
+    names = [row["name"] for row in (*board["rows"], *board["lossless"])]
+    evaluations = {name: document(root / "evaluation" / name / "metrics.json") for name in names}
+    models = root / "models"
+    trained = [name for name, found in evaluations.items() if found["kind"] == "learned"]
+    lossless = [name for name, found in evaluations.items() if found["kind"] == "lossless" and found["parameters"]]
     points = rd_points(evaluations)
     rate_plots, figures = _rate_plots(points, board)
-    search = plots.lambda_search_plot([document(folder / "calibration.json") for folder in trained])
+    search = plots.lambda_search_plot([document(models / name / "calibration.json") for name in trained])
     training = plots.training_plot(
-        {folder.name: records(folder / "history.jsonl") for folder in trained}, board["target_bpp"]
+        {name: records(models / name / "history.jsonl") for name in (*trained, *lossless)},
+        board["target_bpp"],
+        lossless,
     )
     curves = prefix_curves(root, evaluations, board["test_set"])
     prefixes = _prefix_plot(root, curves, evaluations, board)
@@ -60,7 +65,7 @@ def run(root: Path) -> None:
             ],
             maps=Plot(inline_svg(maps), CAPTION.format(image=_image(told))) if maps else None,
             search=Plot(inline_svg(search), plots.SEARCH_CAPTION) if trained else None,
-            training=Plot(inline_svg(training), plots.TRAINING_CAPTION) if trained else None,
+            training=Plot(inline_svg(training), plots.TRAINING_CAPTION) if trained or lossless else None,
         )
     )
     folder = root / "report"

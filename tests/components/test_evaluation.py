@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 
 from components.codecs.base import Codec
 from components.codecs.pictures import to_rgb, to_tensor
-from components.errors import CalibrationError
-from components.evaluation import LearnedCoder, gain_at, measure, rate_over_gain, summarise
+from components.errors import CalibrationError, RatewrightError
+from components.evaluation import LearnedCoder, bpp_of, gain_at, measure, rate_over_gain, summarise
 from components.metrics.quality import psnr_db
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -89,6 +89,33 @@ def test_a_figure_that_does_not_exist_says_why(photographs: list[Rgb]) -> None:
     assert lossless["psnr_db"] is None
     assert lossless["psnr_db_why"] == "same: infinite: the pictures are identical"
     assert lossless["ssim"] == pytest.approx(1)
+
+
+class Cropped(Zip):
+    """Forgets the last row."""
+
+    def decode(self, data: bytes) -> Rgb:
+        return super().decode(data)[:-1]
+
+
+def test_a_lossless_coder_gives_back_every_pixel(photographs: list[Rgb]) -> None:
+    flat = np.zeros_like(photographs[0])
+    odd = flat.copy()
+    odd[5, 7, 2] = odd[6, 8] = 1
+    pictures = [("flat", flat), ("odd", odd)]
+    assert [result.psnr_db for result in measure(Zip(), pictures, lossless=True)] == [None, None]
+    with pytest.raises(RatewrightError, match=f"not lossless: 2 of the {odd[..., 0].size} pixels of odd came back"):
+        measure(Coarse(), pictures, lossless=True)
+    with pytest.raises(
+        RatewrightError, match=r"not lossless: flat of shape \(128, 150, 3\) came back as \(127, 150, 3"
+    ):
+        measure(Cropped(), pictures, lossless=True)
+
+
+def test_the_rate_of_a_coder_is_total_over_total(photographs: list[Rgb]) -> None:
+    pictures = [photographs[0], photographs[1][:24, :40]]
+    results = measure(Zip(), [(f"{k}", rgb) for k, rgb in enumerate(pictures)])
+    assert bpp_of(Zip(), iter(pictures)) == summarise(results)["bpp"]
 
 
 def test_keep_sees_every_decoded_picture(photographs: list[Rgb]) -> None:

@@ -69,14 +69,19 @@ def evaluation(root: Path, name: str, psnr_db: float) -> dict[str, Any]:
 
 @pytest.fixture
 def tree(tmp_path: Path) -> Path:
-    rows = []
+    rows, lossless = [], []
     for psnr_db, name in zip((29.0, 27.0, 25.0, 0.0), KINDS, strict=True):
         metrics = evaluation(tmp_path, name, psnr_db)
         points = metrics["test_sets"]["kodak"]
         shown = points["at_target"] or points["as_calibrated"]
         figures = ("bpp", "psnr_db", "ssim", "ms_ssim", "encode_s_per_mpx", "decode_s_per_mpx")
-        rows.append({"name": name, "kind": KINDS[name], "decoder_kmac_per_px": None, "parameters": None})
-        rows[-1] |= {figure: shown[figure] for figure in figures}
+        row = {"name": name, "kind": KINDS[name], "decoder_kmac_per_px": None, "parameters": None}
+        row |= {figure: shown[figure] for figure in figures}
+        if KINDS[name] == "lossless":
+            more = {"bits_per_sample": 3.0, "share_of_png": None, "share_of_png_why": "png is not here"}
+            lossless.append({**row, **more})
+            continue
+        rows.append(row)
         if KINDS[name] == "learned":
             tries = [
                 {"phase": phase, "lmbda": lmbda, "gain": 1.0, "bpp": bpp, "psnr_db": None, "steps": 10}
@@ -100,6 +105,7 @@ def tree(tmp_path: Path) -> Path:
         "target_bpp": 0.15,
         "test_set": "kodak",
         "rows": rows,
+        "lossless": lossless,
         "winner": "swift",
         "why": "2 dB above <jpeg>",
     }
@@ -114,11 +120,11 @@ def test_the_page_shows_the_leaderboard_and_needs_nothing_else(tree: Path) -> No
     report.run(tree)
     page = (tree / "report" / "index.html").read_text()
 
-    assert re.findall(r'<td class="place">\d</td><th class="name" scope="row">(\w+)', page) == list(KINDS)
+    assert re.findall(r'<td class="place">\d</td><th class="name" scope="row">(\w+)', page) == list(KINDS)[:-1]
     assert "swift wins at 0.15 bpp" in page
     assert page.count(">winner<") == 1
     assert "2 dB above &lt;jpeg&gt;" in page
-    assert f'title="{NO_PSNR}"' in page
+    assert re.search(r"packed</th>\s+<td>9\.0000</td>\s+<td>3\.0000</td>\s+<td><[^>]*png is not here", page)
     assert 'title="no network &lt;here&gt;" aria-label="none: no network &lt;here&gt;">&ndash;<' in page
     assert "0.143 bpp · 29.07 dB" in page
     assert "optimised</td><td>7</td>" in page
@@ -132,6 +138,16 @@ def test_the_page_shows_the_leaderboard_and_needs_nothing_else(tree: Path) -> No
     assert page.count('class="detail"') == 4  # the original and three lossy codecs
 
 
+def test_no_lossless_codec_no_section(tree: Path) -> None:
+    board = read_json(tree / "leaderboard.json")
+    del board["lossless"]
+    write_json(tree / "leaderboard.json", board)
+    report.run(tree)
+    page = (tree / "report" / "index.html").read_text()
+    assert "Lossless" not in page
+    assert "packed" not in page
+
+
 def test_files_beside_the_page(tree: Path) -> None:
     report.run(tree)
     folder = tree / "report"
@@ -140,8 +156,8 @@ def test_files_beside_the_page(tree: Path) -> None:
         "codec": "swift", "test_set": "kodak", "point": "at_target", "bpp": 0.149,
         "psnr_db": 29.0, "ms_ssim": 0.95,
     }  # fmt: skip
-    assert [(p["codec"], p["psnr_db"]) for p in points if p["codec"] == "packed"] == [("packed", None)]
-    assert len(points) == 7
+    assert "packed" not in {point["codec"] for point in points}, "what loses nothing has no place in that plane"
+    assert len(points) == 6
     plots = sorted(path.name for path in folder.glob("*.png"))
     assert plots == ["lambda_search.png", "rd_ms_ssim.png", "rd_psnr.png", "training.png"]
     first = {path.name: path.read_bytes() for path in folder.iterdir()}

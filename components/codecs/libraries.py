@@ -1,0 +1,100 @@
+"""Pictures through Pillow and imagecodecs: what the classic codecs share, lossy and lossless."""
+
+import io
+import struct
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from components.errors import BitstreamError, ImageError
+
+Picture = NDArray[np.uint8]
+
+
+def encoded(name: str, encoder: Callable[[Picture], bytes], rgb_HWC: Picture) -> bytes:
+    """What `encoder` of codec `name` makes of a picture; raises `ImageError` for one that is not uint8 (H, W, 3)."""
+    if rgb_HWC.dtype != np.uint8 or rgb_HWC.ndim != 3 or rgb_HWC.shape[2] != 3 or rgb_HWC.size == 0:
+        raise ImageError(f"{name}: not a uint8 (H, W, 3) picture: {rgb_HWC.dtype} {rgb_HWC.shape}")
+    try:
+        return encoder(np.ascontiguousarray(rgb_HWC))
+    except (OSError, ValueError, RuntimeError) as error:
+        height, width = rgb_HWC.shape[:2]
+        raise ImageError(f"{name}: cannot encode a {width}x{height} picture: {error}") from error
+
+
+def save(rgb_HWC: Picture, container: str, **options: Any) -> bytes:
+    """A file as Pillow writes it."""
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    Image.fromarray(rgb_HWC).save(buffer, container, **options)
+    return buffer.getvalue()
+
+
+def pillow_decoder(container: str) -> Callable[[bytes], Picture]:
+    """Pillow's reader of one format; it raises `BitstreamError`."""
+
+    def decode(data: bytes) -> Picture:
+        from PIL import Image
+
+        # What Pillow's readers raise for a bad file is not one class; a SyntaxError is a broken header.
+        bad = (
+            OSError,
+            SyntaxError,
+            ValueError,
+            EOFError,
+            IndexError,
+            struct.error,
+            Image.DecompressionBombError,
+        )
+        try:
+            with Image.open(io.BytesIO(data), formats=[container]) as image:
+                return np.array(image.convert("RGB"))
+        except bad as error:
+            raise BitstreamError(f"not a readable {container} bitstream: {error}") from error
+
+    return decode
+
+
+def pillow_version(feature: str, library: str) -> Callable[[], str]:
+    """Pillow and the library behind one of its formats, with their versions."""
+
+    def version() -> str:
+        import PIL
+        from PIL import features
+
+        return f"Pillow {PIL.__version__}, {library} {features.version(feature)}"
+
+    return version
+
+
+def jpegxl_decode(data: bytes) -> Picture:
+    """A JPEG XL picture; raises `BitstreamError`."""
+    import imagecodecs
+
+    return imagecodecs_decode(lambda: imagecodecs.jpegxl_decode(data, numthreads=1), "JPEG XL")
+
+
+def imagecodecs_decode(decode: Callable[[], Any], kind: str) -> Picture:
+    """The picture that a reader of imagecodecs returns; raises `BitstreamError`, which names the `kind` of file."""
+    try:
+        decoded = np.asarray(decode())
+    except (RuntimeError, ValueError, MemoryError) as error:
+        raise BitstreamError(f"not a readable {kind} bitstream: {error}") from error
+    if decoded.dtype != np.uint8 or decoded.ndim != 3 or decoded.shape[2] != 3:
+        raise BitstreamError(f"not a {kind} bitstream of 8-bit RGB: {decoded.dtype} {decoded.shape}")
+    return decoded
+
+
+def imagecodecs_version(codec: str) -> Callable[[], str]:
+    """imagecodecs and the library behind one of its codecs, with their versions."""
+
+    def version() -> str:
+        import imagecodecs
+
+        library = getattr(imagecodecs, f"{codec}_version")()
+        return f"imagecodecs {imagecodecs.__version__}, {library.replace('-', ' ')}"
+
+    return version
