@@ -92,6 +92,8 @@ SMALL: dict[str, dict[str, Any]] = {
     "pmsc": {"N": 8, "M": 16},
     "pmsc_hyper": {"N": 8, "M": 16},
     "qae": {"width": 8, "bits": [2, 8], "depths": [1, 1, 1, 1], "channels": 4},
+    "cnn_rnn_ae": {"N": 8, "M": 16, "rounds": 2},
+    "mlp_lossless": {"width": 16, "head": 8, "window": 32},
     "haar_hyper": {"fine": 16, "coarse": 24, "M": 32, "N": 8, "depths": [1, 1]},
 }
 """Hyper-parameters of codecs for tests; others have those of the small profile."""

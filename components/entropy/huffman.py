@@ -54,14 +54,15 @@ def decode(data: bytes, count: int) -> Bytes:
     at = np.concatenate(([0], lane_ends[:-1]))
     values = np.zeros((len(ends), _SYMBOLS_PER_LANE), dtype=np.uint8)
     sizes = np.diff(ends + 1, prepend=0)
+    reading = at
     for column in range(sizes.max()):
         if column == sizes[-1]:
-            at = at[:-1]  # the last lane may be shorter
-        window = windows.take(at >> 3, mode="clip") >> (24 - _LONGEST - (at & 7)).astype(np.uint32)
+            reading = at[:-1]  # the last lane may be shorter
+        window = windows.take(reading >> 3, mode="clip") >> (24 - _LONGEST - (reading & 7)).astype(np.uint32)
         code = window & np.uint32((1 << _LONGEST) - 1)
-        values[: len(at), column] = symbol_of[code]
-        at += length_of[code]
-    if not np.array_equal(at, lane_ends[: len(at)]):
+        values[: len(reading), column] = symbol_of[code]
+        reading += length_of[code]
+    if not np.array_equal(at, lane_ends):
         raise BitstreamError("corrupted bitstream: Huffman codes do not end where they should")
     return values.ravel()[:count]
 

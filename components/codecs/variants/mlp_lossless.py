@@ -146,6 +146,10 @@ class MlpLossless(Codec):
         rgb = np.stack((red + green, green, blue + green))
         return torch.from_numpy(rgb).to(self.gain.device, torch.float32)[None]
 
+    def kmac_per_px(self) -> tuple[float, float]:
+        """The network's, which runs outside of torch, the same in both directions."""
+        return self.mlp.macs / 1000, self.mlp.macs / 1000
+
     def _windows(self, x: Tensor) -> Tensor:
         """A square of each of (B, 3, H, W), somewhere."""
         corners = [torch.randint(max(1, side - self.window + 1), (len(x),)).tolist() for side in x.shape[-2:]]
