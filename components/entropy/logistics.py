@@ -1,7 +1,7 @@
 """Mixtures of two logistics around one mean: the distribution of a byte, continuous in training, tables in coding.
 
 The mean has a fraction of 1 / FRACTIONS; the scale and the weight of the wider logistic are numbered in even steps of
-their logarithm and logit. All of them make a grid of tables, which is stored with the checkpoint: integers alone decide.
+their logarithm and logit. All of them make a grid of tables, stored with the checkpoint: integers alone decide.
 """
 
 import numpy as np
@@ -22,11 +22,6 @@ _LOWEST_LOG_SCALE, _LOG_SCALE_STEP = -2.4, 0.21
 _LOWEST_LOGIT, _LOGIT_STEP = -5.0, 1.5
 _WIDER = 3.0  # the scale of the second logistic over that of the first
 _FLOOR = 1 / 512  # of probability, spread over all values: what escapes cost
-
-
-def log_scale(number: float) -> float:
-    """The logarithm of the scale of a number from 0 to SCALES - 1."""
-    return _LOWEST_LOG_SCALE + _LOG_SCALE_STEP * number
 
 
 def bits(distance: Tensor, scale: Tensor, weight: Tensor) -> Tensor:

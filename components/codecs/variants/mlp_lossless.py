@@ -69,21 +69,15 @@ class MlpLossless(Codec):
         self.register_buffer("tables", logistics.tables())
 
     def forward(self, x: Tensor) -> Reconstruction:
-        """The prediction and its bits; in training, of a window of each picture, for the whole of it."""
-        height, width = x.shape[-2:]
-        if self.training:
-            x = self._windows(x)
-        rgb = 255 * x
-        green = rgb[:, 1]
-        here, predictions = self.mlp(torch.stack((green, rgb[:, 0] - green, rgb[:, 2] - green), dim=1))
-        bits, predicted = torch.zeros(len(x), device=x.device), []
+        """The picture, as it is, and its bits; in training those of a window of each, for the whole of it."""
+        red, green, blue = (255 * (self._windows(x) if self.training else x)).unbind(dim=1)
+        here, predictions = self.mlp(torch.stack((green, red - green, blue - green), dim=1))
+        bits = torch.zeros(len(x), device=x.device)
         for plane, (mean, scale, weight) in enumerate(predictions):
             if self.coder == "huffman":
                 scale, weight = self.plane_scale[plane], self.plane_weight[plane]
             bits = bits + logistics.bits(here[:, plane] - mean, scale, weight).flatten(1).mean(dim=1)
-            predicted.append(rgb[:, (1, 0, 2)[plane]] + mean - here[:, plane])
-        x_hat = torch.stack([predicted[1], predicted[0], predicted[2]], dim=1) / 255
-        return Reconstruction(x_hat, bits * (height * width))
+        return Reconstruction(x, bits * x[0, 0].numel())
 
     def costs(self, x: Tensor, reconstruction: Reconstruction) -> tuple[Tensor, Tensor]:
         """No distortion, and bits per pixel."""

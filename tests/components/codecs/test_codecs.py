@@ -16,6 +16,7 @@ from components.codecs.base import Codec
 from components.codecs.bitstream import parse
 from components.codecs.pictures import to_rgb, to_tensor
 from components.codecs.table import CODECS, codec_class
+from components.codecs.variants.cnn_rnn_ae import CnnRnnAe
 from components.errors import BitstreamError, RatewrightError
 from components.training import checkpoint
 
@@ -303,6 +304,11 @@ def test_the_loss_is_distortion_and_rate_in_the_papers_units(name: str, make_cod
     if codec.knob is None:
         assert loss.total == loss.rate
         assert loss.rate.item() == pytest.approx(bits / padded[0, 0].numel())
+    elif isinstance(codec, CnnRnnAe):  # after the second round of two: twice the precision, at more than half the rate
+        share = 2**-0.9
+        torch.testing.assert_close(loss.total, loss.distortion + loss.rate)
+        torch.testing.assert_close(loss.distortion, share * codec.lmbda * 2**2 * 255**2 * mse)
+        assert loss.rate.item() == pytest.approx(share * bits / padded[0, 0].numel())
     elif not codec.knob.steers:
         torch.testing.assert_close(loss.total, mse)
         assert loss.rate.item() == pytest.approx(bits / padded[0, 0].numel())

@@ -7,6 +7,7 @@ from components.entropy.residuals import HuffmanReader, HuffmanWriter, RangeRead
 from components.errors import BitstreamError
 
 COUNTS = (700, 1, 300)
+Groups = list[tuple[int, np.ndarray, np.ndarray]]
 
 
 @pytest.fixture(scope="module")
@@ -15,7 +16,7 @@ def models() -> Models:
 
 
 @pytest.fixture(scope="module")
-def groups() -> list[tuple[int, np.ndarray, np.ndarray]]:
+def groups() -> Groups:
     """(plane, rows, residuals): every residual, also where its row has no frequency for it."""
     random = np.random.default_rng(0)
     return [
@@ -25,7 +26,7 @@ def groups() -> list[tuple[int, np.ndarray, np.ndarray]]:
     ]
 
 
-def test_every_residual_comes_back_whatever_is_predicted(models: Models, groups: list) -> None:
+def test_every_residual_comes_back_whatever_is_predicted(models: Models, groups: Groups) -> None:
     writer = RangeWriter(models, 4096)
     for plane, rows, residuals in groups:
         writer.put(plane, rows, residuals)
@@ -34,18 +35,20 @@ def test_every_residual_comes_back_whatever_is_predicted(models: Models, groups:
     for plane, rows, residuals in groups:
         assert np.array_equal(reader.take(plane, rows), residuals)
     reader.finish()
-    with pytest.raises(BitstreamError, match="among the values that escaped"):
-        again = RangeReader(models, 4096, data[:-9])
+
+    def read(data: bytes) -> None:
+        reader = RangeReader(models, 4096, data)
         for plane, rows, _ in groups:
-            again.take(plane, rows)
-    longer = RangeReader(models, 4096, data + b"a")
-    for plane, rows, _ in groups:
-        longer.take(plane, rows)
+            reader.take(plane, rows)
+        reader.finish()
+
+    with pytest.raises(BitstreamError, match="among the values that escaped"):
+        read(data[:-9])
     with pytest.raises(BitstreamError, match="more values escaped"):
-        longer.finish()
+        read(data + b"a")
 
 
-def test_planes_have_huffman_codes_of_their_own(groups: list) -> None:
+def test_planes_have_huffman_codes_of_their_own(groups: Groups) -> None:
     writer = HuffmanWriter(3)
     for plane, rows, residuals in groups:
         writer.put(plane, rows, residuals)

@@ -30,7 +30,9 @@ def neighbours(planes: Tensor) -> tuple[np.ndarray, tuple[slice, slice]]:
     """(K, 3, n) for the pixels away from the edges, and where these are."""
     height, width = planes.shape[-2:]
     inside = slice(3, height), slice(3, width - 3)
-    seen = [planes[0, :, 3 - up : height - up, 3 - left : width - 3 - left].reshape(PLANES, -1) for up, left in NEIGHBOURS]
+    seen = [
+        planes[0, :, 3 - up : height - up, 3 - left : width - 3 - left].reshape(PLANES, -1) for up, left in NEIGHBOURS
+    ]
     return torch.stack(seen).numpy().copy(), inside
 
 
