@@ -7,8 +7,6 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import closing, suppress
 from dataclasses import asdict, replace
-from fnmatch import fnmatch
-from functools import partial
 from pathlib import Path
 from threading import Lock
 from typing import Any, Self, TypeVar
@@ -17,11 +15,11 @@ from urllib.parse import quote
 from components.errors import ImageError, SourceError
 from components.files import hash_of, sha256_of, write_bytes
 from components.images.archives import is_archive, unpack
-from components.images.batches import is_batch, read_batch
 from components.images.dataset import FetchSpec, kind_of
 from components.images.decode import decode, encode_png
 from components.images.manifest import MANIFEST, ArchiveFile, FetchedFile, LostFile, Manifest
-from components.images.names import archive_of, of_use, stored_names
+from components.images.members import Member, members_in
+from components.images.names import archive_of, stored_names
 from components.images.sources import Source
 
 MAX_ARCHIVE_BYTES = 1 << 35
@@ -83,7 +81,7 @@ class _Run:
         self.work = out / _WORK
         self.known: dict[str, FetchedFile | LostFile] = {}
         self.archives: dict[str, ArchiveFile] = {}
-        self.unpacked: dict[str, Callable[[], bytes]] = {}
+        self.unpacked: dict[str, Member] = {}
         self.writing = Lock()
 
     def __enter__(self) -> Self:
@@ -191,8 +189,8 @@ class _Run:
             raise SourceError(f"{what}: expected {kind_of(expected)} {expected[:12]}, found {found[:12]}")
         return path
 
-    def _unpack(self, name: str) -> tuple[ArchiveFile, dict[str, Callable[[], bytes]]]:
-        """Have the archive unpacked in the work folder, where a killed run may have left it; and its pictures."""
+    def _unpack(self, name: str) -> tuple[ArchiveFile, dict[str, Member]]:
+        """Have the archive unpacked in the work folder, where a killed run may have left it; and its members."""
         into = self._unpacked_folder(name)
         record = self.archives.get(name)
         if record is not None and into.is_dir() and self._is_expected(record):
@@ -213,18 +211,9 @@ class _Run:
     def _unpacked_folder(self, name: str) -> Path:
         return self.work / "unpacked" / quote(name, safe="")
 
-    def _unpacked_members(self, name: str) -> dict[str, Callable[[], bytes]]:
-        """The pictures of the set in an unpacked archive: names and what reads them. A batch holds many."""
-        folder = self._unpacked_folder(name)
-        found: dict[str, Callable[[], bytes]] = {}
-        for path in folder.rglob("*"):
-            inside = path.relative_to(folder).as_posix()
-            if path.is_file() and is_batch(inside):
-                found |= {f"{inside}/{one}": partial(encode_png, rgb) for one, rgb in read_batch(path).items()}
-            elif path.is_file():
-                found[inside] = path.read_bytes
-        members = (path for path in of_use(found) if fnmatch(path, self.spec.members) and not is_archive(path))
-        return {f"{name}/{member}": found[member] for member in members}
+    def _unpacked_members(self, name: str) -> dict[str, Member]:
+        found = members_in(self._unpacked_folder(name), self.spec.members)
+        return {f"{name}/{inside}": read for inside, read in found.items()}
 
     def _recalled_members(self, name: str) -> list[str]:
         record = self.archives.get(name)

@@ -25,7 +25,7 @@ from pipeline.params import Params
 from pipeline.pictures import content_hash, pictures
 
 SHOWN = 4  # pictures of each test set whose reconstructions are kept
-COLUMNS = "test_set,point,image,width,height,bytes,bpp,psnr_db,ssim,ms_ssim,encode_s,decode_s"
+COLUMNS = "test_set,point,image,width,height,bytes,bpp,psnr_db,ssim,ms_ssim,swd,encode_s,decode_s"
 
 Rgb = NDArray[np.uint8]
 
