@@ -84,6 +84,7 @@ class ImageResult:
     psnr_db: float | None
     ssim: float | None
     ms_ssim: float | None
+    swd: float | None
     encode_s: float
     decode_s: float
     why: dict[str, str]
@@ -112,7 +113,7 @@ def measure(
         quality = measure_quality(rgb, decoded)
         height, width = rgb.shape[:2]
         bpp = 8 * len(data) / (height * width)
-        figures = (quality.psnr_db, quality.ssim, quality.ms_ssim)
+        figures = (quality.psnr_db, quality.ssim, quality.ms_ssim, quality.swd)
         times = (encoded - started, finished - encoded)
         results.append(ImageResult(name, width, height, len(data), bpp, *figures, *times, quality.why))
         if keep is not None:
@@ -141,7 +142,7 @@ def summarise(results: Sequence[ImageResult]) -> dict[str, Any]:
         "bpp": 8 * size / pixels,
         "bpp_mean": sum(result.bpp for result in results) / len(results),
     }
-    for field in ("psnr_db", "ssim", "ms_ssim"):
+    for field in ("psnr_db", "ssim", "ms_ssim", "swd"):
         values = [getattr(result, field) for result in results]
         if None in values:
             lacking = results[values.index(None)]

@@ -28,10 +28,15 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def sha256_of(path: Path) -> str:
-    """Of the file's content, read piece by piece. Raises OSError."""
+def hash_of(path: Path, kind: str) -> str:
+    """The hash of a `kind` that hashlib knows, of the file's content, read piece by piece. Raises OSError."""
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        return hashlib.file_digest(file, kind).hexdigest()
+
+
+def sha256_of(path: Path) -> str:
+    """The sha256 of the file's content. Raises OSError."""
+    return hash_of(path, "sha256")
 
 
 def write_bytes(path: Path, data: bytes) -> None:

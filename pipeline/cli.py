@@ -155,7 +155,7 @@ def leaderboard() -> None:
     for metric in METRICS.values():
         table.add_column(metric.label + (f", {metric.unit}" if metric.unit else ""), justify="right")
     for row in board["rows"]:
-        figures = ("-" if row[field] is None else f"{row[field]:.4g}" for field in METRICS)
+        figures = ("-" if row.get(field) is None else f"{row[field]:.4g}" for field in METRICS)
         winning = row["name"] == board["winner"]
         table.add_row(row["name"], *figures, style="bold" if winning else None)
     console.print(table)

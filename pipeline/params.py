@@ -45,7 +45,7 @@ class Dataset(_Section):
     files: list[str] | None = None
     """Names at the source, archives included; null for the manifest's, or all that the source lists."""
     manifest: str | None = None
-    """JSON in the checkout with the sha256 of every file."""
+    """JSON in the checkout with the sha256, or the md5, of every file."""
     max_loss: Share = 0.0
     """Share of the pictures that may turn out undecodable."""
     members: str = "*"

@@ -2,11 +2,13 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from components.errors import SourceError
 from components.images.names import of_use
@@ -24,7 +26,7 @@ class FetchSpec:
     files: Sequence[str] | None = None
     """Names at the source, archives included; None for the manifest's, or else for all the source lists."""
     manifest: Path | None = None
-    """JSON with base_url and files [{name, sha256}]: what each file must be."""
+    """JSON with base_url and files [{name, sha256}]: what each file must be; md5 where no sha256 is published."""
     mirror: str | None = None
     """Folder, http(s):// or s3:// prefix that holds `<name>/<file>`, used in place of the source."""
     max_loss: float = 0.0
@@ -41,17 +43,19 @@ class FetchSpec:
             raise SourceError(f"{self.name}: max_loss is a share between 0 and 1, not {self.max_loss}")
 
     def public(self) -> tuple[str | None, dict[str, str]]:
-        """The public address, and the expected sha256 by name."""
+        """The public address, and by name the expected hash: a sha256, or an md5, which is shorter."""
         if self.manifest is None:
             return self.source, {}
         try:
             listing = json.loads(self.manifest.read_text())
-            expected = {checked_name(entry["name"]): str(entry["sha256"]) for entry in listing["files"]}
+            expected = {checked_name(entry["name"]): _expected_hash(entry) for entry in listing["files"]}
             return self.source or listing.get("base_url"), expected
         except OSError as error:
             raise SourceError(f"{self.manifest}: cannot be read: {error.strerror}") from error
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise SourceError(f"{self.manifest}: not a manifest with files of a name and sha256 each") from error
+            raise SourceError(
+                f"{self.manifest}: not a manifest with files of a name and a sha256 or md5 each"
+            ) from error
 
     def names(self, expected: dict[str, str], source: Source) -> list[str]:
         """Names of the set's files at the source, sorted. Raises SourceError."""
@@ -73,6 +77,18 @@ class FetchSpec:
             if here.is_relative_to(there) or there.is_relative_to(here):
                 raise SourceError(f"{self.name}: the source {there} and the output {here} may not share a folder")
         return source
+
+
+def kind_of(expected: str) -> str:
+    """Which hash an expected one is, "sha256" or "md5": its length tells."""
+    return "md5" if len(expected) == 32 else "sha256"
+
+
+def _expected_hash(entry: dict[str, Any]) -> str:
+    kind, digits = ("sha256", 64) if "sha256" in entry else ("md5", 32)
+    if not re.fullmatch(f"[0-9a-f]{{{digits}}}", entry[kind]):
+        raise ValueError(f"no {kind}: {entry[kind]}")
+    return str(entry[kind])
 
 
 def revision_of(spec: FetchSpec, workers: int = 16) -> str:

@@ -6,20 +6,20 @@ import shutil
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import closing, suppress
-from dataclasses import asdict
-from fnmatch import fnmatch
+from dataclasses import asdict, replace
 from pathlib import Path
 from threading import Lock
 from typing import Any, Self, TypeVar
 from urllib.parse import quote
 
 from components.errors import ImageError, SourceError
-from components.files import sha256_of, write_bytes
+from components.files import hash_of, sha256_of, write_bytes
 from components.images.archives import is_archive, unpack
-from components.images.dataset import FetchSpec
+from components.images.dataset import FetchSpec, kind_of
 from components.images.decode import decode, encode_png
 from components.images.manifest import MANIFEST, ArchiveFile, FetchedFile, LostFile, Manifest
-from components.images.names import archive_of, of_use, stored_names
+from components.images.members import Member, members_in
+from components.images.names import archive_of, stored_names
 from components.images.sources import Source
 
 MAX_ARCHIVE_BYTES = 1 << 35
@@ -81,7 +81,7 @@ class _Run:
         self.work = out / _WORK
         self.known: dict[str, FetchedFile | LostFile] = {}
         self.archives: dict[str, ArchiveFile] = {}
-        self.unpacked: dict[str, Path] = {}
+        self.unpacked: dict[str, Member] = {}
         self.writing = Lock()
 
     def __enter__(self) -> Self:
@@ -108,9 +108,10 @@ class _Run:
             wanted = [name for name in names if not is_archive(name)]
             stored = stored_names([*wanted, *_chain(members)])
             missing = [name for name in archives if not self._all_there(members[name], stored)]
-            for name, record in _each(pool, self._unpack, missing):
+            for name, (record, unpacked) in _each(pool, self._unpack, missing):
                 self.archives[name] = record
-                members[name] = self._unpacked_members(name)
+                self.unpacked |= unpacked
+                members[name] = list(unpacked)
             wanted += _chain(members)
             stored = stored_names(wanted)
             results: dict[str, FetchedFile | LostFile] = {}
@@ -161,15 +162,16 @@ class _Run:
             return entry if archive_of(name) in self.archives and name not in self.unpacked else None
         if entry is None or entry.name not in stored:
             return None
-        now = _sha256(self.unpacked[name]) if name in self.unpacked else self.expected.get(name)
+        read = self.unpacked.get(name)
+        now = hashlib.sha256(read()).hexdigest() if read is not None else self.expected.get(name)
         if now not in (None, entry.source_sha256):
             return None
-        return entry if _sha256(self.out / entry.name) == entry.sha256 else None
+        return entry if _hash(self.out / entry.name, "sha256") == entry.sha256 else None
 
     def _bytes(self, name: str, present: Path) -> bytes:
         if name in self.unpacked:
-            return self.unpacked[name].read_bytes()
-        if name in self.expected and _sha256(present) == self.expected[name]:
+            return self.unpacked[name]()
+        if name in self.expected and _hash(present, kind_of(self.expected[name])) == self.expected[name]:
             return present.read_bytes()
         path = self._download(name)
         data = path.read_bytes()
@@ -179,43 +181,45 @@ class _Run:
     def _download(self, name: str) -> Path:
         path = self.work / "downloads" / quote(name, safe="")
         self.source.download(name, path)
-        found, expected = _sha256(path), self.expected.get(name)
-        if expected not in (None, found):
+        if (expected := self.expected.get(name)) is None:
+            return path
+        if (found := hash_of(path, kind_of(expected))) != expected:
             path.unlink()
             what = f"{self.spec.name}: {name} has the wrong content"
-            raise SourceError(f"{what}: expected sha256 {str(expected)[:12]}, found {str(found)[:12]}")
+            raise SourceError(f"{what}: expected {kind_of(expected)} {expected[:12]}, found {found[:12]}")
         return path
 
-    def _unpack(self, name: str) -> ArchiveFile:
-        """Have the archive unpacked in the work folder, where a killed run may have left it."""
+    def _unpack(self, name: str) -> tuple[ArchiveFile, dict[str, Member]]:
+        """Have the archive unpacked in the work folder, where a killed run may have left it; and its members."""
         into = self._unpacked_folder(name)
         record = self.archives.get(name)
-        if record is not None and into.is_dir() and self.expected.get(name, record.sha256) == record.sha256:
-            return ArchiveFile(name, record.sha256, self.spec.members)
+        if record is not None and into.is_dir() and self._is_expected(record):
+            return replace(record, members=self.spec.members), self._unpacked_members(name)
         path = self._download(name)
-        sha256 = _sha256(path)
+        expected = self.expected.get(name, "")
+        md5 = expected if kind_of(expected) == "md5" else None
+        record = ArchiveFile(name, sha256_of(path), self.spec.members, md5)
         unpack(path, into, max_bytes=MAX_ARCHIVE_BYTES, max_files=MAX_ARCHIVE_FILES)
         path.unlink()
-        unpacked = ArchiveFile(name, str(sha256), self.spec.members)
-        self._note("archive", asdict(unpacked))
-        return unpacked
+        unpacked = self._unpacked_members(name)
+        self._note("archive", asdict(record))
+        return record, unpacked
+
+    def _is_expected(self, record: ArchiveFile) -> bool:
+        return self.expected.get(record.name) in (None, record.sha256, record.md5)
 
     def _unpacked_folder(self, name: str) -> Path:
         return self.work / "unpacked" / quote(name, safe="")
 
-    def _unpacked_members(self, name: str) -> list[str]:
-        folder = self._unpacked_folder(name)
-        paths = (path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
-        members = sorted(path for path in of_use(paths) if fnmatch(path, self.spec.members))
-        members = [member for member in members if not is_archive(member)]
-        self.unpacked |= {f"{name}/{member}": folder / member for member in members}
-        return [f"{name}/{member}" for member in members]
+    def _unpacked_members(self, name: str) -> dict[str, Member]:
+        found = members_in(self._unpacked_folder(name), self.spec.members)
+        return {f"{name}/{inside}": read for inside, read in found.items()}
 
     def _recalled_members(self, name: str) -> list[str]:
         record = self.archives.get(name)
         if record is None or record.members != self.spec.members or self._unpacked_folder(name).is_dir():
             return []
-        if self.expected.get(name, record.sha256) != record.sha256:
+        if not self._is_expected(record):
             return []
         return sorted(known for known in self.known if known.startswith(f"{name}/"))
 
@@ -289,6 +293,6 @@ def _sweep(out: Path, keep: set[str]) -> None:
             path.unlink()
 
 
-def _sha256(path: Path) -> str | None:
+def _hash(path: Path, kind: str) -> str | None:
     """Of the file's content; None where there is no file."""
-    return sha256_of(path) if path.exists() else None
+    return hash_of(path, kind) if path.exists() else None

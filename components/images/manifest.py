@@ -44,6 +44,8 @@ class ArchiveFile:
     name: str
     sha256: str
     members: str
+    md5: str | None = None
+    """Where the set is pinned by it."""
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from components.metrics.patch_statistics import MIN_SIDE as SWD_MIN_SIDE
+from components.metrics.patch_statistics import sliced_wasserstein
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -23,6 +26,7 @@ class Quality:
     psnr_db: float | None
     ssim: float | None
     ms_ssim: float | None
+    swd: float | None
     why: dict[str, str] = field(default_factory=dict)
 
 
@@ -65,18 +69,31 @@ def ms_ssim(a: Picture, b: Picture) -> float | None:
     )
 
 
+def swd(a: Picture, b: Picture) -> float | None:
+    """How far the texture of `b` is from that of its original `a`, by `sliced_wasserstein`.
+
+    None where a side is shorter than `SWD_MIN_SIDE`. Raises `ValueError` for unlike shapes.
+    """
+    _check(a, b)
+    if min(a.shape[:2]) < SWD_MIN_SIDE:
+        return None
+    return sliced_wasserstein(a, b)
+
+
 def measure(original: Picture, decoded: Picture) -> Quality:
-    """All three figures of one picture; raises `ValueError` for pictures of different shapes."""
+    """All figures of one picture; raises `ValueError` for pictures of different shapes."""
     height, width = original.shape[:2]
     figures = {
         "psnr_db": psnr_db(original, decoded),
         "ssim": ssim(original, decoded),
         "ms_ssim": ms_ssim(original, decoded),
+        "swd": swd(original, decoded),
     }
     reasons = {
         "psnr_db": "infinite: the pictures are identical",
         "ssim": f"{width}x{height} is too small for one window (sides of at least {SSIM_MIN_SIDE})",
         "ms_ssim": f"{width}x{height} is too small for five scales (sides of at least {MS_SSIM_MIN_SIDE})",
+        "swd": f"{width}x{height} is too small for a level of patches (sides of at least {SWD_MIN_SIDE})",
     }
     return Quality(**figures, why={name: reasons[name] for name, figure in figures.items() if figure is None})
 

@@ -17,6 +17,7 @@ METRICS: dict[str, Metric] = {
     "psnr_db": Metric("PSNR", "dB", True),
     "ssim": Metric("SSIM", "", True),
     "ms_ssim": Metric("MS-SSIM", "", True),
+    "swd": Metric("SWD", "", False),
     "encode_s_per_mpx": Metric("Encoding", "s/Mpx", False),
     "decode_s_per_mpx": Metric("Decoding", "s/Mpx", False),
 }

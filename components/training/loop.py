@@ -11,7 +11,7 @@ import torch
 from lightning.fabric import Fabric
 from torch import Tensor
 
-from components.codecs.base import Codec
+from components.codecs.base import Codec, Reconstruction
 from components.errors import RatewrightError
 from components.images.loader import training_batches, validation_batches
 from components.training.interrupt import stop_requests
@@ -141,7 +141,7 @@ class _Run:
             state.precision = config.precision
             if config.precision == "auto":
                 device = Fabric(accelerator="auto", devices=1).device
-                x = prepared(self.validation[0], device)
+                x = codec.pad(prepared(self.validation[0], device))
                 state.precision = fastest_precision(codec.to(device), x, state.lmbda)
         self.fabric = Fabric(accelerator="auto", devices=1, precision=state.precision)
         optimizer = torch.optim.Adam(codec.parameters(), config.learning_rate, fused=True)
@@ -172,7 +172,7 @@ class _Run:
         torch.manual_seed(config.seed * 1_000_003 + state.step)
         self.codec.train()
         x = prepared(batch, self.fabric.device)
-        loss = self.codec.loss(x, self.model(x), state.lmbda).total
+        loss = self.codec.loss(x, coded(self.codec, self.model, x), state.lmbda).total
         self.fabric.backward(loss)
         self.fabric.clip_gradients(self.model, self.optimizer, max_norm=config.clip_norm, error_if_nonfinite=False)
         self.optimizer.step()
@@ -191,7 +191,7 @@ class _Run:
         with torch.inference_mode():
             for batch in self.validation:
                 x = prepared(batch, self.fabric.device)
-                reconstruction = self.codec(x)
+                reconstruction = coded(self.codec, self.codec, x)
                 parts.append(self.codec.costs(x, reconstruction))
                 error = (x - reconstruction.x_hat.clamp(0, 1)).square().mean(dim=(1, 2, 3))
                 psnr.append(-10 * error.clamp_min(1e-10).log10())
@@ -239,6 +239,18 @@ def to_channels_last(module: torch.nn.Module) -> None:
 def prepared(batch: Tensor, device: torch.device) -> Tensor:
     """uint8 (B, 3, H, W) to float32 in [0, 1] on `device`, channels last."""
     return batch.to(device, non_blocking=True).to(torch.float32, memory_format=torch.channels_last) / 255
+
+
+def coded(codec: Codec, forward: Callable[[Tensor], Reconstruction], x: Tensor) -> Reconstruction:
+    """`forward` of patches (B, 3, H, W) of any size: padded as pictures are in use, and cropped on the way back.
+
+    The bits are those of the padded patches, since a stream pays for them too.
+    """
+    padded = codec.pad(x)
+    if padded.shape == x.shape:
+        return forward(x)
+    reconstruction = forward(padded)
+    return reconstruction._replace(x_hat=reconstruction.x_hat[..., : x.shape[-2], : x.shape[-1]])
 
 
 def _cosine(spent: float) -> float:

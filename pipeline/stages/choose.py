@@ -11,7 +11,7 @@ from pipeline.console import console
 from pipeline.entry import stage
 from pipeline.layout import Layout
 
-FIGURES = ("bpp", "psnr_db", "ssim", "ms_ssim", "encode_s_per_mpx", "decode_s_per_mpx")
+FIGURES = ("bpp", "psnr_db", "ssim", "ms_ssim", "swd", "encode_s_per_mpx", "decode_s_per_mpx")
 LOSSLESS_FIGURES = ("bpp", "encode_s_per_mpx", "decode_s_per_mpx")
 COSTS = ("parameters", "encoder_kmac_per_px", "decoder_kmac_per_px", "peak_mb")
 
@@ -46,7 +46,7 @@ def _row(metrics: dict[str, Any], test_set: str) -> dict[str, Any]:
     point = points["at_target"]
     row = {"name": metrics["name"], "kind": metrics["kind"]}
     for field in FIGURES:
-        row[field] = None if point is None else point[field]
+        row[field] = None if point is None else point.get(field)
         if row[field] is None:
             row[f"{field}_why"] = points.get("at_target_why") if point is None else point.get(f"{field}_why")
     return row | _costs(metrics)

@@ -30,7 +30,7 @@ from pipeline.pictures import content_hash, pictures
 
 SHOWN = 4  # pictures of each test set whose reconstructions are kept
 NO_TARGET = "lossless: its rate is what the picture takes"
-COLUMNS = "test_set,point,image,width,height,bytes,bpp,psnr_db,ssim,ms_ssim,encode_s,decode_s"
+COLUMNS = "test_set,point,image,width,height,bytes,bpp,psnr_db,ssim,ms_ssim,swd,encode_s,decode_s"
 
 Rgb = NDArray[np.uint8]
 

@@ -70,6 +70,8 @@ def test_a_set_is_total_over_total(photographs: list[Rgb]) -> None:
     assert point["bpp"] != pytest.approx(point["bpp_mean"], rel=0.01)
     assert point["psnr_db"] == pytest.approx(np.mean([r.psnr_db for r in results]))
     assert point["ssim"] == pytest.approx(np.mean([r.ssim for r in results]))
+    assert point["swd"] == pytest.approx(np.mean([r.swd for r in results]))
+    assert point["swd"] > 0
     assert point["encode_s_per_mpx"] == pytest.approx(1e6 * sum(r.encode_s for r in results) / sum(pixels))
     assert point["decode_s_per_mpx"] == pytest.approx(1e6 * sum(r.decode_s for r in results) / sum(pixels))
 
@@ -83,12 +85,14 @@ def test_a_figure_that_does_not_exist_says_why(photographs: list[Rgb]) -> None:
     assert "psnr_db_why" not in point
     assert point["ssim"] is None
     assert point["ssim_why"].startswith("tiny: ")
+    assert point["swd_why"].startswith("tiny: 8x8 is too small")
     assert point["ms_ssim_why"].startswith("fine: "), "the first picture that lacks it"
 
     lossless = summarise(measure(Zip(), [("same", photographs[0])]))
     assert lossless["psnr_db"] is None
     assert lossless["psnr_db_why"] == "same: infinite: the pictures are identical"
     assert lossless["ssim"] == pytest.approx(1)
+    assert lossless["swd"] == 0
 
 
 class Cropped(Zip):

@@ -26,7 +26,7 @@ def test_identical_pictures_have_ssim_one() -> None:
     assert ssim(a, a) == pytest.approx(1)
     assert ms_ssim(a, a) == pytest.approx(1)
     assert measure(a, a) == Quality(
-        None, ssim(a, a), ms_ssim(a, a), {"psnr_db": "infinite: the pictures are identical"}
+        None, ssim(a, a), ms_ssim(a, a), 0.0, {"psnr_db": "infinite: the pictures are identical"}
     )
 
 
@@ -52,13 +52,22 @@ def test_ms_ssim_falls_with_noise_and_is_a_number_even_for_a_negative() -> None:
 
 
 @pytest.mark.parametrize(
-    ("side", "missing"), [(176, set()), (175, {"ms_ssim"}), (11, {"ms_ssim"}), (10, {"ssim", "ms_ssim"})]
+    ("side", "missing"),
+    [
+        (176, set()),
+        (175, {"ms_ssim"}),
+        (32, {"ms_ssim"}),
+        (16, {"ms_ssim"}),
+        (15, {"ms_ssim", "swd"}),
+        (11, {"ms_ssim", "swd"}),
+        (10, {"ssim", "ms_ssim", "swd"}),
+    ],
 )
 def test_a_picture_that_is_too_small_says_so(side: int, missing: set[str]) -> None:
     for shape in ((side, 200), (200, side)):
         quality = measure(picture(*shape), picture(*shape, seed=1))
         assert set(quality.why) == missing
-        assert {n for n in ("psnr_db", "ssim", "ms_ssim") if getattr(quality, n) is None} == missing
+        assert {n for n in ("psnr_db", "ssim", "ms_ssim", "swd") if getattr(quality, n) is None} == missing
         assert all(str(side) in reason and "at least" in reason for reason in quality.why.values())
 
 
@@ -69,7 +78,7 @@ def test_pictures_must_match(other: np.ndarray) -> None:
 
 
 def test_the_table_has_the_figures_of_quality() -> None:
-    assert set(Quality(None, None, None).__dict__) - {"why"} <= set(METRICS)
+    assert set(Quality(None, None, None, None).__dict__) - {"why"} <= set(METRICS)
     assert [name for name, metric in METRICS.items() if metric.higher_is_better] == [
         "psnr_db",
         "ssim",

@@ -13,7 +13,12 @@ import pytest
 import torch
 
 from components.codecs.base import Codec
+from components.codecs.table import CODECS
 from components.errors import RatewrightError
+from components.files import sha256_of
+from components.images.augment import Augmentation
+from components.images.loader import validation_batches
+from components.images.shards import ShardSpec, SourceImage, write_shards
 from components.training import loop
 from components.training.interrupt import stop_requests
 from components.training.loop import Interrupted, Row, TrainingConfig, train
@@ -264,6 +269,32 @@ def test_the_best_validation_is_kept(trainer: Trainer, monkeypatch: pytest.Monke
     for key, value in weights.items():
         assert torch.equal(value, kept[1][key]), key
     assert any(not torch.equal(value, kept[3][key]) for key, value in weights.items())
+
+
+@pytest.fixture(scope="session")
+def shards_of_32(picture_files: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    sources = [SourceImage(path, sha256_of(path)) for path in picture_files]
+    out = tmp_path_factory.mktemp("shards_of_32")
+    write_shards(sources, ShardSpec(Augmentation(32, 0.6, 0.0, 0.0), 2, 0.7, seed=1), out, workers=1)
+    return out
+
+
+@pytest.mark.parametrize("name", CODECS)
+def test_patches_that_are_smaller_than_the_stride(
+    name: str, make_codec: Make, shards_of_32: Path, tmp_path: Path
+) -> None:
+    codec, watch = make_codec(name), Watch()
+    config = replace(SHORT, batch_size=2, steps=1, validate_every=1, validation_patches=2, learning_rate=1e-9)
+    state = train(codec, shards_of_32, config, state_path=tmp_path / "state", fingerprint="f", observer=watch)
+    assert math.isfinite(watch.losses[0])
+    (row,) = state.history
+    x = loop.prepared(validation_batches(shards_of_32, batch_size=2, limit=2)[0], torch.device("cpu"))
+    with torch.inference_mode():
+        made = codec(codec.pad(x))
+    assert row["val_bpp_estimated"] == pytest.approx(made.bits.mean().item() / 32**2, rel=0.05)
+    pairs = zip(x, made.x_hat, strict=True)
+    psnr = [-10 * math.log10((a - b[:, :32, :32].clamp(0, 1)).square().mean()) for a, b in pairs]
+    assert row["val_psnr_db"] == pytest.approx(sum(psnr) / 2, abs=0.1)
 
 
 def test_schedules(trainer: Trainer) -> None:

@@ -17,13 +17,13 @@ from pipeline.stages import report
 KINDS = {"swift": "learned", "jpeg": "baseline", "plain": "learned", "packed": "lossless"}
 NO_PSNR = "lossless: there is no error"
 COLUMNS = [
-    "test_set", "point", "image", "width", "height", "bytes", "bpp", "psnr_db", "ssim", "ms_ssim",
+    "test_set", "point", "image", "width", "height", "bytes", "bpp", "psnr_db", "ssim", "ms_ssim", "swd",
     "encode_s", "decode_s",
 ]  # fmt: skip
 
 
 def point(bpp: float, psnr_db: float | None, **whys: str) -> dict[str, Any]:
-    figures = {"bpp": bpp, "bpp_mean": bpp, "psnr_db": psnr_db, "ssim": 0.8, "ms_ssim": 0.95}
+    figures = {"bpp": bpp, "bpp_mean": bpp, "psnr_db": psnr_db, "ssim": 0.8, "ms_ssim": 0.95, "swd": 123.4}
     return {
         "images": 1,
         "pixels": 4096,
@@ -58,7 +58,7 @@ def evaluation(root: Path, name: str, psnr_db: float) -> dict[str, Any]:
     write_json(folder / "metrics.json", metrics)
     with (folder / "images.csv").open("w", newline="") as file:
         csv.writer(file).writerows(
-            [COLUMNS, ["kodak", "at_target", "cat.png", 451, 300, 9, 0.1431, psnr_db + 0.07, "", "", "", ""]]
+            [COLUMNS, ["kodak", "at_target", "cat.png", 451, 300, 9, 0.1431, psnr_db + 0.07, "", "", "", "", ""]]
         )
     picture = Image.fromarray(skimage.data.chelsea())
     kept = folder / "reconstructions" / "kodak" / "cat.png"
@@ -74,7 +74,7 @@ def tree(tmp_path: Path) -> Path:
         metrics = evaluation(tmp_path, name, psnr_db)
         points = metrics["test_sets"]["kodak"]
         shown = points["at_target"] or points["as_calibrated"]
-        figures = ("bpp", "psnr_db", "ssim", "ms_ssim", "encode_s_per_mpx", "decode_s_per_mpx")
+        figures = ("bpp", "psnr_db", "ssim", "ms_ssim", "swd", "encode_s_per_mpx", "decode_s_per_mpx")
         row = {"name": name, "kind": KINDS[name], "decoder_kmac_per_px": None, "parameters": None}
         row |= {figure: shown[figure] for figure in figures}
         if KINDS[name] == "lossless":
@@ -127,6 +127,7 @@ def test_the_page_shows_the_leaderboard_and_needs_nothing_else(tree: Path) -> No
     assert re.search(r"packed</th>\s+<td>9\.0000</td>\s+<td>3\.0000</td>\s+<td><[^>]*png is not here", page)
     assert 'title="no network &lt;here&gt;" aria-label="none: no network &lt;here&gt;">&ndash;<' in page
     assert "0.143 bpp · 29.07 dB" in page
+    assert len(re.findall(r"<td>123\.4</td>", page)) == len(KINDS)
     assert "optimised</td><td>7</td>" in page
     assert "github.com/InterDigitalInc/CompressAI" in page  # the published curves name their source
 
