@@ -10,7 +10,7 @@ from pipeline.nodes import load, union
 
 GRAPHS = load(Path(__file__).with_name("stages.json"))
 NODES = union(GRAPHS)
-VARIANTS = [node.instance for node in NODES if node.stage == "train"]
+VARIANTS = [node.instance for node in NODES if node.stage in ("train", "fine_tune")]
 PROFILES = [name for name in GRAPHS if not name.endswith(".yaml")]
 
 with DAG(
@@ -42,7 +42,7 @@ its tag; the branch follows runs of the committed ones.""",
             examples=VARIANTS,
             minItems=1,
             uniqueItems=True,
-            description="the codecs to train",
+            description="the codecs to train; what a fine-tuned one starts from is trained too",
         ),
         "target_bpp": Param(
             None,

@@ -16,9 +16,9 @@ class Layout:
         """Pictures and manifest.json of a data set."""
         return self.root / "data" / "raw" / dataset
 
-    def shards(self, dataset: str) -> Path:
-        """Tars and index.json of a training set."""
-        return self.root / "data" / "shards" / dataset
+    def shards(self, name: str) -> Path:
+        """Tars and index.json of the training set, or of what a fine-tuned variant is trained on."""
+        return self.root / "data" / "shards" / name
 
     def model(self, variant: str) -> Path:
         """Checkpoints, history and calibration of a variant."""

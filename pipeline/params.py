@@ -1,5 +1,6 @@
 """params.yaml as typed, validated objects. This is the only module that opens it."""
 
+from collections import Counter
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -88,7 +89,8 @@ class Training(_Section):
     minutes: PositiveFloat | None = None
     """Wall-clock minutes; such a run is not reproducible to the bit."""
     lmbda: PositiveFloat | None = None
-    """Where lambda starts, in the units of the codec's own loss; null for a codec that has none."""
+    """Where lambda starts, in the units of the codec's own loss; null for a codec that has none, and in a fine-tuned
+    variant for the lambda that its start ended at."""
     steer: bool = True
     """Steer lambda to the target rate while training; false keeps it."""
     steer_images: PositiveInt = 16
@@ -145,6 +147,15 @@ class Variant(_Section):
     calibrate: Calibration = Calibration()
 
 
+class FineTuned(Variant):
+    """A codec whose training goes on from another variant's checkpoint, on pictures of its own."""
+
+    start: str
+    """The variant of `variants` that it starts from: the same hyper-parameters, and weights of the same shapes."""
+    data: str
+    """The data set that it is trained on."""
+
+
 class Selection(_Section):
     """How the winner is chosen."""
 
@@ -176,6 +187,8 @@ class Params(_Section):
     datasets: dict[str, Dataset]
     shards: Shards
     variants: dict[str, Variant]
+    fine_tuned: dict[str, FineTuned]
+    """Variants that start from those above; {} for none."""
     baselines: list[str]
     """Classic codecs to measure, lossy (`components/codecs/classic.py`) and lossless (`lossless_baselines.py`)."""
     selection: Selection = Selection()
@@ -186,20 +199,46 @@ class Params(_Section):
         missing = {self.data.train, self.data.calibration, self.data.test} - self.datasets.keys()
         if missing:
             raise ValueError(f"data names sets that datasets does not define: {', '.join(sorted(missing))}")
-        if clash := self.variants.keys() & set(self.baselines):
-            raise ValueError(f"both a variant and a baseline: {', '.join(sorted(clash))}")
+        names = Counter([*self.variants, *self.fine_tuned, *dict.fromkeys(self.baselines)])
+        if clash := sorted(name for name, times in names.items() if times > 1):
+            raise ValueError(f"in two of variants, fine_tuned and baselines: {', '.join(clash)}")
+        for name, variant in self.fine_tuned.items():
+            if fault := self._fault_of(variant):
+                raise ValueError(f"fine_tuned.{name}.{fault}")
         return self
+
+    def _fault_of(self, variant: FineTuned) -> str | None:
+        """What is wrong with a fine-tuned variant beside the others."""
+        if variant.start not in self.variants:
+            return f"start: no variant {variant.start!r}; there are {', '.join(self.variants)}"
+        if variant.hyperparameters != self.variants[variant.start].hyperparameters:
+            return f"hyperparameters: not those of {variant.start}, which it starts from"
+        if variant.data not in self.datasets:
+            return f"data: datasets does not define {variant.data}"
+        if variant.data in (self.data.train, self.data.test):
+            return f"data: {variant.data} is the training set or the test set"
+        return None
 
     @property
     def model_name(self) -> str:
         """The registered model of this target, such as image-codec-0.15bpp."""
         return f"{self.registry.name}-{self.target_bpp:g}bpp"
 
+    @property
+    def all_variants(self) -> dict[str, Variant]:
+        """Every codec to train, a fine-tuned one after what it starts from."""
+        return {**self.variants, **self.fine_tuned}
+
     def variant(self, name: str) -> Variant:
-        """The variant `name`. Raises RatewrightError."""
-        if name not in self.variants:
-            raise RatewrightError(f"{FILE}: no variant {name!r}; there are {', '.join(self.variants)}")
-        return self.variants[name]
+        """The variant `name`, fine-tuned or not. Raises RatewrightError."""
+        known = self.all_variants
+        if name not in known:
+            raise RatewrightError(f"{FILE}: no variant {name!r}; there are {', '.join(known)}")
+        return known[name]
+
+    def shards_of(self, name: str) -> str:
+        """What the shards that the variant `name` is trained on lie under: a fine-tuned one has its own."""
+        return name if name in self.fine_tuned else self.data.train
 
 
 def parse(document: Any, origin: str) -> Params:

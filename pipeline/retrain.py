@@ -32,7 +32,10 @@ _PUSHES = 5
 
 
 class Request(BaseModel):
-    """What somebody asked a run for; null leaves it as params.yaml has it."""
+    """What somebody asked a run for; null leaves it as params.yaml has it.
+
+    What fine-tuned variants start from is part of a run of these.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
@@ -112,12 +115,16 @@ def params_text(root: Path, text: str, request: Request) -> str:
     if request.target_bpp is not None:
         document["target_bpp"] = request.target_bpp
     if request.variants is not None:
-        if unknown := [name for name in request.variants if name not in document["variants"]]:
-            raise RatewrightError(f"no variant {', '.join(unknown)}; there are {', '.join(document['variants'])}")
-        for name in set(document["variants"]) - set(request.variants):
-            del document["variants"][name]
+        known = [*document["variants"], *document["fine_tuned"]]
+        if unknown := [name for name in request.variants if name not in known]:
+            raise RatewrightError(f"no variant {', '.join(unknown)}; there are {', '.join(known)}")
+        asked = set(request.variants)
+        starts = {variant["start"] for name, variant in document["fine_tuned"].items() if name in asked}
+        for section in ("variants", "fine_tuned"):
+            for name in set(document[section]) - asked - starts:
+                del document[section][name]
     if request.training_steps is not None:
-        for variant in document["variants"].values():
+        for variant in (*document["variants"].values(), *document["fine_tuned"].values()):
             variant["train"].pop("minutes", None)
             variant["train"]["steps"] = request.training_steps
     settings = params.parse(document, params.FILE)

@@ -103,7 +103,8 @@ def _small(name: str) -> dict[str, Any]:
     from ruamel.yaml import YAML
 
     profile = YAML(typ="safe").load(Path(__file__).parents[1] / "profiles" / "small.yaml")
-    known: dict[str, dict[str, Any]] = {v["codec"]: v["hyperparameters"] for v in profile["variants"].values()}
+    variants = {**profile["variants"], **profile["fine_tuned"]}
+    known: dict[str, dict[str, Any]] = {v["codec"]: v["hyperparameters"] for v in variants.values()}
     return {**known, **SMALL}.get(name, {})
 
 
@@ -141,6 +142,7 @@ def new_clone(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Clone]:
         params = yaml.load(folder / "params.yaml")
         params["baselines"] = ["jpeg", "webp"]
         params["variants"] = {name: params["variants"][name] for name in ("wcae", "nowcae")}
+        params["fine_tuned"] = {}
         params["shards"]["patches_per_image"] = 4
         for variant in params["variants"].values():
             variant["train"] |= {"steps": 12, "validate_every": 6, "validation_patches": 4}

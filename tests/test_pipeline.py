@@ -13,6 +13,11 @@ from typing import Any
 import pytest
 from PIL import Image
 from ruamel.yaml import YAML
+from safetensors.torch import load_file
+
+from components.files import sha256_of
+from components.training.checkpoint import read_facts
+from pipeline.graph import stage_nodes
 
 Clone = tuple[Path, dict[str, str]]
 ROOT = Path(__file__).parents[1]
@@ -157,3 +162,86 @@ def test_what_cannot_be_trained_is_one_line(hyperparameters: Any, train: Any, sa
     assert said in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
     assert not (folder / "models" / "wrong").exists()
+
+
+def with_fine_tuned(folder: Path, codec: str = "wcae", **train: Any) -> None:
+    """Add wcae_ft, which goes on from wcae on pictures of its own, to params.yaml as it is in the last commit."""
+    yaml = YAML()
+    subprocess.run(["git", "checkout", "-q", "params.yaml"], cwd=folder, check=True)
+    params = yaml.load(folder / "params.yaml")
+    params["datasets"]["bundled-fine-tune"] = YAML().load(ROOT / "profiles" / "datasets.yaml")["bundled-fine-tune"]
+    wcae = params["variants"]["wcae"]
+    params["fine_tuned"]["wcae_ft"] = {
+        "start": "wcae",
+        "data": "bundled-fine-tune",
+        "codec": codec,
+        "hyperparameters": wcae["hyperparameters"],
+        "train": {**wcae["train"], "lmbda": None, "steps": 8, "validate_every": 4, **train},
+        "calibrate": wcae["calibrate"],
+    }
+    yaml.dump(params, folder / "params.yaml")
+
+
+def test_a_fine_tuned_variant_goes_on_from_its_start(clone: Clone) -> None:
+    folder, _ = clone
+    run(clone, "git", "stash", "-q")
+    run(clone, "dvc", "checkout", "-q", "--force")
+    with_fine_tuned(folder, learning_rate=1e-9)
+    assert set(stages_run(run(clone, "dvc", "repro"))) == {
+        "fetch@bundled-fine-tune",
+        "shard_fine_tuned@wcae_ft",
+        "fine_tune@wcae_ft",
+        "calibrate_fine_tuned@wcae_ft",
+        "evaluate_fine_tuned@wcae_ft",
+        "choose",
+        "report",
+        "register",
+    }
+    drawn = {node.name: node for node in stage_nodes(folder)}
+    assert drawn["fine_tune@wcae_ft"].upstream == (
+        "fetch@bundled-calibration",
+        "shard_fine_tuned@wcae_ft",
+        "train@wcae",
+    )
+    assert drawn["calibrate_fine_tuned@wcae_ft"].meta == {"accelerator": True}
+    models = folder / "models"
+    start, tuned = (models / name / "trained.safetensors" for name in ("wcae", "wcae_ft"))
+    facts, begun = read_facts(tuned), read_facts(start)
+    assert facts["start"] == {"variant": "wcae", "sha256": sha256_of(start), "lmbda": begun["lmbda"]}
+    assert begun["start"] is None
+    assert facts["data_sha256"] == sha256_of(folder / "data" / "shards" / "wcae_ft" / "index.json")
+    first = json.loads((models / "wcae_ft" / "history.jsonl").read_text().splitlines()[0])
+    assert first["lmbda"] == begun["lmbda"], "the lambda that its start ended at"
+    before, after = load_file(start), load_file(tuned)
+    learned = [key for key in before if key.endswith("weight")]
+    assert learned
+    assert max(float((after[key] - before[key]).abs().max()) for key in learned) < 1e-6
+    calibration = read(models / "wcae_ft" / "calibration.json")
+    assert 0.95 * 0.15 <= calibration["bpp"] <= 0.15
+    assert "fine_tune" in {row["phase"] for row in calibration["history"]}
+    assert "wcae_ft" in {row["name"] for row in read(folder / "leaderboard.json")["rows"]}
+    assert "wcae_ft" in (folder / "report" / "index.html").read_text()
+    assert stages_run(run(clone, "dvc", "repro")) == ["register"]
+
+
+def test_a_fine_tuned_variant_follows_its_start_and_not_the_other_way(clone: Clone) -> None:
+    folder, _ = clone
+    with_fine_tuned(folder, learning_rate=1e-4)
+    tuned, start = "fine_tune@wcae_ft", "train@wcae"
+    assert stages_run(run(clone, "dvc", "repro", tuned)) == [tuned]
+    before = read_facts(folder / "models" / "wcae_ft" / "trained.safetensors")
+    text = (folder / "params.yaml").read_text()
+    (folder / "params.yaml").write_text(text.replace("learning_rate: 0.003", "learning_rate: 0.002", 1))
+    assert stages_run(run(clone, "dvc", "repro", tuned)) == [start, tuned]
+    after = read_facts(folder / "models" / "wcae_ft" / "trained.safetensors")
+    assert after["training"] != before["training"], "an unfinished training from another start is not gone on with"
+
+
+def test_a_start_whose_weights_do_not_fit_is_one_line(clone: Clone) -> None:
+    folder, environment = clone
+    with_fine_tuned(folder, codec="nowcae")
+    command = (sys.executable, "-m", "pipeline.stages.train", "wcae_ft")
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "models/wcae/trained.safetensors: the weights do not fit codec 'nowcae'" in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1

@@ -43,17 +43,29 @@ def load(path: Path, *, codec: str | None = None) -> tuple[Codec, dict[str, Any]
 
     Raises CheckpointError: unreadable, of another codec than `codec` where one is named, or of another shape.
     """
-    from safetensors.torch import load_file
-
     facts = read_facts(path)
     if codec is not None and facts["codec"] != codec:
         raise CheckpointError(f"{path}: a checkpoint of codec {facts['codec']!r}, not {codec!r}")
     try:
         built = build(facts["codec"], facts["hyperparameters"])
-        built.load_state_dict(load_file(path))
     except RatewrightError as error:
         raise CheckpointError(f"{path}: {error}") from error
+    load_into(built, path)
+    return built.eval(), facts
+
+
+def load_into(codec: Codec, path: Path) -> None:
+    """Copy the weights of a checkpoint into `codec`, whose own it may be or another's of the same shapes.
+
+    Raises CheckpointError.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        codec.load_state_dict(load_file(path))
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(f"{path}: not a readable checkpoint ({one_line(error)})") from error
     except RuntimeError as error:
         reason = one_line(error)[:200]
-        raise CheckpointError(f"{path}: the weights do not fit codec {facts['codec']!r}: {reason}") from error
-    return built.eval(), facts
+        raise CheckpointError(f"{path}: the weights do not fit codec {codec.name!r}: {reason}") from error

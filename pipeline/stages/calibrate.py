@@ -165,7 +165,7 @@ def _fine_tuner(
         with narrated(f"calibrate {name}", lambda _: None) as narrator:
             train(
                 codec,
-                layout.shards(settings.data.train),
+                layout.shards(settings.shards_of(name)),
                 config,
                 state_path=layout.resumable("calibrate", name) / f"{number}.safetensors",
                 fingerprint=fingerprint(facts, lmbda, number, steps),

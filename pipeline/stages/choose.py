@@ -20,7 +20,7 @@ def run(root: Path) -> None:
     """Rank every variant and baseline of the params on the test set: at the target, lossless ones by size."""
     settings, layout = params.load(root), Layout(root)
     test_set, metric = settings.data.test, settings.selection.metric
-    found = [read_json(layout.metrics(name)) for name in (*settings.variants, *settings.baselines)]
+    found = [read_json(layout.metrics(name)) for name in (*settings.all_variants, *settings.baselines)]
     hashes = {metrics["test_set_sha256"][test_set] for metrics in found}
     if len(hashes) > 1:
         raise RatewrightError(f"the evaluations saw different versions of {test_set}; run `dvc repro evaluate`")

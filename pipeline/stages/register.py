@@ -19,6 +19,9 @@ from pipeline.params import Params
 from pipeline.pictures import pictures
 from pipeline.tracking import CHALLENGER, CHAMPION, RegisteredModel
 
+ABOUT = ("codec", "variant", "start", "lmbda", "step", "training", "data_sha256", "git_commit")
+"""Facts of a checkpoint that its release tells."""
+
 
 @dataclass(frozen=True)
 class _Candidate:
@@ -88,7 +91,7 @@ def _add(root: Path, layout: Layout, model: RegisteredModel, candidate: _Candida
         "calibrated_bpp": repr(facts["calibrated_bpp"]),
         _point_tag(board): json.dumps(_figures(candidate.row, board)),
     }
-    about = {key: facts[key] for key in ("codec", "variant", "lmbda", "step", "training", "data_sha256", "git_commit")}
+    about = {key: facts.get(key) for key in ABOUT}
     with tracking.Run(root, f"release {board['winner']}", candidate.identity, about) as release:
         release.log_row({"step": 0, **{k: v for k, v in candidate.row.items() if isinstance(v, (int, float))}})
         release.log_folder(layout.report, "report")

@@ -1,4 +1,4 @@
-"""The stage `shard`: a training set cut into WebDataset shards in data/shards/<name>/."""
+"""The stage `shard`: a data set cut into WebDataset shards in data/shards/, under its own name or another."""
 
 import os
 from pathlib import Path
@@ -12,8 +12,9 @@ from pipeline.layout import Layout
 from pipeline.pictures import manifest
 
 
-def run(root: Path, name: str) -> None:
-    """Cut every picture of the data set `name` into patches."""
+def run(root: Path, dataset: str, name: str | None = None) -> None:
+    """Cut every picture of `dataset` into patches for `name`: a fine-tuned variant, or whoever trains on the set."""
+    name = name or dataset
     settings, layout = params.load(root), Layout(root)
     cut = settings.shards
     spec = ShardSpec(
@@ -22,7 +23,7 @@ def run(root: Path, name: str) -> None:
         train_share=cut.train_share,
         seed=settings.seed,
     )
-    raw, out = layout.raw(name), layout.shards(name)
+    raw, out = layout.raw(dataset), layout.shards(name)
     images = [SourceImage(raw / file.name, file.sha256) for file in manifest(raw).files]
     with progress(f"shard {name}") as bar:
         index = write_shards(images, spec, out, workers=os.cpu_count() or 1, progress=bar)

@@ -1,10 +1,15 @@
-"""The stage `train`: a variant trained on the shards into models/<name>/trained.safetensors and history.jsonl."""
+"""The stages `train` and `fine_tune`: a variant trained on its shards, from the start or from another's checkpoint.
+
+They write models/<name>/trained.safetensors and history.jsonl.
+"""
 
 import json
 from pathlib import Path
+from typing import Any
 
 import torch
 
+from components.codecs.base import Codec
 from components.codecs.table import build
 from components.errors import RatewrightError
 from components.evaluation import LearnedCoder
@@ -16,6 +21,7 @@ from pipeline import params, tracking
 from pipeline.console import console
 from pipeline.entry import stage
 from pipeline.layout import Layout
+from pipeline.params import FineTuned, Training, Variant
 from pipeline.pictures import pictures
 from pipeline.provenance import git_commit
 from pipeline.training import config_of, fingerprint, narrated, published_weights, rate_on
@@ -27,23 +33,20 @@ def run(root: Path, name: str) -> None:
     """Train the variant `name`, or go on with a training that was stopped."""
     settings, layout = params.load(root), Layout(root)
     variant = settings.variant(name)
-    shards, calibration = layout.shards(settings.data.train), layout.raw(settings.data.calibration)
+    shards, calibration = layout.shards(settings.shards_of(name)), layout.raw(settings.data.calibration)
     data_hash = sha256_of(shards / "index.json")
+    start = _start(variant, layout)
     state_path = layout.resumable("train", name) / "state.safetensors"
-    identity = fingerprint(variant.model_dump(), settings.seed, settings.target_bpp, data_hash)
+    identity = fingerprint(variant.model_dump(), settings.seed, settings.target_bpp, data_hash, start)
 
     torch.manual_seed(settings.seed)
-    codec = build(variant.codec, variant.hyperparameters)
-    if codec.steered and variant.train.lmbda is None:
-        raise RatewrightError(f"variants.{name}.train.lmbda is missing: codec {variant.codec!r} is trained with one")
-    for remark in codec.start(published_weights(variant.train.weights, layout.weights)):
-        console.print(f"train {name}: {remark}")
+    codec, training = _begun(name, variant, layout, start)
     control, rate_of = None, None
-    samples = [(file, rgb) for file, rgb in pictures(calibration, max(SAMPLES, variant.train.steer_images))]
-    config = config_of(variant.train, settings.seed)
-    if variant.train.steer and codec.knob is not None and codec.steered:
+    samples = [(file, rgb) for file, rgb in pictures(calibration, max(SAMPLES, training.steer_images))]
+    config = config_of(training, settings.seed)
+    if training.steer and codec.knob is not None and codec.steered:
         control = RateControl(settings.target_bpp, config.lmbda, codec.knob.raises_rate)
-        rate_of = rate_on([rgb for _, rgb in samples[: variant.train.steer_images]])
+        rate_of = rate_on([rgb for _, rgb in samples[: training.steer_images]])
 
     with (
         tracking.Run(root, f"train {name}", identity, {"seed": settings.seed, **variant.model_dump()}) as tracked,
@@ -74,10 +77,35 @@ def run(root: Path, name: str) -> None:
         precision=state.precision,
         training=identity,
         data_sha256=data_hash,
+        start=start,
         git_commit=git_commit(root),
     )
     state_path.unlink(missing_ok=True)
     console.print(f"train {name}: {state.step} steps in {state.precision}, {layout.trained(name)}")
+
+
+def _start(variant: Variant, layout: Layout) -> dict[str, Any] | None:
+    """The checkpoint that a fine-tuned variant goes on from: whose it is, its hash, where its lambda ended."""
+    if not isinstance(variant, FineTuned):
+        return None
+    path = layout.trained(variant.start)
+    return {"variant": variant.start, "sha256": sha256_of(path), "lmbda": checkpoint.read_facts(path)["lmbda"]}
+
+
+def _begun(name: str, variant: Variant, layout: Layout, start: dict[str, Any] | None) -> tuple[Codec, Training]:
+    """The codec with the weights that it starts with, and how it is trained, its lambda from `start` if need be."""
+    codec, training = build(variant.codec, variant.hyperparameters), variant.train
+    if start is not None and training.lmbda is None:
+        training = training.model_copy(update={"lmbda": start["lmbda"]})
+    if codec.steered and training.lmbda is None:
+        raise RatewrightError(f"train.lmbda of {name} is missing: codec {variant.codec!r} is trained with one")
+    remarks = codec.start(published_weights(training.weights, layout.weights))
+    if start is not None:
+        checkpoint.load_into(codec, layout.trained(start["variant"]))
+        remarks = [f"goes on from {start['variant']}"]
+    for remark in remarks:
+        console.print(f"train {name}: {remark}")
+    return codec, training
 
 
 if __name__ == "__main__":

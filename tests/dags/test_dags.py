@@ -97,9 +97,10 @@ def test_prepare_comes_first_and_commit_last(probe: dict[str, dict[str, list[str
 def test_training_waits_for_an_accelerator(probe: dict[str, dict[str, str]]) -> None:
     pooled = {task for task, pool in probe["pools"].items() if pool == "accelerator"}
     graphs = load(CHECKOUT / "dags" / "stages.json")
-    variants = {node.instance for nodes in graphs.values() for node in nodes if node.stage == "train"}
-    assert variants >= CODECS.keys()
-    assert pooled == {f"{stage}.{name}" for stage in ("train", "calibrate") for name in variants}
+    stages = ("train", "fine_tune", "calibrate", "calibrate_fine_tuned")
+    trained = {task_id(node.name) for nodes in graphs.values() for node in nodes if node.stage in stages}
+    assert {task.partition(".")[2] for task in trained} >= CODECS.keys()
+    assert pooled == trained
 
 
 def test_every_task_is_tried_again_in_bounded_time_and_alerts(probe: dict[str, dict[str, int]]) -> None:

@@ -45,7 +45,9 @@ def put(*path: str, value: Any) -> Callable[[Document], None]:
 def test_the_checkouts_params_load() -> None:
     loaded = params.load(ROOT)
     assert loaded.model_name == "image-codec-0.15bpp"
-    assert loaded.variants.keys() == CODECS.keys(), "every codec of the table is in the small profile"
+    assert {v.codec for v in loaded.all_variants.values()} == CODECS.keys(), (
+        "every codec of the table is in the small profile"
+    )
     assert loaded.variant("wcae").codec == "wcae"
 
 
@@ -111,7 +113,44 @@ def test_a_data_set_must_be_defined(document: Document) -> None:
 
 def test_a_name_is_a_variant_or_a_baseline(document: Document) -> None:
     document["variants"]["jpeg"] = document["variants"]["wcae"]
-    assert "both a variant and a baseline: jpeg" in refused(document)
+    assert "in two of variants, fine_tuned and baselines: jpeg" in refused(document)
+
+
+@pytest.fixture
+def tuned(document: Document) -> Document:
+    """The checkout's params with wcae_ft, which starts from wcae and is trained on the calibration set."""
+    wcae = document["variants"]["wcae"]
+    document["fine_tuned"]["wcae_ft"] = {**deepcopy(wcae), "start": "wcae", "data": "bundled-calibration"}
+    return document
+
+
+def test_a_fine_tuned_variant_is_a_variant_with_shards_of_its_own(tuned: Document) -> None:
+    loaded = params.parse(tuned, "params.yaml")
+    assert list(loaded.all_variants)[-1] == "wcae_ft"
+    assert loaded.variant("wcae_ft").train == loaded.variant("wcae").train
+    assert (loaded.shards_of("wcae"), loaded.shards_of("wcae_ft")) == ("bundled-train", "wcae_ft")
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "why"),
+    [
+        ("start", "wace", "no variant 'wace'; there are wcae, nowcae"),
+        ("start", "wcae_ft", "no variant 'wcae_ft'"),
+        ("hyperparameters", {"N": 3}, "not those of wcae, which it starts from"),
+        ("data", "clic", "datasets does not define clic"),
+        ("data", "bundled-test", "bundled-test is the training set or the test set"),
+        ("data", "bundled-train", "bundled-train is the training set or the test set"),
+    ],
+)
+def test_what_a_fine_tuned_variant_cannot_start_from(tuned: Document, key: str, value: Any, why: str) -> None:
+    tuned["fine_tuned"]["wcae_ft"][key] = value
+    assert f"fine_tuned.wcae_ft.{key}: {why}" in refused(tuned)
+
+
+@pytest.mark.parametrize("name", ["nowcae", "jpeg"])
+def test_a_fine_tuned_variant_has_a_name_of_its_own(tuned: Document, name: str) -> None:
+    tuned["fine_tuned"][name] = tuned["fine_tuned"]["wcae_ft"]
+    assert f"in two of variants, fine_tuned and baselines: {name}" in refused(tuned)
 
 
 @pytest.mark.parametrize("document", [None, [], "text", 3])

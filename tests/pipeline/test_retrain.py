@@ -5,6 +5,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from ruamel.yaml import YAML
 
 from components.errors import RatewrightError
 from pipeline import params, retrain
@@ -87,6 +88,21 @@ def test_a_request_changes_what_it_names(adopted: Repository) -> None:
     assert "train@nowcae" not in plan.stages
     assert not plan.standing
     assert "# " in (adopted.root / "params.yaml").read_text()
+
+
+def test_a_fine_tuned_variant_brings_what_it_starts_from(repository: Repository) -> None:
+    text = (repository.root / "params.yaml").read_text()
+    document = YAML(typ="safe").load(text)
+    tuned = {**document["variants"]["wcae"], "start": "wcae", "data": "bundled-calibration"}
+    text = text.replace("fine_tuned: {}", f"fine_tuned: {json.dumps({'wcae_ft': tuned})}")
+    for asked, variants, fine_tuned in (
+        (["wcae_ft"], ["wcae"], ["wcae_ft"]),
+        (["nowcae", "wcae"], ["wcae", "nowcae"], []),
+    ):
+        request = retrain.Request(variants=asked, training_steps=7)
+        settings = params.parse(YAML(typ="safe").load(retrain.params_text(repository.root, text, request)), "it")
+        assert (list(settings.variants), list(settings.fine_tuned)) == (variants, fine_tuned)
+        assert {variant.train.steps for variant in settings.all_variants.values()} == {7}
 
 
 def test_a_profile_brings_its_own_stages(adopted: Repository, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from components.codecs.base import Codec
-from components.codecs.table import CODECS
+from components.codecs.table import CODECS, codec_class
 from components.errors import CheckpointError, RatewrightError
 from components.training import checkpoint
 
@@ -125,6 +125,21 @@ def test_weights_of_another_shape(damage: str, make_codec: Make, tmp_path: Path)
     said = refused(path)
     assert "do not fit codec 'wcae'" in said
     assert len(said) < 300 + len(str(path))
+
+
+def test_a_codec_takes_the_weights_of_another_that_has_the_same(make_codec: Make, tmp_path: Path) -> None:
+    class Renamed(codec_class("wcae")):  # type: ignore[misc]
+        name = "renamed"
+
+    path = tmp_path / "c.safetensors"
+    first = make_codec("wcae", seed=1)
+    checkpoint.save(first, path)
+    renamed = Renamed()
+    checkpoint.load_into(renamed, path)
+    assert all(torch.equal(renamed.state_dict()[key], value) for key, value in first.state_dict().items())
+    with pytest.raises(CheckpointError, match="the weights do not fit codec 'nowcae'") as caught:
+        checkpoint.load_into(make_codec("nowcae"), path)
+    assert "\n" not in str(caught.value)
 
 
 def test_an_unknown_codec_is_named(tmp_path: Path) -> None:
