@@ -17,7 +17,7 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
-from components.layers.causal import LAG, NEIGHBOURS, PLANES, REACH_LEFT, REACH_RIGHT, REACH_UP
+from components.layers.causal import LAG, NEAREST, NEIGHBOURS, PLANES, REACH_LEFT, REACH_RIGHT, REACH_UP
 
 Floats = NDArray[np.float32]
 Planes = NDArray[np.int16]
@@ -25,7 +25,8 @@ Planes = NDArray[np.int16]
 _TILE = 64, 256  # rows and columns of a tile at the most
 _BAND = 1 << 20  # pixels of a band, about, at the most
 _BEFORE = LAG * REACH_UP + REACH_LEFT  # fronts that there must be before the first
-_BLANK = 128.0, 0.0, 0.0  # what is seen where nothing is
+_BLANK = (128.0, 0.0, 0.0, 0.0, 0.0, 0.0)  # what is seen where nothing is
+_VALUES, _ERRORS = slice(0, PLANES), slice(PLANES, 2 * PLANES)
 
 
 def bands(height: int, width: int) -> Iterator[slice]:
@@ -37,16 +38,18 @@ def bands(height: int, width: int) -> Iterator[slice]:
 
 @dataclass
 class Front:
-    """Pixels that are predicted at once: of the planes (3, tiles, rows) of front `time`, those of some rows.
-
-    coded: the numbers, among the n = tiles * rows, of those that belong to the picture; None for all.
-    """
+    """Pixels that are predicted at once: n = tiles * rows of them."""
 
     seen: Floats
     """(K, 3, n): the neighbours."""
+    errors_seen: Floats
+    """(NEAREST, 3, n): how far predictions of the nearest neighbours were off."""
     values: Floats
     """(3, tiles, rows): what is here; a view to be filled."""
+    errors: Floats
+    """(3, tiles, rows): how far predictions were off here; a view to be filled."""
     coded: NDArray[np.intp] | None
+    """The numbers of those that belong to the picture; None for all."""
 
 
 class Wavefront:
@@ -62,9 +65,9 @@ class Wavefront:
         self._rows, self._columns = rows, columns
         self._grid = -(-height // rows), -(-width // columns)
         self._last = columns + LAG * (rows - 1)
-        shape = (_BEFORE + self._last + LAG + REACH_RIGHT, PLANES, self._grid[0] * self._grid[1], REACH_UP + rows)
+        shape = (_BEFORE + self._last + LAG + REACH_RIGHT, len(_BLANK), self._grid[0] * self._grid[1], REACH_UP + rows)
         self._fronts = np.empty(shape, dtype=np.float32)
-        self._fronts[:] = np.reshape(_BLANK, (1, PLANES, 1, 1))
+        self._fronts[:] = np.reshape(_BLANK, (1, -1, 1, 1))
 
     def load(self, planes: Planes) -> None:
         """Put planes (3, height, width) where `walk` comes by."""
@@ -87,24 +90,31 @@ class Wavefront:
             last = min(self._rows - 1, time // LAG)
             if first > last:
                 continue
-            values = self._at(time, first, last)
-            seen = np.empty((len(NEIGHBOURS), *values.shape), dtype=np.float32)
-            for here, (up, left) in zip(seen, NEIGHBOURS, strict=True):
-                here[:] = self._at(time - LAG * up - left, first - up, last - up)
+            here = self._at(time, first, last)
+            seen, errors = (
+                self._around(time, first, last, *what) for what in ((NEIGHBOURS, _VALUES), (NEAREST, _ERRORS))
+            )
             belongs = self._belongs(time, first, last)
             coded = None if belongs is None else np.flatnonzero(belongs)
-            yield Front(seen.reshape(len(NEIGHBOURS), PLANES, -1), values, coded)
+            yield Front(seen, errors, here[_VALUES], here[_ERRORS], coded)
             if belongs is not None:
-                np.copyto(values, self._at(time - 1, first, last), where=~belongs)
+                np.copyto(here, self._at(time - 1, first, last), where=~belongs)
             self._go_around(time)
 
     def _at(self, time: int, first: int, last: int) -> Floats:
-        """(3, tiles, rows) of a front."""
+        """(6, tiles, rows) of a front."""
         return self._fronts[_BEFORE + time, :, :, REACH_UP + first : REACH_UP + last + 1]
+
+    def _around(self, time: int, first: int, last: int, places: tuple[tuple[int, int], ...], planes: slice) -> Floats:
+        """(places, 3, n) of what lies around a front."""
+        found = np.empty((len(places), PLANES, self._fronts.shape[2], last - first + 1), dtype=np.float32)
+        for there, (up, left) in zip(found, places, strict=True):
+            there[:] = self._at(time - LAG * up - left, first - up, last - up)[planes]
+        return found.reshape(len(places), PLANES, -1)
 
     def _tiles(self) -> Floats:
         """(3, down, across, rows, columns): a view of what the tiles hold."""
-        inside = self._fronts[_BEFORE:, :, :, REACH_UP:]
+        inside = self._fronts[_BEFORE:, _VALUES, :, REACH_UP:]
         time, plane, tile, row = inside.strides
         down, across = self._grid
         shape = (PLANES, down, across, self._rows, self._columns)

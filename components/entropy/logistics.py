@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from components.entropy.ans_lanes import TOTAL
+from components.entropy.training import lower_bound
 
 FRACTION_BITS = 3
 FRACTIONS = 1 << FRACTION_BITS
@@ -19,7 +20,7 @@ ESCAPE = 128
 """The value of a residual, modulo 256, that says: this one follows by itself."""
 
 _LOWEST_LOG_SCALE, _LOG_SCALE_STEP = -2.4, 0.21
-_LOWEST_LOGIT, _LOGIT_STEP = -5.0, 1.5
+_LOWEST_LOGIT, _LOGIT_STEP = -4.0, 1.5
 _WIDER = 3.0  # the scale of the second logistic over that of the first
 _FLOOR = 1 / 512  # of probability, spread over all values: what escapes cost
 
@@ -27,8 +28,8 @@ _FLOOR = 1 / 512  # of probability, spread over all values: what escapes cost
 def bits(distance: Tensor, scale: Tensor, weight: Tensor) -> Tensor:
     """Bits of values at `distance` from the mean; `scale` and `weight` are numbers of the grid, or between them."""
     distance = distance.abs()  # the tail where sigmoids do not cancel
-    inverse = (-_LOWEST_LOG_SCALE - _LOG_SCALE_STEP * scale.clamp(-0.5, SCALES - 0.5)).exp()
-    wide = torch.sigmoid(_LOWEST_LOGIT + _LOGIT_STEP * weight.clamp(-0.5, WEIGHTS - 0.5))
+    inverse = (-_LOWEST_LOG_SCALE - _LOG_SCALE_STEP * _between(scale, SCALES - 1)).exp()
+    wide = torch.sigmoid(_LOWEST_LOGIT + _LOGIT_STEP * _between(weight, WEIGHTS - 1))
     mass = (1 - wide) * _mass(distance, inverse) + wide * _mass(distance, inverse / _WIDER)
     return -((1 - _FLOOR) * mass + _FLOOR / 256).log2()
 
@@ -58,6 +59,11 @@ def tables() -> Tensor:
     largest = frequencies.argmax(axis=1)
     frequencies[np.arange(len(frequencies)), largest] += TOTAL - frequencies.sum(axis=1)
     return torch.from_numpy(frequencies.astype(np.int16))
+
+
+def _between(number: Tensor, last: int) -> Tensor:
+    """Numbers moved to 0 ... last, with a gradient where it leads back."""
+    return -lower_bound(-lower_bound(number, 0.0), -float(last))
 
 
 def _mass(distance: Tensor, inverse: Tensor) -> Tensor:

@@ -29,7 +29,7 @@ _TYPICAL_SCALE = 16.0  # the number of the scale that training starts from
 
 class MlpLossless(Codec):
     """
-        G, R - G, B - G --16 causal neighbours--> MLP --> mean, scale, weight of a mixture of logistics
+        G, R - G, B - G --16 causal neighbours, errors so far--> MLP --> mean, scale, weight of a mixture of logistics
         (value - mean) mod 256 --tables, range coder (rANS in lanes)--> bytes, and back, front by front
 
     Every 8-bit picture comes back as it was; one with R = G = B everywhere takes one plane. Loss: bits per pixel. There
@@ -171,13 +171,14 @@ def _models_of(tables: bytes) -> Models:
 def _sweep(wavefront: Wavefront, predictor: ExactMlp, exchange: Exchange, gray: bool) -> None:
     """Go through a band: predict every front, exchange residuals, and leave the values in the wavefront."""
     for front in wavefront.walk():
-        predictor.start(front.seen)
+        predictor.start(front.seen, front.errors_seen)
         shape, coded = front.values.shape[1:], front.coded
         green: Ints = np.zeros(shape[0] * shape[1], dtype=np.int32)
         for plane in range(1 if gray else PLANES):
             reference = predictor.reference[plane].astype(np.int32)
             mean, scale, weight = predictor.predict(plane)
-            mean = _between(mean + ((reference + green) << MEAN_BITS), 256 << MEAN_BITS)
+            base = (reference + green) << MEAN_BITS
+            mean = _between(mean + base, 256 << MEAN_BITS)
             predicted = mean >> MEAN_BITS
             fraction = mean >> (MEAN_BITS - logistics.FRACTION_BITS) & (logistics.FRACTIONS - 1)
             rows = logistics.row_of(fraction, _between(scale, logistics.SCALES), _between(weight, logistics.WEIGHTS))
@@ -189,11 +190,12 @@ def _sweep(wavefront: Wavefront, predictor: ExactMlp, exchange: Exchange, gray: 
                 values[coded] = exchange(plane, rows[coded], predicted[coded], held[coded])
             here = values - green
             front.values[plane] = here.reshape(shape)
-            predictor.tell(plane, (here - reference).astype(np.float32))
+            errors = predictor.tell(plane, (here - reference).astype(np.float32), mean - base)
+            front.errors[plane] = errors.reshape(shape)
             if plane == 0:
                 green = values
         if gray:
-            front.values[1:] = 0
+            front.values[1:], front.errors[1:] = 0, 0
 
 
 def _between(values: Ints, end: int) -> Ints:

@@ -16,7 +16,8 @@ def numbered(height: int, width: int) -> np.ndarray:
 
 def numbers(values: np.ndarray) -> np.ndarray:
     """Those of planes (3, ...)."""
-    return values[0] - 1000 * values[1]
+    number: np.ndarray = values[0] - 1000 * values[1]
+    return number
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -39,7 +40,9 @@ def test_decoding_sees_what_encoding_saw(size: tuple[int, int]) -> None:
     whole.load(numbered(*size))
     for there, here in zip(whole.walk(), growing.walk(), strict=True):
         assert np.array_equal(there.seen, here.seen)
+        assert np.array_equal(there.errors_seen, here.errors_seen)
         here.values[:] = there.values
+        here.errors[:] = there.errors[:] = numbers(there.values) % 100
     assert np.array_equal(growing.planes(), numbered(*size))
 
 
