@@ -20,6 +20,10 @@ CODECS = {
     "pmsc": "Pmsc",
     "pmsc_hyper": "PmscHyper",
     "qae": "Qae",
+    "cnn_ae": "CnnAe",
+    "cnn_ae_ft": "CnnAeFt",
+    "gan_ae_w": "GanAeW",
+    "gan_ae_dc": "GanAeDc",
 }
 
 
