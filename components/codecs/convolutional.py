@@ -16,8 +16,8 @@ class ConvolutionalAutoencoder(LearnedPriorCodec):
         x_hat <--mirrored: (conv, leaky ReLU, repeat, conv) x 4-- y_hat
 
     Paper 002 gives "several convolutional and pooling layers" that a decoder mirrors, and no sizes, no code and no
-    rate: here 3x3 convolutions, average pooling, latents at 1/16 (at 1/8 they cost half as much again at low rates) that
-    are rounded and coded under a learned density for each channel, and L = R + lmbda * 255^2 * D as in paper 001.
+    rate: here 3x3 convolutions, average pooling, latents at 1/16 (at 1/8 the loss stays a quarter higher at low rates)
+    that are rounded and coded under a learned density for each channel, and L = R + lmbda * 255^2 * D as in paper 001.
 
     Departures. Average pooling alone loses what the code needs, and random weights take thousands of steps to find an
     inverse. So a stage has a skip that pools 2x2 blocks into four Haar bands (their averages with all signs), and its
