@@ -51,7 +51,7 @@ its tag; the branch follows runs of the committed ones.""",
             maximum=24,
             description="bits per pixel of whole bitstreams",
         ),
-        "training_steps": Param(None, type=["null", "integer"], minimum=1, description="steps of Adam for each codec"),
+        "training_steps": Param(None, type=["null", "integer"], minimum=1, description="training steps of each codec"),
     },
 ) as dag:
     prepare = worker_task(

@@ -85,7 +85,7 @@ class Training(_Section):
     """How a codec is trained; the budget is `steps` or `minutes`."""
 
     steps: PositiveInt | None = None
-    """Steps of Adam."""
+    """Steps of the optimiser."""
     minutes: PositiveFloat | None = None
     """Wall-clock minutes; such a run is not reproducible to the bit."""
     lmbda: PositiveFloat | None = None
@@ -98,7 +98,9 @@ class Training(_Section):
     batch_size: PositiveInt = 8
     """Patches in a step."""
     learning_rate: PositiveFloat
-    """Adam's at the start."""
+    """At the start."""
+    optimizer: Literal["adam", "sgd"] = "adam"
+    """Adam, or stochastic gradient descent with momentum 0.9."""
     schedule: Literal["constant", "cosine", "plateau"] = "cosine"
     """constant; cosine to a hundredth over the budget; a tenth after `patience` validations without gain."""
     patience: PositiveInt = 5

@@ -52,7 +52,7 @@ def retrain(
     mirror: Annotated[str | None, typer.Option(help="a folder, http(s):// or s3:// prefix")] = None,
     variants: Annotated[str | None, typer.Option(help="codecs to train, separated by commas")] = None,
     target_bpp: Annotated[float | None, typer.Option(help="bits per pixel")] = None,
-    training_steps: Annotated[int | None, typer.Option(help="steps of Adam for each codec")] = None,
+    training_steps: Annotated[int | None, typer.Option(help="training steps of each codec")] = None,
 ) -> None:
     """Start a run of the DAG `retrain` and follow it to its end."""
     asked = {

@@ -94,6 +94,10 @@ SMALL: dict[str, dict[str, Any]] = {
     "qae": {"width": 8, "bits": [2, 8], "depths": [1, 1, 1, 1], "channels": 4},
     "cnn_rnn_ae": {"N": 8, "M": 16, "rounds": 2},
     "mlp_lossless": {"width": 16, "head": 8, "window": 32},
+    "cnn_ae": {"N": 24, "M": 16, "mu": 0.0},
+    "cnn_ae_ft": {"N": 24, "M": 16, "mu": 0.0},
+    "gan_ae_w": {"N": 24, "M": 16, "D": 4},
+    "gan_ae_dc": {"N": 24, "M": 16, "D": 4},
     "haar_hyper": {"fine": 16, "coarse": 24, "M": 32, "N": 8, "depths": [1, 1]},
 }
 """Hyper-parameters of codecs for tests; others have those of the small profile."""

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from components.codecs import bitstream
+from components.codecs.critic import Critic
 from components.codecs.tiling import in_tiles
 from components.errors import BitstreamError, RatewrightError
 
@@ -79,6 +80,8 @@ class Codec(nn.Module, ABC):
     """What its paper reports, in a few words."""
     pretrained: ClassVar[tuple[str, ...]] = ()
     """Published networks whose weights a training may start with."""
+    judges: ClassVar[tuple[str, ...]] = ()
+    """Those of them that are no part of the codec, and that every further training needs again."""
 
     gain: Tensor
 
@@ -149,6 +152,10 @@ class Codec(nn.Module, ABC):
                 f"codec {self.name!r} takes no weights of {', '.join(sorted(unknown))}; it knows {known}"
             )
         return []
+
+    def critics(self) -> tuple[Critic, ...]:
+        """Networks that train with it, one step on each batch after its own."""
+        return ()
 
     def latents(self, x: Tensor) -> Tensor:
         """What `pack` takes: the latents of one picture (1, 3, H, W) of any size."""

@@ -20,7 +20,11 @@ CODECS = {
     "pmsc": "Pmsc",
     "pmsc_hyper": "PmscHyper",
     "qae": "Qae",
+    "cnn_ae": "CnnAe",
+    "cnn_ae_ft": "CnnAeFt",
     "cnn_rnn_ae": "CnnRnnAe",
+    "gan_ae_w": "GanAeW",
+    "gan_ae_dc": "GanAeDc",
     "mlp_lossless": "MlpLossless",
 }
 

@@ -90,9 +90,13 @@ class LearnedPriorCodec(TransformCodec):
     stride = 64
     latent_stride = 16
 
+    def errors(self, x: Tensor, x_hat: Tensor) -> Tensor:
+        """The distortion of each picture (B,), in units of the MSE."""
+        return (x - x_hat).square().mean(dim=(1, 2, 3))
+
     def costs(self, x: Tensor, reconstruction: Reconstruction) -> tuple[Tensor, Tensor]:
-        """255^2 * MSE, and bits per pixel."""
-        error = (x - reconstruction.x_hat).square().mean(dim=(1, 2, 3))
+        """255^2 * the mean of the errors, and bits per pixel."""
+        error = self.errors(x, reconstruction.x_hat)
         if reconstruction.weight is not None:
             error = error * reconstruction.weight
         return 255**2 * error.mean(), reconstruction.bits.mean() / x[0, 0].numel()

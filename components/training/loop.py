@@ -15,9 +15,10 @@ from components.codecs.base import Codec, Reconstruction
 from components.errors import RatewrightError
 from components.images.loader import training_batches, validation_batches
 from components.training.interrupt import stop_requests
+from components.training.players import OptimizerName, Player
 from components.training.precision import fastest_precision
 from components.training.rate_control import RateControl
-from components.training.state import TrainingState, optimizer_tensors, restore_optimizer
+from components.training.state import TrainingState, under
 
 Row = dict[str, Any]
 
@@ -34,7 +35,7 @@ class TrainingConfig:
     """How a codec is trained.
 
     steps, minutes: the budget, one of the two.
-    batch_size: patches in a step. learning_rate: Adam's at the start.
+    batch_size: patches in a step. learning_rate: at the start. optimizer: "adam", or "sgd" with momentum 0.9.
     schedule: "constant"; "cosine" down to a hundredth over the budget; "plateau": a tenth after `patience`
         validations without gain.
     clip_norm: largest norm of the gradient. lmbda: where lambda starts.
@@ -46,6 +47,7 @@ class TrainingConfig:
     batch_size: int
     learning_rate: float
     lmbda: float
+    optimizer: OptimizerName = "adam"
     steps: int | None = None
     minutes: float | None = None
     schedule: Literal["constant", "cosine", "plateau"] = "cosine"
@@ -128,15 +130,19 @@ def train(
 
 
 class _Run:
-    """The moving parts of one training run; `state` holds what survives it."""
+    """The moving parts of one training run; `state` holds what survives it.
+
+    Its players are the codec and the codec's critics, if it has any, each of which takes a step on every batch.
+    """
 
     def __init__(self, codec: Codec, shards: Path, config: TrainingConfig, state: TrainingState):
         self.codec, self.shards, self.config, self.state = codec, shards, config, state
-        to_channels_last(codec)
+        self.critics = codec.critics()
+        paces = [(codec, 1.0), *((critic, critic.pace) for critic in self.critics)]
+        for network, _ in paces:
+            to_channels_last(network)
         self.validation = validation_batches(shards, batch_size=config.batch_size, limit=config.validation_patches)
-        if state.step:
-            codec.load_state_dict(state.model)
-        else:
+        if not state.step:
             state.lmbda = config.lmbda
             state.precision = config.precision
             if config.precision == "auto":
@@ -144,11 +150,14 @@ class _Run:
                 x = codec.pad(prepared(self.validation[0], device))
                 state.precision = fastest_precision(codec.to(device), x, state.lmbda)
         self.fabric = Fabric(accelerator="auto", devices=1, precision=state.precision)
-        optimizer = torch.optim.Adam(codec.parameters(), config.learning_rate, fused=True)
-        if state.optimizer:
-            restore_optimizer(optimizer, state.optimizer)
-        self.model, self.optimizer = self.fabric.setup(codec, optimizer)
-        self.plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, factor=0.1, patience=config.patience)
+        self.players = [
+            Player(self.fabric, network, config.optimizer, config.clip_norm, pace, under(f"{number}", state.players))
+            for number, (network, pace) in enumerate(paces)
+        ]
+        self._set_learning_rate(config.learning_rate)
+        self.plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(
+            self.players[0].optimizer.optimizer, factor=0.1, patience=config.patience
+        )
         if state.plateau:
             self.plateau.load_state_dict(state.plateau)
             self._set_learning_rate(state.plateau["_last_lr"][0])
@@ -164,7 +173,7 @@ class _Run:
         )
 
     def step(self, batch: Tensor) -> float:
-        """One step of Adam; returns the loss."""
+        """One step of every player; returns the codec's loss."""
         state, config = self.state, self.config
         if config.schedule == "cosine":
             self._set_learning_rate(_cosine(config.spent(state.step, state.elapsed_s)) * config.learning_rate)
@@ -172,11 +181,12 @@ class _Run:
         torch.manual_seed(config.seed * 1_000_003 + state.step)
         self.codec.train()
         x = prepared(batch, self.fabric.device)
-        loss = self.codec.loss(x, coded(self.codec, self.model, x), state.lmbda).total
-        self.fabric.backward(loss)
-        self.fabric.clip_gradients(self.model, self.optimizer, max_norm=config.clip_norm, error_if_nonfinite=False)
-        self.optimizer.step()
-        self.optimizer.zero_grad()
+        player, *opponents = self.players
+        reconstruction = coded(self.codec, player.model, x)
+        loss = self.codec.loss(x, reconstruction, state.lmbda).total
+        player.descend(loss)
+        for opponent, critic in zip(opponents, self.critics, strict=True):
+            opponent.descend(critic.loss(x, reconstruction.x_hat.detach()))
         state.step += 1
         value = loss.item()
         if not math.isfinite(value):
@@ -202,10 +212,11 @@ class _Run:
             state.best = {key: value.detach().cpu().clone() for key, value in self.codec.state_dict().items()}
         if self.config.schedule == "plateau":
             self.plateau.step(self._loss(distortion, rate))
+            self._set_learning_rate(self._learning_rate())
         return {
             "step": state.step,
             "lmbda": state.lmbda if self.codec.steered else None,
-            "lr": self.optimizer.param_groups[0]["lr"],
+            "lr": self._learning_rate(),
             "train_loss": train_loss,
             "val_loss": self._loss(distortion, rate),
             "val_psnr_db": float(torch.cat(psnr).mean()),
@@ -217,8 +228,11 @@ class _Run:
         """Write the state for the next run."""
         state = replace(
             self.state,
-            model=self.codec.state_dict(),
-            optimizer=optimizer_tensors(self.optimizer),
+            players={
+                f"{number}/{key}": value
+                for number, player in enumerate(self.players)
+                for key, value in player.tensors().items()
+            },
             plateau=self.plateau.state_dict() if self.config.schedule == "plateau" else {},
         )
         state.save(path)
@@ -226,9 +240,13 @@ class _Run:
     def _loss(self, distortion: float, rate: float) -> float:
         return self.codec.objective(distortion, rate, self.state.lmbda)
 
+    def _learning_rate(self) -> float:
+        rate: float = self.players[0].optimizer.param_groups[0]["lr"]
+        return rate
+
     def _set_learning_rate(self, value: float) -> None:
-        for group in self.optimizer.param_groups:
-            group["lr"] = value
+        for player in self.players:
+            player.set_learning_rate(value)
 
 
 def to_channels_last(module: torch.nn.Module) -> None:

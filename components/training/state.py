@@ -19,7 +19,8 @@ class TrainingState:
 
     fingerprint: what the run is (parameters and data); a state of another run is not resumed.
     step, elapsed_s: steps done and seconds spent.
-    model, best, optimizer: tensors; `best` are the weights of the best validation so far.
+    players: tensors of the codec and of each critic, under their numbers, the codec's being 0.
+    best: the codec's weights at the best validation so far.
     lmbda: the current one; best_parts: (distortion, rate) of the best validation.
     plateau: the state of ReduceLROnPlateau; history: a row for each validation; precision: the one in use.
     """
@@ -32,11 +33,10 @@ class TrainingState:
     best_parts: tuple[float, float] | None = None
     plateau: dict[str, Any] = field(default_factory=dict)
     history: list[dict[str, Any]] = field(default_factory=list)
-    model: Tensors = field(default_factory=dict)
+    players: Tensors = field(default_factory=dict)
     best: Tensors = field(default_factory=dict)
-    optimizer: Tensors = field(default_factory=dict)
 
-    _GROUPS = ("model", "best", "optimizer")
+    _GROUPS = ("players", "best")
 
     def save(self, path: Path) -> None:
         """Write the state to `path`, whole or not at all."""
@@ -67,12 +67,17 @@ class TrainingState:
                     group, _, key = name.partition("/")
                     getattr(state, group)[key] = file.get_tensor(name)
                 return state
-        except (OSError, SafetensorError, KeyError, TypeError, ValueError):
+        except (OSError, SafetensorError, AttributeError, KeyError, TypeError, ValueError):
             return fresh
 
 
+def under(prefix: str, tensors: Tensors) -> Tensors:
+    """Those whose names begin with `prefix`/, without it."""
+    return {key.removeprefix(f"{prefix}/"): value for key, value in tensors.items() if key.startswith(f"{prefix}/")}
+
+
 def optimizer_tensors(optimizer: torch.optim.Optimizer) -> Tensors:
-    """Adam's moments as flat named tensors."""
+    """Adam's moments, or the momentum of SGD, as flat named tensors."""
     state = optimizer.state_dict()["state"]
     return {f"{index}/{key}": value for index, entry in state.items() for key, value in entry.items()}
 

@@ -22,7 +22,7 @@ from pipeline.entry import stage
 from pipeline.layout import Layout
 from pipeline.params import Params, Variant
 from pipeline.pictures import pictures
-from pipeline.training import config_of, fingerprint, narrated
+from pipeline.training import config_of, fingerprint, narrated, published_weights
 
 FINE_TUNE_LEARNING_RATE = 0.1  # of the training's
 
@@ -151,6 +151,8 @@ def _fine_tuner(
     def fine_tune(lmbda: float, number: int) -> int:
         from components.training.loop import train
 
+        judges = {key: file for key, file in variant.train.weights.items() if key in codec.judges}
+        codec.start(published_weights(judges, layout.weights))
         config = replace(
             base,
             steps=steps,

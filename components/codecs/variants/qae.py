@@ -6,13 +6,13 @@ from typing import ClassVar
 from torch import Tensor, nn
 
 from components.codecs.base import Knob, Reconstruction, T, Weights
+from components.codecs.judge import Judge
 from components.codecs.transform import TransformCodec
 from components.entropy.levels import Levels
 from components.errors import RatewrightError
 from components.layers.imagenet import normalised
 from components.layers.residual_upsampling import code_norm, resnet_mirror
 from components.layers.resnet import ResNet
-from components.layers.vgg import Vgg19, perceptual_loss
 
 
 class Qae(TransformCodec):
@@ -42,6 +42,7 @@ class Qae(TransformCodec):
     )
     knob: ClassVar[Knob] = Knob("bits", "MSE + mu * |VGG-19 features|", raises_rate=True, steers=False)
     pretrained: ClassVar[tuple[str, ...]] = ("resnet101", "vgg19")
+    judges: ClassVar[tuple[str, ...]] = ("vgg19",)
     latent_scale: ClassVar[float] = 1.0
     halo: ClassVar[int] = 512  # the encoder sees that far
 
@@ -65,7 +66,7 @@ class Qae(TransformCodec):
         self.g_s = resnet_mirror(width, channels, pool)
         self.entropy: Levels = Levels(width, bits)
         self.gain.fill_(self.rungs[-1][-1])
-        self._vgg: list[Vgg19] = []  # judges training alone: no part of the codec
+        self._judge = Judge()
 
     @property
     def rungs(self) -> tuple[range, ...]:
@@ -83,9 +84,7 @@ class Qae(TransformCodec):
         if self.mu > 0 and "vgg19" not in weights:
             raise self._judge_missing()
         if "vgg19" in weights:
-            vgg = Vgg19().eval()
-            weights["vgg19"](vgg)
-            self._vgg = [vgg]
+            self._judge.load(weights["vgg19"])
         if "resnet101" not in weights:
             return ["no weights of resnet101 are named: the encoder starts from scratch"]
         weights["resnet101"](self.resnet)
@@ -105,10 +104,9 @@ class Qae(TransformCodec):
         """MSE + mu * the perceptual loss, and bits per pixel, which nothing descends."""
         distortion = (x - reconstruction.x_hat).square().mean()
         if self.mu > 0:
-            if not self._vgg:
+            if not self._judge.loaded:
                 raise self._judge_missing()
-            vgg = self._vgg[0].to(x.device)
-            distortion = distortion + self.mu * perceptual_loss(vgg, x, reconstruction.x_hat).mean()
+            distortion = distortion + self.mu * self._judge(x, reconstruction.x_hat).mean()
         return distortion, reconstruction.bits.mean() / x[0, 0].numel()
 
     def _judge_missing(self) -> RatewrightError:

@@ -70,13 +70,13 @@ def interrupt() -> None:
 class Trainer:
     """Runs the loop on the tiny shards with a fresh codec each time, as the stage does."""
 
-    def __init__(self, make_codec: Make, shards: Path, state: Path):
-        self.make_codec, self.shards, self.state = make_codec, shards, state
+    def __init__(self, make_codec: Make, shards: Path, state: Path, name: str = "wcae"):
+        self.make_codec, self.shards, self.state, self.name = make_codec, shards, state, name
 
     def __call__(
         self, config: TrainingConfig = SHORT, watch: Watch | None = None, *, fingerprint: str = "this run"
     ) -> tuple[Weights, TrainingState]:
-        codec = self.make_codec("wcae", seed=1)
+        codec = self.make_codec(self.name, seed=1)
         state = train(
             codec,
             self.shards,
