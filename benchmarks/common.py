@@ -27,7 +27,7 @@ def paired(ours: Callable[[], float], peer: Callable[[], float], rounds: int) ->
     )
 
 
-def per_second(count: int, work: Callable[[], object]) -> float:
+def per_second(count: float, work: Callable[[], object]) -> float:
     """`count` things done by `work`, over the seconds it took."""
     started = time.perf_counter()
     work()
