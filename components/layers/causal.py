@@ -135,97 +135,97 @@ def _shifted(planes: Tensor, places: tuple[tuple[int, int], ...]) -> Tensor:
 class ExactMlp:
     """A CausalMlp in integer arithmetic, the same on every machine; float32 holds the integers.
 
-    Products and partial sums stay below 2^24, which float32 holds without rounding in any order: each layer's weights
-    have as many fractional bits as that allows. OverflowError says that some are too large for any.
+    Products and partial sums are multiples of a power of two, fewer than 2^24 of it, which float32 holds without
+    rounding in any order: each layer's weights have as many fractional bits as that allows. OverflowError says that
+    some are too large for any. Among the inputs of a layer is a one, whose weights are its biases.
     """
 
     def __init__(self, mlp: CausalMlp):
-        self._first = _Layer(mlp.first, _INPUT_BITS, _LARGEST_INPUT)
-        self._second = _Layer(mlp.second, _HIDDEN_BITS, _LARGEST_HIDDEN)
-        with torch.no_grad():
-            linear = nn.Linear(mlp.linear.in_features + PLANES, PLANES)
-            linear.weight.copy_(torch.cat((mlp.linear.weight, mlp.across.tril(-1)), dim=1))
-            linear.bias.copy_(mlp.linear.bias)
-        self._linear = _Layer(linear, 0, _LARGEST_INPUT)
-        self._heads, self._means, self._spreads = (
-            [_Layer(layer, _HIDDEN_BITS, _LARGEST_HIDDEN) for layer in layers]
-            for layers in (mlp.heads, mlp.means, mlp.spreads)
-        )
+        width, head = mlp.second.out_features, mlp.heads[0].out_features
+        self._width, self._head = int(width), int(head)  # type: ignore[arg-type]
+        self._first = _weights(mlp.first, _INPUT_BITS, _LARGEST_INPUT, 2.0**_HIDDEN_BITS)
+        self._second = _weights(mlp.second, _HIDDEN_BITS, _LARGEST_HIDDEN, 2.0**_HIDDEN_BITS)
+        self._linear = _weights(mlp.linear, 0, _LARGEST_INPUT, 2.0**MEAN_BITS)
+        self._across: Floats = mlp.across.detach().cpu().numpy() * np.float32(2**MEAN_BITS)
+        self._heads, self._outputs = [], []
+        for head, mean, spread in zip(mlp.heads, mlp.means, mlp.spreads, strict=True):
+            self._heads.append(_weights(head, _HIDDEN_BITS, _LARGEST_HIDDEN, 2.0**_HIDDEN_BITS, self._width))
+            of_mean = _weights(mean, _HIDDEN_BITS, _LARGEST_HIDDEN, _UNIT * 2**MEAN_BITS)
+            of_spread = _weights(spread, _HIDDEN_BITS, _LARGEST_HIDDEN, 1.0, self._head)
+            more = of_spread.shape[1] - of_mean.shape[1]
+            self._outputs.append(np.concatenate((np.pad(of_mean, ((0, 0), (0, more))), of_spread)))
         self._logarithms = mlp.logarithms.cpu().numpy().astype(np.float32)
-        self._width, self._head = mlp.second.out_features, self._heads[0].outputs
 
     def start(self, seen: Floats, errors: Floats) -> None:
-        """Take the neighbours (K, 3, n) of pixels, made differences in place, and the errors of the nearest."""
+        """Take the neighbours (K, 3, n) of pixels, and the errors of the nearest (NEAREST, 3, n)."""
         self.reference: Floats = np.floor((seen[_LEFT] + seen[_ABOVE]) * np.float32(0.5))
-        seen -= self.reference
-        x = seen.reshape(-1, seen.shape[-1])
-        self._linears = self._linear.sums(x)
-        self._known = np.empty((self._width + PLANES, x.shape[1]), dtype=np.float32)
-        self._known[: self._width] = self._second.hidden(self._first.hidden(x))
-        self._told = np.empty((self._head + 2 * PLANES, x.shape[1]), dtype=np.float32)
-        self._told[self._head : self._head + PLANES] = self._logarithm(errors.sum(axis=0))
+        count = seen.shape[-1]
+        x = _with_one(seen.shape[0] * PLANES, count)
+        np.subtract(seen, self.reference, out=x[:-1].reshape(seen.shape))
+        between = _with_one(self._width, count)
+        _activate(self._first, x, between[:-1])
+        # Hidden units, a one, then what becomes known of the planes here.
+        self._known = _with_one(self._width, count, PLANES)
+        _activate(self._second, between, self._known[: self._width])
+        self._told = _with_one(self._head, count, 2 * PLANES)
+        self._told[self._head + 1 : self._head + 1 + PLANES] = self._logarithm(errors.sum(axis=0).astype(np.int32))
+        self._linears: Floats = self._linear @ x
 
     def predict(self, plane: int) -> tuple[Ints, Ints, Ints]:
         """The mean above the reference in 2^-MEAN_BITS grey levels, and the numbers of scale and weight."""
-        self._told[: self._head] = self._heads[plane].hidden(self._known[: self._width + plane])
-        means, spreads = self._means[plane], self._spreads[plane]
-        mean = self._linear.rounded(self._linears[plane], MEAN_BITS)
-        mean += means.rounded(means.sums(self._told[: self._head])[0], MEAN_BITS, _UNIT)
-        scale, weight = spreads.rounded(spreads.sums(self._told[: self._head + PLANES + plane]), 0)
+        _activate(self._heads[plane], self._known[: self._width + 1 + plane], self._told[: self._head])
+        output: Floats = self._outputs[plane] @ self._told[: self._head + 1 + PLANES + plane]
+        output[0] += self._linears[plane]
+        mean, scale, weight = np.rint(output, out=output).astype(np.int32)
         return mean, scale, weight
 
-    def tell(self, plane: int, here: Floats, mean: Ints) -> Floats:
+    def tell(self, plane: int, here: Ints, mean: Ints) -> Ints:
         """What the plane is here, above the reference as the mean is: known to those after it. Returns the errors."""
-        self._linears += self._linear.column(plane - PLANES) * here
-        scaled = here * np.float32(2 ** (_HIDDEN_BITS - _INPUT_BITS))
-        np.minimum(scaled, _LARGEST_HIDDEN, out=scaled)
-        np.maximum(scaled, -_LARGEST_HIDDEN, out=self._known[self._width + plane])
-        errors: Floats = np.abs(here * np.float32(2**MEAN_BITS) - mean)
-        errors *= np.float32(2.0 ** (_ERROR_BITS - MEAN_BITS))
-        np.floor(errors, out=errors)
-        self._told[self._head + PLANES + plane] = self._logarithm(errors)
+        errors: Ints = np.abs((here << MEAN_BITS) - mean) >> MEAN_BITS - _ERROR_BITS
+        if plane + 1 < PLANES:
+            known = self._known[self._width + 1 + plane]
+            known[:] = here
+            self._linears[plane + 1 :] += self._across[plane + 1 :, plane, None] * known
+            known *= 2 ** (_HIDDEN_BITS - _INPUT_BITS)
+            _clip(known, -_LARGEST_HIDDEN, _LARGEST_HIDDEN)
+            self._told[self._head + 1 + PLANES + plane] = self._logarithm(errors)
         return errors
 
-    def _logarithm(self, errors: Floats) -> Floats:
-        return self._logarithms.take(errors.astype(np.int32), mode="clip")
+    def _logarithm(self, errors: Ints) -> Floats:
+        logarithms: Floats = self._logarithms.take(errors, mode="clip")
+        return logarithms
 
 
-class _Layer:
-    """A linear layer of integers: inputs with `input_bits` fractional bits, none above `largest`."""
+def _weights(layer: nn.Module, input_bits: int, largest: int, unit: float, bias_at: int | None = None) -> Floats:
+    """The weights of a linear layer, its bias the column `bias_at`, else the last, for outputs in units of 1 / `unit`.
 
-    def __init__(self, layer: nn.Module, input_bits: int, largest: int):
-        assert isinstance(layer, nn.Linear)
-        weight, bias = (part.detach().cpu().double() for part in (layer.weight, layer.bias))
-        for bits in range(_FINEST, -1, -1):
-            integers = (weight * 2**bits).round()
-            offsets = (bias * 2 ** (bits + input_bits)).round()
-            if (integers.abs().sum(dim=1) * largest + offsets.abs()).max() <= _LARGEST_SUM:
-                break
-        else:
-            raise OverflowError("the weights of a predictor are too large for integer arithmetic in float32")
-        self._weight, self._offsets = integers.float().numpy(), offsets.float().numpy()[:, None]
-        self._bits, self.outputs = bits + input_bits, len(integers)
+    Inputs are integers with `input_bits` fractional bits, none above `largest`, and a one.
+    """
+    assert isinstance(layer, nn.Linear)
+    weight, bias = (part.detach().cpu().double().numpy() for part in (layer.weight, layer.bias))
+    at = layer.in_features if bias_at is None else bias_at
+    limits = np.insert(np.full(layer.in_features, float(largest)), at, 1)
+    for bits in range(_FINEST, -1, -1):
+        integers = np.rint(np.insert(weight, at, bias * 2**input_bits, axis=1) * 2**bits)
+        if (np.abs(integers) @ limits).max() <= _LARGEST_SUM:
+            return (integers * (unit * 2.0 ** -(bits + input_bits))).astype(np.float32)
+    raise OverflowError("the weights of a predictor are too large for integer arithmetic in float32")
 
-    def sums(self, x: Floats) -> Floats:
-        """(inputs, n) to (outputs, n), where inputs that are left out at the end count as zero."""
-        sums: Floats = self._weight[:, : len(x)] @ x
-        sums += self._offsets
-        return sums
 
-    def column(self, number: int) -> Floats:
-        """What one input adds to the sums (outputs, 1), for each unit of it."""
-        column: Floats = self._weight[:, number, None]
-        return column
+def _with_one(inputs: int, count: int, more: int = 0) -> Floats:
+    """Inputs of `count` pixels, to be filled: some, a one, and some more."""
+    made = np.empty((inputs + 1 + more, count), dtype=np.float32)
+    made[inputs] = 1
+    return made
 
-    def hidden(self, x: Floats) -> Floats:
-        """The activations after a ReLU, with _HIDDEN_BITS fractional bits."""
-        sums = self.sums(x)
-        sums *= np.float32(2.0 ** (_HIDDEN_BITS - self._bits))
-        np.rint(sums, out=sums)
-        np.maximum(sums, 0, out=sums)
-        return np.minimum(sums, _LARGEST_HIDDEN, out=sums)
 
-    def rounded(self, sums: Floats, bits: int, unit: float = 1.0) -> Ints:
-        """Sums as integers, in 2^-bits of what is `unit` in the layer's own."""
-        integers: Ints = np.rint(sums * np.float32(unit * 2.0 ** (bits - self._bits))).astype(np.int32)
-        return integers
+def _activate(weights: Floats, x: Floats, out: Floats) -> None:
+    """Hidden units: integers from zero to the largest."""
+    np.matmul(weights, x, out=out)
+    np.rint(out, out=out)
+    _clip(out, 0, _LARGEST_HIDDEN)
+
+
+def _clip(values: Floats, low: int, high: int) -> None:
+    np.maximum(values, low, out=values)
+    np.minimum(values, high, out=values)

@@ -190,7 +190,7 @@ def _sweep(wavefront: Wavefront, predictor: ExactMlp, exchange: Exchange, gray: 
                 values[coded] = exchange(plane, rows[coded], predicted[coded], held[coded])
             here = values - green
             front.values[plane] = here.reshape(shape)
-            errors = predictor.tell(plane, (here - reference).astype(np.float32), mean - base)
+            errors = predictor.tell(plane, here - reference, mean - base)
             front.errors[plane] = errors.reshape(shape)
             if plane == 0:
                 green = values

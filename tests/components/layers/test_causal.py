@@ -71,7 +71,7 @@ def test_the_exact_network_is_the_trained_one(mlp: CausalMlp, planes: Tensor) ->
         assert np.abs(mean / 2**MEAN_BITS - expected[0]).max() < 1
         assert np.quantile(np.abs(scale - expected[1]), 0.99) < 0.8, "rounded to whole numbers, which half is all right"
         assert np.quantile(np.abs(weight - expected[2]), 0.99) < 0.8
-        told = here[0, plane][INSIDE].flatten().numpy()
+        told = here[0, plane][INSIDE].flatten().int().numpy()
         assert np.array_equal(told, planes[0, plane][INSIDE].flatten().numpy() - exact.reference[plane])
         errors = exact.tell(plane, told, mean)
         assert np.abs(errors / 8 - off[0, plane][INSIDE].flatten().numpy()).mean() < 0.15
@@ -113,7 +113,7 @@ def test_the_exact_network_does_not_depend_on_how_it_is_run(mlp: CausalMlp, plan
         told = []
         for plane in range(PLANES):
             told.append(np.stack(exact.predict(plane)))
-            here = np.float32(3) - exact.reference[plane] % 5
+            here = 3 - exact.reference[plane].astype(np.int32) % 5
             told.append(np.broadcast_to(exact.tell(plane, here, told[-1][0]), told[-1].shape))
         return np.stack(told)
 
