@@ -1,6 +1,6 @@
 """What the codecs of paper 002 share: a fully convolutional autoencoder with pooling."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import nn
 
@@ -27,6 +27,7 @@ class ConvolutionalAutoencoder(LearnedPriorCodec):
     N: channels, half as many at 1/2. M: latents.
     """
 
+    latent_scale: ClassVar[float] = 2.0  # coarser to begin with than others: within tens of steps of a low rate
     stride = 16
     latent_stride = 16
 

@@ -208,7 +208,8 @@ def _weights(layer: nn.Module, input_bits: int, largest: int, unit: float, bias_
     for bits in range(_FINEST, -1, -1):
         integers = np.rint(np.insert(weight, at, bias * 2**input_bits, axis=1) * 2**bits)
         if (np.abs(integers) @ limits).max() <= _LARGEST_SUM:
-            return (integers * (unit * 2.0 ** -(bits + input_bits))).astype(np.float32)
+            weights: Floats = (integers * (unit * 2.0 ** -(bits + input_bits))).astype(np.float32)
+            return weights
     raise OverflowError("the weights of a predictor are too large for integer arithmetic in float32")
 
 
