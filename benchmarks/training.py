@@ -19,7 +19,8 @@ from benchmarks.common import bundled_shards, console, paired, per_second
 from components.codecs.autoencoder import GaussianAutoencoder
 from components.images.loader import training_batches, validation_batches
 from components.layers.gdn import Gdn
-from components.training.loop import Row, TrainingConfig, prepared, to_channels_last, train
+from components.training.config import Row, TrainingConfig
+from components.training.loop import prepared, to_channels_last, train
 from components.training.precision import Precision, fastest_precision
 
 STEPS, BATCH, ROUNDS, LMBDA = 4, 8, 3, 0.01

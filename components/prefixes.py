@@ -13,7 +13,7 @@ from components.evaluation import LearnedCoder, Rgb, stream_of
 from components.metrics.quality import measure
 
 LOWEST_BPP, HIGHEST_BPP = 0.02, 0.5
-POINTS = 100
+POINTS = 40
 JPEG2000_LAYERS = 20  # each costs its packets' headers
 SMALLEST = 64  # bytes: the header and a little
 SHOWN_BPP = (0.02, 0.05, 0.1, 0.15, 0.25, 0.5)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from components.codecs.base import Codec, Weights
 from components.evaluation import rate_over_gain
-from components.training.loop import Row, TrainingConfig
+from components.training.config import Row, TrainingConfig
 from components.training.pretrained import fetch_weights, load_into, read_weights
 from pipeline.console import Bar, console, progress
 from pipeline.params import Published, Training

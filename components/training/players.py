@@ -2,15 +2,13 @@
 
 from collections.abc import Callable, Iterable
 from functools import partial
-from typing import Literal
 
 import torch
 from lightning.fabric import Fabric
 from torch import Tensor, nn
 
+from components.training.config import OptimizerName
 from components.training.state import Tensors, optimizer_tensors, restore_optimizer, under
-
-OptimizerName = Literal["adam", "sgd"]
 
 _OPTIMIZERS: dict[OptimizerName, Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]] = {
     "adam": partial(torch.optim.Adam, fused=True),

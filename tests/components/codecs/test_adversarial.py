@@ -14,7 +14,8 @@ from components.codecs.table import build
 from components.codecs.variants.gan_ae_dc import DcganAdversary
 from components.codecs.variants.gan_ae_w import WassersteinAdversary
 from components.errors import RatewrightError
-from components.training.loop import Row, TrainingConfig, train
+from components.training.config import Row, TrainingConfig
+from components.training.loop import train
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 Make = Callable[..., Codec]

@@ -14,7 +14,8 @@ from components.codecs.table import build
 from components.codecs.variants.pmsc import Pmsc
 from components.entropy.flags import take_flags
 from components.entropy.range_coder import SymbolDecoder
-from components.training.loop import Row, TrainingConfig, train
+from components.training.config import Row, TrainingConfig
+from components.training.loop import train
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 GAIN_AND_OFFSET = 3  # bytes of a section before its flags

@@ -20,8 +20,9 @@ from components.images.augment import Augmentation
 from components.images.loader import validation_batches
 from components.images.shards import ShardSpec, SourceImage, write_shards
 from components.training import loop
+from components.training.config import Row, TrainingConfig
 from components.training.interrupt import stop_requests
-from components.training.loop import Interrupted, Row, TrainingConfig, train
+from components.training.loop import Interrupted, train
 from components.training.rate_control import RateControl
 from components.training.state import TrainingState
 

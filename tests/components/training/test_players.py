@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from components.codecs.base import Codec
-from components.training.loop import Interrupted, Row, TrainingConfig, train
+from components.training.config import OptimizerName, Row, TrainingConfig
+from components.training.loop import Interrupted, train
 from components.training.players import OptimizerName
 from components.training.state import TrainingState, under
 
