@@ -10,7 +10,6 @@ import torch
 from components.codecs.base import Codec
 from components.training.config import OptimizerName, Row, TrainingConfig
 from components.training.loop import Interrupted, train
-from components.training.players import OptimizerName
 from components.training.state import TrainingState, under
 
 pytestmark = pytest.mark.usefixtures("one_thread")
