@@ -27,7 +27,7 @@ class ConvolutionalAutoencoder(LearnedPriorCodec):
     N: channels, half as many at 1/2. M: latents.
     """
 
-    latent_scale: ClassVar[float] = 2.0  # coarser to begin with than others: within tens of steps of a low rate
+    latent_scale: ClassVar[float] = 2.0  # without GDN latents start large, and take thousands of steps to shrink
     stride = 16
     latent_stride = 16
 
