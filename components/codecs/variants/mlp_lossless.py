@@ -8,10 +8,11 @@ from typing import ClassVar, Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from threadpoolctl import ThreadpoolController
 from torch import Tensor, nn
 
 from components.codecs.base import Codec, Knob, Reconstruction, T
-from components.codecs.wavefront import Wavefront, bands
+from components.codecs.wavefront import Front, Wavefront, bands
 from components.entropy import logistics
 from components.entropy.ans_lanes import Models
 from components.entropy.residuals import HuffmanReader, HuffmanWriter, RangeReader, RangeWriter, Reader, Writer
@@ -163,6 +164,11 @@ def _models(tables: Tensor) -> Models:
     return _models_of(tables.cpu().numpy().tobytes())
 
 
+@lru_cache(maxsize=1)
+def _libraries() -> ThreadpoolController:
+    return ThreadpoolController()
+
+
 @lru_cache(maxsize=2)
 def _models_of(tables: bytes) -> Models:
     return Models(np.frombuffer(tables, np.int16).reshape(-1, 256))
@@ -170,32 +176,38 @@ def _models_of(tables: bytes) -> Models:
 
 def _sweep(wavefront: Wavefront, predictor: ExactMlp, exchange: Exchange, gray: bool) -> None:
     """Go through a band: predict every front, exchange residuals, and leave the values in the wavefront."""
-    for front in wavefront.walk():
-        predictor.start(front.seen, front.errors_seen)
-        shape, coded = front.values.shape[1:], front.coded
-        green: Ints = np.zeros(shape[0] * shape[1], dtype=np.int32)
-        for plane in range(1 if gray else PLANES):
-            reference = predictor.reference[plane].astype(np.int32)
-            mean, scale, weight = predictor.predict(plane)
-            base = (reference + green) << MEAN_BITS
-            mean = _between(mean + base, 256 << MEAN_BITS)
-            predicted = mean >> MEAN_BITS
-            fraction = mean >> (MEAN_BITS - logistics.FRACTION_BITS) & (logistics.FRACTIONS - 1)
-            rows = logistics.row_of(fraction, _between(scale, logistics.SCALES), _between(weight, logistics.WEIGHTS))
-            held = front.values[plane].ravel().astype(np.int32) + green
-            if coded is None:
-                values = exchange(plane, rows, predicted, held)
-            else:
-                values = held
-                values[coded] = exchange(plane, rows[coded], predicted[coded], held[coded])
-            here = values - green
-            front.values[plane] = here.reshape(shape)
-            errors = predictor.tell(plane, here - reference, mean - base)
-            front.errors[plane] = errors.reshape(shape)
-            if plane == 0:
-                green = values
-        if gray:
-            front.values[1:], front.errors[1:] = 0, 0
+    with _libraries().limit(limits=1, user_api="blas"):  # which threads make slower: fronts are small
+        for front in wavefront.walk():
+            _exchange(front, predictor, exchange, gray)
+
+
+def _exchange(front: Front, predictor: ExactMlp, exchange: Exchange, gray: bool) -> None:
+    """Predict one front, plane by plane, and fill it in."""
+    predictor.start(front.seen, front.errors_seen)
+    shape, coded = front.values.shape[1:], front.coded
+    green: Ints = np.zeros(shape[0] * shape[1], dtype=np.int32)
+    for plane in range(1 if gray else PLANES):
+        reference = predictor.reference[plane].astype(np.int32)
+        mean, scale, weight = predictor.predict(plane)
+        base = (reference + green) << MEAN_BITS
+        mean = _between(mean + base, 256 << MEAN_BITS)
+        predicted = mean >> MEAN_BITS
+        fraction = mean >> (MEAN_BITS - logistics.FRACTION_BITS) & (logistics.FRACTIONS - 1)
+        rows = logistics.row_of(fraction, _between(scale, logistics.SCALES), _between(weight, logistics.WEIGHTS))
+        held = front.values[plane].ravel().astype(np.int32) + green
+        if coded is None:
+            values = exchange(plane, rows, predicted, held)
+        else:
+            values = held
+            values[coded] = exchange(plane, rows[coded], predicted[coded], held[coded])
+        here = values - green
+        front.values[plane] = here.reshape(shape)
+        errors = predictor.tell(plane, here - reference, mean - base)
+        front.errors[plane] = errors.reshape(shape)
+        if plane == 0:
+            green = values
+    if gray:
+        front.values[1:], front.errors[1:] = 0, 0
 
 
 def _between(values: Ints, end: int) -> Ints:

@@ -113,7 +113,7 @@ def test_hostile_streams_are_refused(codec: MlpLossless, photograph: Rgb) -> Non
 def test_threads_and_layouts_change_nothing(
     codec: MlpLossless, photograph: Rgb, make_codec: Callable[..., MlpLossless]
 ) -> None:
-    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+    from threadpoolctl import threadpool_limits
 
     with threadpool_limits(1):
         one = codec.compress(to_tensor(photograph))
