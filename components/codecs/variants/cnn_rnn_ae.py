@@ -2,6 +2,7 @@
 
 import struct
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import ClassVar, NamedTuple
 
 import numpy as np
@@ -60,9 +61,8 @@ class CnnRnnAe(Codec):
         super().__init__(N=N, M=M, rounds=rounds, lmbda=lmbda)
         self.latent_channels, self.rounds, self.lmbda = M, rounds, lmbda
         widths = (12, N, N, M)
-        stages = haar_packet(widths)
         downs, ups = [], []
-        for inputs, outputs, stage in zip((3, *widths), widths, stages, strict=False):
+        for (inputs, outputs), stage in zip(pairwise((3, *widths)), haar_packet(widths), strict=True):
             down, up = nn.Conv2d(inputs, outputs, 4, 2, padding=1), nn.ConvTranspose2d(outputs, inputs, 4, 2, padding=1)
             start_halving(down, stage)
             start_doubling(up, stage)
