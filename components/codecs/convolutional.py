@@ -1,6 +1,6 @@
 """What the codecs of paper 002 share: a fully convolutional autoencoder with pooling."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import nn
 
@@ -29,6 +29,7 @@ class ConvolutionalAutoencoder(LearnedPriorCodec):
 
     stride = 16
     latent_stride = 16
+    latent_scale: ClassVar[float] = 2.0  # without GDN latents start large, and would take thousands of steps to shrink
 
     def __init__(self, N: int, M: int, gain_range: float, **hyperparameters: Any) -> None:
         super().__init__(N=N, M=M, gain_range=gain_range, **hyperparameters)
