@@ -17,7 +17,7 @@ class PerceptualAutoencoder(ConvolutionalAutoencoder):
 
     Paper 002 adds a perceptual loss to the MSE and says neither which nor how much. Here it is 1 - SSIM, which needs
     no weights and is one of the paper's two measures; with `train.weights.vgg19`, the distance of VGG-19's features
-    (that of paper 003). `mu` = 0.002 makes it about a fifth of the MSE at 0.15 bpp; PSNR at a rate is no worse for it.
+    (that of paper 003). `mu` = 0.002 makes it about a fifth of the MSE at 0.15 bpp.
 
     mu: weight of the perceptual loss. N, M, gain_range: see the base class.
     """
