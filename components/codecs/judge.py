@@ -7,7 +7,7 @@ from torch.nn import functional as F
 from components.codecs.base import Weights
 from components.layers.vgg import Vgg19, perceptual_loss
 
-WINDOW, _STEP = 8, 4
+_WINDOW, _STEP = 8, 4
 _C1, _C2 = 0.01**2, 0.03**2
 
 
@@ -37,11 +37,11 @@ class Judge:
 def dissimilarity(a: Tensor, b: Tensor) -> Tensor:
     """1 - SSIM (Wang et al. 2004) of two batches (B, 3, H, W) in [0, 1], per picture (B,); 8x8 at least.
 
-    Windows are 8x8 squares at every fourth pixel, an eighth of the work of Gaussian ones: to descend, not to report.
+    Windows are 8x8 squares at every fourth pixel, which cost little next to Gaussian ones: to descend, not to report.
     """
 
     def mean(x: Tensor) -> Tensor:
-        return F.avg_pool2d(x, WINDOW, _STEP)
+        return F.avg_pool2d(x, _WINDOW, _STEP)
 
     with torch.autocast(a.device.type, enabled=False):
         mean_a, mean_b = mean(a), mean(b)

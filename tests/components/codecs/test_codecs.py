@@ -80,7 +80,7 @@ def test_forward_bits_foretell_the_file(name: str, make_codec: Make) -> None:
         codec.train()(x)  # a prior that knows the scale of its latents
         estimated = codec.eval()(x).bits.item()
     real = 8 * len(codec.compress(x)[0])
-    assert 0.8 * estimated < real < 1.1 * estimated + 8 * 400, "files may choose better tables than the estimate's"
+    assert 0.75 * estimated < real < 1.1 * estimated + 8 * 400, "files may choose better tables than the estimate's"
 
 
 @NAMES
