@@ -27,7 +27,6 @@ class ConvolutionalAutoencoder(LearnedPriorCodec):
     N: channels, half as many at 1/2. M: latents.
     """
 
-    latent_scale: ClassVar[float] = 2.0  # without GDN latents start large, and take thousands of steps to shrink
     stride = 16
     latent_stride = 16
     latent_scale: ClassVar[float] = 2.0  # without GDN latents start large, and take hundreds of steps to shrink
