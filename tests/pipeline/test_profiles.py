@@ -42,7 +42,7 @@ def test_comments_of_a_profile_are_kept(checkout: Path) -> None:
 
 def test_only_the_profiles_data_sets_are_written() -> None:
     document = YAML(typ="safe").load(profile_text(ROOT, "small"))
-    assert set(document["datasets"]) == {"bundled-train", "bundled-calibration", "bundled-test"}
+    assert set(document["datasets"]) == {f"bundled-{part}" for part in ("train", "calibration", "fine-tune", "test")}
 
 
 @pytest.mark.parametrize("name", ["smal", "", "datasets", "../params", "manifests"])

@@ -91,10 +91,9 @@ def test_a_request_changes_what_it_names(adopted: Repository) -> None:
 
 
 def test_a_fine_tuned_variant_brings_what_it_starts_from(repository: Repository) -> None:
-    text = (repository.root / "params.yaml").read_text()
-    document = YAML(typ="safe").load(text)
+    document = YAML(typ="safe").load(repository.root / "params.yaml")
     tuned = {**document["variants"]["wcae"], "start": "wcae", "data": "bundled-calibration"}
-    text = text.replace("fine_tuned: {}", f"fine_tuned: {json.dumps({'wcae_ft': tuned})}")
+    text = json.dumps({**document, "fine_tuned": {"wcae_ft": tuned}})  # JSON is YAML
     for asked, variants, fine_tuned in (
         (["wcae_ft"], ["wcae"], ["wcae_ft"]),
         (["nowcae", "wcae"], ["wcae", "nowcae"], []),
