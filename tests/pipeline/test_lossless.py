@@ -104,7 +104,8 @@ def tree(photographs: list[Rgb], tiny_shards: Path, tmp_path_factory: pytest.Tem
     document = YAML(typ="safe").load(ROOT / "params.yaml")
     training = {"steps": 30, "batch_size": 4, "learning_rate": 0.02, "validate_every": 10, "workers": 0}
     document["variants"] = {"zipped": {"codec": "zip_rows", "train": {**training, "precision": "32-true"}}}
-    document["baselines"], document["target_bpp"] = ["png", "jpeg", "jpegls"], 1.0
+    document["fine_tuned"], document["target_bpp"] = {}, 1.0
+    document["baselines"] = ["png", "jpeg", "jpegls"]
     with (root / "params.yaml").open("w") as file:
         YAML().dump(document, file)
     shutil.copytree(tiny_shards, root / "data" / "shards" / "bundled-train")

@@ -441,7 +441,7 @@ def test_a_bad_spec(fields: dict[str, Any]) -> None:
 
 def test_the_shipped_definitions_are_specs() -> None:
     definitions = YAML(typ="safe").load(ROOT / "profiles" / "datasets.yaml")
-    assert len(definitions) == 15
+    assert len(definitions) == 17
     for name, fields in definitions.items():
         spec = FetchSpec(name, **fields)
         assert spec.files or spec.manifest, "a public set names its files"
