@@ -39,7 +39,7 @@ class MlpLossless(Codec):
     With `coder` = huffman it is the paper's: the network predicts a value, the errors of each plane get one Huffman
     code, made for the picture. With `range`, beyond the paper, it predicts a distribution for every value.
 
-    Departures. The paper takes gray pictures, or does not say; here G is predicted first, then the differences R - G
+    Departures. The paper does not say how it takes colour: here G is predicted first, then the differences R - G
     and B - G with what is already known of the pixel. A linear prediction goes beside the network. The network is
     trained in floating point and runs in integers (layers.causal).
 
@@ -57,7 +57,7 @@ class MlpLossless(Codec):
     tables: Tensor
 
     def __init__(
-        self, coder: Literal["huffman", "range"] = "range", width: int = 64, head: int = 32, window: int = 64
+        self, coder: Literal["huffman", "range"] = "range", width: int = 32, head: int = 16, window: int = 64
     ) -> None:
         if coder not in ("huffman", "range"):
             raise RatewrightError(f"mlp_lossless: coder is huffman or range, not {coder!r}")
