@@ -51,7 +51,7 @@ retrain: venv ## start a retraining in it and follow it; ARGS="--profile real --
 	@python -m pipeline.scheduler retrain $(ARGS)
 
 benchmarks: venv ## the measurements, each as a ratio against a named peer
-	for each in training loader range_coder startup; do python -m benchmarks.$$each; done
+	for each in training loader range_coder lossless startup; do python -m benchmarks.$$each; done
 
 clean: ## remove what the stages wrote; the DVC cache and the registry stay
 	rm -rf data models evaluation report work leaderboard.json registry.json

@@ -71,7 +71,8 @@ def pixel_by_pixel(codec: MlpLossless, rgb: NDArray[np.uint8]) -> None:
             predictor.start(seen, np.zeros((len(NEAREST), PLANES, 1), np.float32))
             for plane in range(PLANES):
                 mean, _, _ = predictor.predict(plane)
-                predictor.tell(plane, planes[plane, y, x] - predictor.reference[plane], mean)
+                here = planes[plane, y, x] - predictor.reference[plane]
+                predictor.tell(plane, here.astype(np.int32), mean)
 
 
 if __name__ == "__main__":
