@@ -89,7 +89,8 @@ def prefix_curves(root: Path, evaluations: Mapping[str, Record], test_set: str) 
 def latent_maps(root: Path, evaluations: Mapping[str, Record], test_set: str) -> dict[str, Record]:
     """What learned codecs tell of one picture: its name, and their maps."""
     paths = {name: Layout(root).maps(name, test_set) for name in evaluations}
-    return {name: document(path) for name, path in paths.items() if path.is_file()}
+    told = {name: document(path) for name, path in paths.items() if path.is_file()}
+    return {name: found for name, found in told.items() if found["maps"]}
 
 
 def picture_of(root: Path, test_set: str, image: str) -> Pixels:

@@ -8,6 +8,7 @@ from typing import ClassVar, NamedTuple
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from components.codecs.base import Codec, Knob, Reconstruction, T
 from components.codecs.transform import GAIN_TO_WEIGHT, RATE_OVER_GAIN
@@ -120,6 +121,17 @@ class CnnRnnAe(Codec):
             picture = gained if picture is None else picture + gained
         assert picture is not None
         return (picture + 1) / 2
+
+    def maps(self, x: Tensor) -> dict[str, Tensor]:
+        """`bits`: bits per pixel at each position, of the channels that the codec's own gain sends."""
+        gain = int(self.gain.item())
+        codes = self.latents(x)[:, :gain].split(self.latent_channels, dim=1)
+        with torch.inference_mode():
+            bits = [
+                prior.bits(F.pad(code, (0, 0, 0, 0, 0, self.latent_channels - code.shape[1])))
+                for prior, code in zip(self._priors(), codes, strict=False)
+            ]
+            return {"bits": torch.stack(bits).sum(dim=0)[0] / self.latent_stride**2}
 
     def encode(self, latents: Tensor, gain: float) -> tuple[bytes, ...]:
         """One section: how many channels, and the symbols of these."""

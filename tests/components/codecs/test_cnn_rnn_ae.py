@@ -84,3 +84,17 @@ def test_a_number_of_channels_that_there_is_not_is_refused(codec: CnnRnnAe) -> N
     for count in (0, 193, 65535):
         with pytest.raises(BitstreamError, match=f"the gain is {count}"):
             codec.decode((struct.pack("<H", count) + bytes(8),), 16, 16)
+
+
+def test_bits_are_told_where_they_are_spent(codec: CnnRnnAe, x: torch.Tensor) -> None:
+    """A picture that is flat but for its upper right quarter, and a map that says so, of what is sent alone."""
+    codec.train()(x[..., :128, :128])  # priors that know the scale of their symbols
+    codec.eval()
+    picture = torch.full((1, 3, 256, 256), 0.5)
+    picture[..., :128, 128:] = x[..., :128, :128]
+    codec.gain.fill_(80)
+    bits = codec.maps(picture)["bits"]
+    assert bits.shape == (16, 16)
+    assert bits[:8, 8:].mean() > 2 * max(bits[8:].mean(), bits[:8, :8].mean())
+    codec.gain.fill_(192)
+    assert codec.maps(picture)["bits"].sum() > bits.sum()
