@@ -125,7 +125,7 @@ class CnnRnnAe(Codec):
     def maps(self, x: Tensor) -> dict[str, Tensor]:
         """`bits`: bits per pixel at each position, of the channels that the codec's own gain sends."""
         gain = int(self.gain.item())
-        codes = self.latents(x)[:, :gain].split(self.latent_channels, dim=1)
+        codes = torch.split(self.latents(x)[:, :gain], self.latent_channels, dim=1)
         with torch.inference_mode():
             bits = [
                 prior.bits(F.pad(code, (0, 0, 0, 0, 0, self.latent_channels - code.shape[1])))
