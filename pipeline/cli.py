@@ -151,7 +151,7 @@ def leaderboard() -> None:
     layout = Layout(_checkout())
     board, registered = read_json(layout.leaderboard), read_json(layout.registry)
     table = Table(title=f"{board['test_set']} at {board['target_bpp']:g} bpp", title_justify="left")
-    table.add_column("codec")
+    table.add_column("codec", min_width=max(len(row["name"]) for row in board["rows"]))
     for metric in METRICS.values():
         table.add_column(metric.label + (f", {metric.unit}" if metric.unit else ""), justify="right")
     for row in board["rows"]:
@@ -178,7 +178,7 @@ def _lossless_table(test_set: str, rows: list[dict[str, Any]]) -> "Table":
         "parameters": ("Parameters", ","),
     }
     table = Table(title=f"{test_set}, lossless", title_justify="left")
-    table.add_column("codec")
+    table.add_column("codec", min_width=max(len(row["name"]) for row in rows))
     for label, _ in columns.values():
         table.add_column(label, justify="right")
     for row in rows:
