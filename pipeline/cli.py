@@ -151,14 +151,15 @@ def leaderboard() -> None:
     layout = Layout(_checkout())
     board, registered = read_json(layout.leaderboard), read_json(layout.registry)
     table = Table(title=f"{board['test_set']} at {board['target_bpp']:g} bpp", title_justify="left")
-    table.add_column("codec", min_width=max(len(row["name"]) for row in board["rows"]))
+    table.add_column("codec", min_width=max((len(row["name"]) for row in board["rows"]), default=0))
     for metric in METRICS.values():
         table.add_column(metric.label + (f", {metric.unit}" if metric.unit else ""), justify="right")
     for row in board["rows"]:
         figures = ("-" if row.get(field) is None else f"{row[field]:.4g}" for field in METRICS)
         winning = row["name"] == board["winner"]
         table.add_row(row["name"], *figures, style="bold" if winning else None)
-    console.print(table)
+    if board["rows"]:
+        console.print(table)
     if lossless := board.get("lossless"):
         console.print(_lossless_table(board["test_set"], lossless))
     console.print(f"winner    {board['winner']}")

@@ -38,10 +38,17 @@ def run(root: Path) -> None:
     """Write registry.json; a repeated run finds the same record and writes the same bytes."""
     settings, layout = params.load(root), Layout(root)
     board = read_json(layout.leaderboard)
-    if board["winner"] is None:
-        raise RatewrightError(f"nothing to register: {board['why']}")
-    candidate = _candidate(layout, board)
     model = RegisteredModel(root, settings.model_name)
+    if board["winner"] is None:
+        if any(row["kind"] == "learned" for row in board["rows"]):
+            raise RatewrightError(f"nothing to register: {board['why']}")
+        # Lossless codecs and baselines alone, which no target is set for.
+        nothing = dict.fromkeys(("version", "challenger", "champion"))
+        record = {"model": model.name, "aliases": {}, "decision": "unchanged", "why": board["why"], **nothing}
+        write_json(layout.registry, record)
+        console.print(f"register: nothing to register: {board['why']}, {layout.registry}")
+        return
+    candidate = _candidate(layout, board)
     version = model.version_of(candidate.identity)
     fresh = version is None
     if version is None:

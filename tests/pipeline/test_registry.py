@@ -291,6 +291,20 @@ def test_a_process_without_the_checkout_compresses_and_decompresses(
     assert (tmp_path / "out.png").read_bytes() == encode_png(coder.decode(stream))
 
 
+def test_without_a_lossy_codec_there_is_nothing_to_register(story: Story) -> None:
+    root = story.checkout.root
+    kept = {path: (root / path).read_bytes() for path in ("leaderboard.json", "registry.json")}
+    board = read_json(root / "leaderboard.json")
+    write_json(root / "leaderboard.json", {**board, "rows": [], "winner": None, "why": "lossless ones alone"})
+    try:
+        register.run(root)
+        record = read_json(root / "registry.json")
+    finally:
+        for path, content in kept.items():
+            (root / path).write_bytes(content)
+    assert (record["decision"], record["why"], record["version"]) == ("unchanged", "lossless ones alone", None)
+
+
 def test_no_winner_registers_nothing(story: Story) -> None:
     from components.errors import RatewrightError
 
