@@ -188,7 +188,6 @@ def test_a_fine_tuned_variant_goes_on_from_its_start(clone: Clone) -> None:
     run(clone, "dvc", "checkout", "-q", "--force")
     with_fine_tuned(folder, learning_rate=1e-9)
     assert set(stages_run(run(clone, "dvc", "repro"))) == {
-        "fetch@bundled-fine-tune",
         "shard_fine_tuned@wcae_ft",
         "fine_tune@wcae_ft",
         "calibrate_fine_tuned@wcae_ft",
