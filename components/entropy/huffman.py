@@ -96,22 +96,24 @@ def _depths(weights: NDArray[np.int64]) -> list[int]:
     return depths
 
 
-def _codes(lengths: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Canonical codes: by length, then by value."""
+def _canonical(lengths: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The values that have codes, by length, then by value; and their shares of all codes of _LONGEST bits."""
     order = np.lexsort((np.arange(256), lengths))
     order = order[lengths[order] > 0]
+    return order, 1 << (_LONGEST - lengths[order])
+
+
+def _codes(lengths: NDArray[np.int64]) -> NDArray[np.int64]:
+    """(256,) canonical codes: each begins where those before it end."""
+    order, shares = _canonical(lengths)
     codes = np.zeros(256, dtype=np.int64)
-    # As shares of all codes of the greatest length, codes are the sums of those before them.
-    shares = 1 << (_LONGEST - lengths[order])
     codes[order] = (shares.cumsum() - shares) >> (_LONGEST - lengths[order])
     return codes
 
 
 def _lookup(lengths: NDArray[np.int64]) -> tuple[Bytes, NDArray[np.int64]]:
     """The symbol and the length of the code that any _LONGEST bits begin with. Raises BitstreamError."""
-    order = np.lexsort((np.arange(256), lengths))
-    order = order[lengths[order] > 0]
-    shares = 1 << (_LONGEST - lengths[order])
+    order, shares = _canonical(lengths)
     if not 0 < shares.sum() <= 1 << _LONGEST:
         raise BitstreamError("corrupted bitstream: lengths that no Huffman code has")
     symbols = np.repeat(order, shares)

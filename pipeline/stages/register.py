@@ -44,7 +44,8 @@ def run(root: Path) -> None:
             raise RatewrightError(f"nothing to register: {board['why']}")
         # Lossless codecs and baselines alone, which no target is set for.
         nothing = dict.fromkeys(("version", "challenger", "champion"))
-        record = {"model": model.name, "aliases": {}, "decision": "unchanged", "why": board["why"], **nothing}
+        record = {"model": model.name, "aliases": model.aliases(), "decision": "unchanged", "why": board["why"]}
+        record |= nothing
         write_json(layout.registry, record)
         console.print(f"register: nothing to register: {board['why']}, {layout.registry}")
         return

@@ -303,6 +303,8 @@ def test_without_a_lossy_codec_there_is_nothing_to_register(story: Story) -> Non
         for path, content in kept.items():
             (root / path).write_bytes(content)
     assert (record["decision"], record["why"], record["version"]) == ("unchanged", "lossless ones alone", None)
+    assert record["aliases"] == json.loads(kept["registry.json"])["aliases"], "champions of other days stay"
+    assert "champion" in record["aliases"]
 
 
 def test_no_winner_registers_nothing(story: Story) -> None:

@@ -78,9 +78,17 @@ def test_forward_bits_foretell_the_file(name: str, make_codec: Make) -> None:
     x = to_tensor(data.astronaut())
     with torch.no_grad():
         codec.train()(x)  # a prior that knows the scale of its latents
+    prior = [part for key, part in codec.named_parameters() if key.startswith(("entropy", "prior"))]
+    if prior:  # and something of their density, or files do better with the table of another scale
+        optimizer = torch.optim.Adam(prior, 0.03)
+        for _ in range(6):
+            optimizer.zero_grad()
+            codec(x[..., :128, 192:320]).bits.sum().backward()
+            optimizer.step()
+    with torch.no_grad():
         estimated = codec.eval()(x).bits.item()
     real = 8 * len(codec.compress(x)[0])
-    assert 0.75 * estimated < real < 1.1 * estimated + 8 * 400, "files may choose better tables than the estimate's"
+    assert 0.8 * estimated < real < 1.1 * estimated + 8 * 400, "files may choose better tables than the estimate's"
 
 
 @NAMES
