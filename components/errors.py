@@ -13,6 +13,10 @@ class SourceError(RatewrightError):
     """A data source that cannot be reached, is empty, or does not hold what it should."""
 
 
+class MissingError(SourceError):
+    """A file that its source does not have."""
+
+
 class BitstreamError(RatewrightError):
     """A bitstream that is truncated, corrupted, hostile, or was written by another model."""
 

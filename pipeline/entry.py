@@ -1,6 +1,5 @@
 """How every stage and command starts and fails: quietly, and in one line."""
 
-import ctypes
 import os
 import signal
 import sys
@@ -9,10 +8,9 @@ from pathlib import Path
 from typing import NoReturn
 
 from components.errors import RatewrightError
+from components.training.interrupt import die_with_parent
 
 EXIT_MISTAKE = 2
-
-_PR_SET_PDEATHSIG = 1
 
 # Libraries that ask the network for something on import or on start; a firewall would make each wait.
 _QUIET = {
@@ -44,15 +42,6 @@ def stage(run: Callable[..., None]) -> NoReturn:
     """Run a stage in the current folder: `run(root, *arguments of the command line)`."""
     die_with_parent()
     guarded(lambda: run(Path.cwd(), *sys.argv[1:]))
-
-
-def die_with_parent() -> None:
-    """Have Linux send SIGTERM to this process when its parent ends, however that ends.
-
-    A training whose scheduler task or dvc was killed saves its state and stops; it does not go on unseen beside
-    the retry that resumes it.
-    """
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def _terminate(number: int, _frame: object) -> NoReturn:

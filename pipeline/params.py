@@ -158,6 +158,38 @@ class FineTuned(Variant):
     """The data set that it is trained on."""
 
 
+class Resources(_Section):
+    """What a training gets of the machines; batches are parted evenly among the workers, whatever their number."""
+
+    workers: PositiveInt | None = None
+    """Processes that train together; null for one on each GPU of this machine, or one: on Ray, one."""
+    gpus: Annotated[int, Field(ge=0, le=1)] = 0
+    """GPUs that Ray gives each worker."""
+    cpus: PositiveInt = 1
+    """Cores that Ray gives each worker."""
+    memory_gb: PositiveFloat | None = None
+    """Memory that Ray keeps for each worker; null for no claim."""
+
+
+class RayCluster(_Section):
+    """Where the Ray cluster is, and where its nodes find and keep what lasts."""
+
+    address: str | None = None
+    """As `ray.init` takes it: ray://host:10001, or host:6379 on a node; null for RAY_ADDRESS, or a Ray started here."""
+    storage: str | None = None
+    """A folder that every node has, or s3://bucket/prefix, for shards, checkpoints and states of trainings; null for
+    work/ray in the checkout, with a Ray started here."""
+    shards: str | None = None
+    """Where nodes read shards from: a folder, http(s):// or s3:// prefix that holds <name>/index.json; null has them
+    copied to the storage."""
+    cache_gb: Annotated[float, Field(ge=0)] = 20.0
+    """Of the shards that lie elsewhere, what a node keeps a copy of."""
+    restarts: Annotated[int, Field(ge=0)] = 3
+    """How often a training that lost a worker goes on from its last saved state."""
+    wait_s: PositiveFloat = 30.0
+    """How long a cluster may take to come by the resources, if it does not have them: time for an autoscaler."""
+
+
 class Selection(_Section):
     """How the winner is chosen."""
 
@@ -195,6 +227,12 @@ class Params(_Section):
     """Classic codecs to measure, lossy (`components/codecs/classic.py`) and lossless (`lossless_baselines.py`)."""
     selection: Selection = Selection()
     registry: Registry = Registry()
+    launcher: Literal["local", "ray"] = "local"
+    """Where trainings run, and pictures are cut into patches: on this machine, or on a Ray cluster."""
+    ray: RayCluster = RayCluster()
+    resources: dict[str, Resources] = {}
+    """What the training of each variant gets; `default` is for those without an entry. The results of a training
+    depend on the number of its workers, since noise is drawn for each; nothing is trained anew because it changed."""
 
     @model_validator(mode="after")
     def _consistent(self) -> "Params":
@@ -204,6 +242,8 @@ class Params(_Section):
         names = Counter([*self.variants, *self.fine_tuned, *dict.fromkeys(self.baselines)])
         if clash := sorted(name for name, times in names.items() if times > 1):
             raise ValueError(f"in two of variants, fine_tuned and baselines: {', '.join(clash)}")
+        if unknown := sorted(self.resources.keys() - {"default", *self.all_variants}):
+            raise ValueError(f"resources: no variant {', '.join(unknown)}")
         for name, variant in self.fine_tuned.items():
             if fault := self._fault_of(variant):
                 raise ValueError(f"fine_tuned.{name}.{fault}")
@@ -237,6 +277,10 @@ class Params(_Section):
         if name not in known:
             raise RatewrightError(f"{FILE}: no variant {name!r}; there are {', '.join(known)}")
         return known[name]
+
+    def resources_of(self, name: str) -> Resources:
+        """What the training of the variant `name` gets."""
+        return self.resources.get(name) or self.resources.get("default") or Resources()
 
     def shards_of(self, name: str) -> str:
         """What the shards that the variant `name` is trained on lie under: a fine-tuned one has its own."""

@@ -23,10 +23,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from components.errors import RatewrightError
+from components.training.interrupt import die_with_parent
 from pipeline import params, retrain
 from pipeline.console import console
 from pipeline.datasets import changed_revisions
-from pipeline.entry import die_with_parent, guarded
+from pipeline.entry import guarded
 from pipeline.nodes import load, union
 from pipeline.repository import Repository
 

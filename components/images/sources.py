@@ -11,7 +11,7 @@ from typing import Any, Protocol, TypeVar
 from urllib.parse import quote, urlsplit
 from urllib.request import url2pathname
 
-from components.errors import SourceError, one_line
+from components.errors import MissingError, SourceError, one_line
 from components.files import replacing
 
 ATTEMPTS = 5
@@ -108,7 +108,7 @@ class Folder:
     def _find(self, name: str) -> Path:
         path = self.root / checked_name(name)
         if not path.is_file():
-            raise SourceError(f"{path}: no such file")
+            raise MissingError(f"{path}: no such file")
         return path
 
 
@@ -239,6 +239,24 @@ class S3:
         with replacing(path) as temporary:
             _retrying(lambda: self._stream(key, temporary))
 
+    def upload(self, path: Path, name: str) -> None:
+        """Store the file as an object, which appears whole or not at all."""
+        key = self._prefix + checked_name(name)
+        _retrying(lambda: self._put(path, key))
+
+    def exists(self, name: str) -> bool:
+        """Whether there is such an object."""
+        try:
+            self.fingerprint(name)
+        except MissingError:
+            return False
+        return True
+
+    def remove(self, name: str) -> None:
+        """Delete the object, if there is one."""
+        key = self._prefix + checked_name(name)
+        _retrying(lambda: self._delete(key))
+
     def fingerprint(self, name: str) -> str:
         """The object's ETag."""
         key = self._prefix + checked_name(name)
@@ -263,6 +281,19 @@ class S3:
             with closing(answer["Body"]) as body, path.open("wb") as file:
                 for chunk in body.iter_chunks(_CHUNK):
                     file.write(chunk)
+
+    def _put(self, path: Path, key: str) -> None:
+        from boto3.exceptions import S3UploadFailedError
+
+        with self._errors(key):
+            try:
+                self._client.upload_file(str(path), self._bucket, key)
+            except S3UploadFailedError as error:  # boto3 hides what botocore said
+                raise error.__context__ or error from None
+
+    def _delete(self, key: str) -> None:
+        with self._errors(key):
+            self._client.delete_object(Bucket=self._bucket, Key=key)
 
     def _head(self, key: str) -> str:
         with self._errors(key):
@@ -317,7 +348,7 @@ def _check_status(where: str, status: int, reason: str) -> None:
     if status in (408, 429) or status >= 500:
         raise _TransientError(said)
     if status >= 400:
-        raise SourceError(said)
+        raise (MissingError if status == 404 else SourceError)(said)
 
 
 @contextmanager

@@ -1,10 +1,13 @@
-"""Stopping between two steps, never within one."""
+"""Stopping between two steps, never within one, and not outliving who asked."""
 
+import ctypes
 import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
+
+_PR_SET_PDEATHSIG = 1
 
 
 @contextmanager
@@ -32,3 +35,12 @@ def stop_requests() -> Iterator[Callable[[], bool]]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def die_with_parent() -> None:
+    """Have Linux send SIGTERM to this process when its parent ends, however that ends.
+
+    A training whose scheduler task or dvc was killed saves its state and stops; it does not go on unseen beside
+    the retry that resumes it.
+    """
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from lightning.fabric import Fabric
 from torch import Tensor
 
 from components.codecs.base import Codec, Reconstruction
@@ -19,8 +18,10 @@ from components.training.players import Player
 from components.training.precision import fastest_precision
 from components.training.rate_control import RateControl
 from components.training.state import TrainingState, under
+from components.training.team import Team
 
 _SAVE_EVERY_S = 60.0
+_NOISE_OF_A_RANK = 1 << 40  # past every seed that steps give
 _STEERING_STARTS = 0.1  # of the budget: before, the rate says more of the start than of lambda
 
 
@@ -33,45 +34,54 @@ def train(
     shards: Path,
     config: TrainingConfig,
     *,
-    state_path: Path,
+    state_path: str | Path,
     fingerprint: str,
     observer: Observer,
     control: RateControl | None = None,
     rate_of: Callable[[Codec], float] | None = None,
+    stopped: Callable[[], bool] = lambda: False,
 ) -> TrainingState:
     """Train `codec` in place on a folder of shards, and leave it with the weights of the best validation.
 
     With `control`, lambda is steered: at every validation `rate_of(codec)` gives the bpp of real bitstreams.
     The best validation is the one with the least loss at the lambda of the moment, so that validations at
-    different lambdas compare. Raises Interrupted on SIGINT or SIGTERM, after the state is saved.
+    different lambdas compare. Raises Interrupted on SIGINT or SIGTERM, and once `stopped()`, after the state is saved.
+
+    Several processes may train together (`Team`): each calls this with the same arguments and takes its part of every
+    batch. Rank 0 measures, keeps the state, and is the only one with an observer that is told, and the best weights.
     """
     state = TrainingState.load(state_path, fingerprint)
-    run = _Run(codec, shards, config, state)
+    team = Team()
+    run = _Run(codec, shards, config, state, team)
     if control is not None:
         control.lmbda = state.lmbda
     batches = run.batches()
     saved = time.monotonic()
     over = config.spent(state.step, state.elapsed_s) == 1
-    with stop_requests() as stopping:
+    first = team.rank == 0
+    with stop_requests() as signalled:
         while not over:
             started, spent_before = time.monotonic(), state.elapsed_s
-            loss = run.step(next(batches))
-            spent = config.spent(state.step, spent_before + time.monotonic() - started)
-            observer.on_step(spent, state.step, loss)
+            own_loss = run.step(next(batches))
+            loss, elapsed_s = run.agreed(own_loss, spent_before + time.monotonic() - started)
+            spent = config.spent(state.step, elapsed_s)
+            if first:
+                observer.on_step(spent, state.step, loss)
             validated = state.step % config.validate_every == 0 or spent == 1
             if validated:
                 row = run.validate(loss, rate_of)
                 if control is not None and row["calibration_bpp"] is not None and spent > _STEERING_STARTS:
                     state.lmbda = control.update(row["calibration_bpp"])
                 state.history.append(row)
-            state.elapsed_s = spent_before + time.monotonic() - started
+                elapsed_s = team.told(spent_before + time.monotonic() - started)
+            state.elapsed_s = elapsed_s
             over = validated and config.spent(state.step, state.elapsed_s) == 1
-            stop = stopping()
+            stop = team.any(signalled() or stopped())
             # Saved before it is told: whoever listens may be gone, which is why it stops.
-            if over or stop or time.monotonic() - saved > _SAVE_EVERY_S:
+            if first and (over or stop or time.monotonic() - saved > _SAVE_EVERY_S):
                 run.save(state_path)
                 saved = time.monotonic()
-            if validated:
+            if first and validated:
                 observer.on_validation(row)
             if stop and not over:
                 raise Interrupted(f"stopped at step {state.step}; run the same command to go on from there")
@@ -86,8 +96,8 @@ class _Run:
     Its players are the codec and the codec's critics, if it has any, each of which takes a step on every batch.
     """
 
-    def __init__(self, codec: Codec, shards: Path, config: TrainingConfig, state: TrainingState):
-        self.codec, self.shards, self.config, self.state = codec, shards, config, state
+    def __init__(self, codec: Codec, shards: Path, config: TrainingConfig, state: TrainingState, team: Team):
+        self.codec, self.shards, self.config, self.state, self.team = codec, shards, config, state, team
         self.critics = codec.critics()
         paces = [(codec, 1.0), *((critic, critic.pace) for critic in self.critics)]
         for network, _ in paces:
@@ -97,10 +107,9 @@ class _Run:
             state.lmbda = config.lmbda
             state.precision = config.precision
             if config.precision == "auto":
-                device = Fabric(accelerator="auto", devices=1).device
-                x = codec.pad(prepared(self.validation[0], device))
-                state.precision = fastest_precision(codec.to(device), x, state.lmbda)
-        self.fabric = Fabric(accelerator="auto", devices=1, precision=state.precision)
+                x = codec.pad(prepared(self.validation[0], team.device))
+                state.precision = team.told(fastest_precision(codec.to(team.device), x, state.lmbda))
+        self.fabric = team.fabric(state.precision)
         self.players = [
             Player(self.fabric, network, config.optimizer, config.clip_norm, pace, under(f"{number}", state.players))
             for number, (network, pace) in enumerate(paces)
@@ -124,27 +133,42 @@ class _Run:
         )
 
     def step(self, batch: Tensor) -> float:
-        """One step of every player; returns the codec's loss."""
+        """One step of every player on this rank's part of the batch; returns the codec's loss on it."""
         state, config = self.state, self.config
         if config.schedule == "cosine":
             self._set_learning_rate(_cosine(config.spent(state.step, state.elapsed_s)) * config.learning_rate)
-        # Noise that depends on the step alone: a resumed run draws what an uninterrupted one would have.
-        torch.manual_seed(config.seed * 1_000_003 + state.step)
+        # Noise that depends on step and rank alone: a resumed run draws what an uninterrupted one would have.
+        torch.manual_seed(config.seed * 1_000_003 + state.step + self.team.rank * _NOISE_OF_A_RANK)
         self.codec.train()
         x = prepared(batch, self.fabric.device)
         player, *opponents = self.players
         reconstruction = coded(self.codec, player.model, x)
         loss = self.codec.loss(x, reconstruction, state.lmbda).total
         player.descend(loss)
-        for opponent, critic in zip(opponents, self.critics, strict=True):
-            opponent.descend(critic.loss(x, reconstruction.x_hat.detach()))
+        for opponent in opponents:
+            opponent.descend(opponent.model.loss(x, reconstruction.x_hat.detach()))
         state.step += 1
-        value = loss.item()
-        if not math.isfinite(value):
-            raise RatewrightError(f"training diverged: the loss is {value} at step {state.step}; lower learning_rate")
-        return value
+        return loss.item()
+
+    def agreed(self, loss: float, elapsed_s: float) -> tuple[float, float]:
+        """The loss on the whole batch, and rank 0's time: what follows from them is the same on every rank."""
+        loss, elapsed_s = self.team.sum(loss / self.team.ranks, elapsed_s * (self.team.rank == 0))
+        if not math.isfinite(loss):
+            raise RatewrightError(
+                f"training diverged: the loss is {loss} at step {self.state.step}; lower learning_rate"
+            )
+        return loss, elapsed_s
 
     def validate(self, train_loss: float, rate_of: Callable[[Codec], float] | None) -> Row:
+        """What rank 0 finds on the validation patches, after which the plateau schedule acts on every rank."""
+        row = self.team.told(self._measure(train_loss, rate_of) if self.team.rank == 0 else {})
+        if self.config.schedule == "plateau":
+            self.plateau.step(row["val_loss"])
+            self._set_learning_rate(self._learning_rate())
+            row["lr"] = self._learning_rate()
+        return row
+
+    def _measure(self, train_loss: float, rate_of: Callable[[Codec], float] | None) -> Row:
         """Measure the validation patches, keep the weights if they are the best, and say how it went."""
         state = self.state
         self.codec.eval()
@@ -161,9 +185,6 @@ class _Run:
         if state.best_parts is None or self._loss(distortion, rate) < self._loss(*state.best_parts):
             state.best_parts = distortion, rate
             state.best = {key: value.detach().cpu().clone() for key, value in self.codec.state_dict().items()}
-        if self.config.schedule == "plateau":
-            self.plateau.step(self._loss(distortion, rate))
-            self._set_learning_rate(self._learning_rate())
         return {
             "step": state.step,
             "lmbda": state.lmbda if self.codec.steered else None,
@@ -175,7 +196,7 @@ class _Run:
             "calibration_bpp": None if rate_of is None else rate_of(self.codec),
         }
 
-    def save(self, path: Path) -> None:
+    def save(self, location: str | Path) -> None:
         """Write the state for the next run."""
         state = replace(
             self.state,
@@ -186,7 +207,7 @@ class _Run:
             },
             plateau=self.plateau.state_dict() if self.config.schedule == "plateau" else {},
         )
-        state.save(path)
+        state.save(location)
 
     def _loss(self, distortion: float, rate: float) -> float:
         return self.codec.objective(distortion, rate, self.state.lmbda)

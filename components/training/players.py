@@ -7,6 +7,7 @@ import torch
 from lightning.fabric import Fabric
 from torch import Tensor, nn
 
+from components.codecs.critic import Critic
 from components.training.config import OptimizerName
 from components.training.state import Tensors, optimizer_tensors, restore_optimizer, under
 
@@ -34,6 +35,8 @@ class Player:
         self._fabric, self._clip_norm, self._pace = fabric, clip_norm, pace
         self.network = network
         self.model, self.optimizer = fabric.setup(network, made)
+        if isinstance(network, Critic):
+            self.model.mark_forward_method("loss")
 
     def descend(self, loss: Tensor) -> None:
         """One step of the optimiser."""

@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from components.files import replacing
+from components.errors import MissingError
+from components.storage import fetched, storing
 
 Tensors = dict[str, Tensor]
 
@@ -38,8 +39,8 @@ class TrainingState:
 
     _GROUPS = ("players", "best")
 
-    def save(self, path: Path) -> None:
-        """Write the state to `path`, whole or not at all."""
+    def save(self, location: str | Path) -> None:
+        """Write the state to a path or an s3:// address, whole or not at all. Raises OSError or SourceError."""
         from safetensors.torch import save_file
 
         tensors = {
@@ -48,17 +49,20 @@ class TrainingState:
             for key, value in getattr(self, group).items()
         }
         rest = {key: value for key, value in vars(self).items() if key not in self._GROUPS}
-        with replacing(path) as temporary:
+        with storing(location) as temporary:
             save_file(tensors, temporary, {"state": json.dumps(rest)})
 
     @classmethod
-    def load(cls, path: Path, fingerprint: str) -> "TrainingState":
-        """The state in `path`, or a fresh one where there is none or it belongs to another run."""
+    def load(cls, location: str | Path, fingerprint: str) -> "TrainingState":
+        """The state at `location`, or a fresh one where there is none or it belongs to another run.
+
+        Raises SourceError for a storage that does not answer: a training is not begun anew because of that.
+        """
         from safetensors import SafetensorError, safe_open
 
         fresh = cls(fingerprint)
         try:
-            with safe_open(path, "pt") as file:
+            with fetched(location) as path, safe_open(path, "pt") as file:
                 rest = json.loads(file.metadata()["state"])
                 if rest["fingerprint"] != fingerprint:
                     return fresh
@@ -67,7 +71,7 @@ class TrainingState:
                     group, _, key = name.partition("/")
                     getattr(state, group)[key] = file.get_tensor(name)
                 return state
-        except (OSError, SafetensorError, AttributeError, KeyError, TypeError, ValueError):
+        except (MissingError, OSError, SafetensorError, AttributeError, KeyError, TypeError, ValueError):
             return fresh
 
 

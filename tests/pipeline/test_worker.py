@@ -94,7 +94,7 @@ def test_a_training_ends_with_the_process_that_started_it(clone: Clone) -> None:
     """A shell that is killed outright takes a stage with it, by the signal that lets it save its state."""
     folder, environment = clone
     program = (
-        "import os, signal, time; from pipeline.entry import die_with_parent; die_with_parent(); "
+        "import os, signal, time; from components.training.interrupt import die_with_parent; die_with_parent(); "
         "signal.signal(signal.SIGTERM, lambda *_: (open('saved', 'w').close(), os._exit(0))); "
         "open('ready', 'w').close(); time.sleep(60)"
     )

@@ -1,0 +1,114 @@
+"""A training as plain data, so that it can run in another process or on another machine."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from components.codecs.base import Codec
+from components.codecs.table import build
+from components.errors import RatewrightError
+from components.evaluation import rate_over_gain
+from components.images.shard_reader import Shards
+from components.storage import fetched
+from components.training import checkpoint
+from components.training.config import Observer, TrainingConfig
+from components.training.pretrained import load_into, read_weights
+from components.training.rate_control import RateControl
+from components.training.state import TrainingState
+
+
+@dataclass(frozen=True)
+class Steering:
+    """What lambda is steered by: the rate of real bitstreams of `pictures`, uint8 (H, W, 3), against `target_bpp`."""
+
+    target_bpp: float
+    pictures: tuple[NDArray[np.uint8], ...]
+
+
+@dataclass(frozen=True)
+class TrainingJob:
+    """One training of one codec, from where it begins or from where it was stopped.
+
+    name: what it is called to the user. fingerprint: what it is, from parameters and data: the same one is the same
+        training, whoever asks for it.
+    codec, hyperparameters: as the table of codecs takes them. config: how it is trained.
+    shards: the patches. state: a path or an s3:// address at which its state is kept.
+    weights: files of published weights, by the names that the codec knows. start: a checkpoint to go on from.
+    Both are paths or addresses.
+    """
+
+    name: str
+    fingerprint: str
+    codec: str
+    hyperparameters: Mapping[str, Any]
+    config: TrainingConfig
+    shards: Shards
+    state: str
+    weights: Mapping[str, str] = field(default_factory=dict)
+    start: str | None = None
+    steering: Steering | None = None
+
+    def begin(self) -> tuple[Codec, list[str]]:
+        """The codec with the weights that it starts with, and what the user should know of them.
+
+        Raises RatewrightError for weights and checkpoints that cannot be had or do not fit.
+        """
+        torch.manual_seed(self.config.seed)
+        codec = build(self.codec, dict(self.hyperparameters))
+        weights = {}
+        for name, location in self.weights.items():
+            with fetched(location) as path:
+                weights[name] = partial(load_into, weights=read_weights(path), what=f"{name} from {location}")
+        remarks = codec.start(weights)
+        if self.start is not None:
+            with fetched(self.start) as path:
+                checkpoint.load_into(codec, path)
+        return codec, remarks
+
+    def train(self, observer: Observer, stopped: Callable[[], bool] = lambda: False) -> TrainingState:
+        """Train to the end in this process, one of a `Team` if the environment says so. Raises as `loop.train`."""
+        from components.training.loop import train  # imports Lightning
+
+        codec, _ = self.begin()
+        control, rate_of = None, None
+        if self.steering is not None and codec.knob is not None:
+            control = RateControl(self.steering.target_bpp, self.config.lmbda, codec.knob.raises_rate)
+            rate_of = partial(_rate, pictures=self.steering.pictures)
+        return train(
+            codec,
+            self.shards,
+            self.config,
+            state_path=self.state,
+            fingerprint=self.fingerprint,
+            observer=observer,
+            control=control,
+            rate_of=rate_of,
+            stopped=stopped,
+        )
+
+    def check(self, ranks: int) -> None:
+        """Raise RatewrightError where batches cannot be parted evenly."""
+        if self.config.batch_size % ranks:
+            raise RatewrightError(
+                f"train {self.name}: batches of {self.config.batch_size} cannot be parted evenly among {ranks} workers"
+            )
+
+
+def _rate(codec: Codec, pictures: tuple[NDArray[np.uint8], ...]) -> float:
+    return rate_over_gain(codec, pictures)(codec.gain.item())
+
+
+class Unobserved:
+    """An observer that keeps what it is told to itself."""
+
+    def on_step(self, spent: float, step: int, loss: float) -> None:
+        """Nothing."""
+
+    def on_validation(self, row: dict[str, Any]) -> None:
+        """Nothing."""
