@@ -11,8 +11,9 @@ from lightning.fabric import Fabric
 from torch import Tensor
 
 from components.codecs.base import Codec, Reconstruction
-from components.errors import RatewrightError
-from components.images.loader import training_batches, validation_batches
+from components.errors import RatewrightError, SourceError
+from components.images.loader import Batch, training_batches, validation_batches
+from components.images.shard_reader import Shards
 from components.training.config import Observer, Row, TrainingConfig
 from components.training.interrupt import stop_requests
 from components.training.players import Player
@@ -30,7 +31,7 @@ class Interrupted(RatewrightError):
 
 def train(
     codec: Codec,
-    shards: Path,
+    shards: Shards,
     config: TrainingConfig,
     *,
     state_path: Path,
@@ -39,11 +40,12 @@ def train(
     control: RateControl | None = None,
     rate_of: Callable[[Codec], float] | None = None,
 ) -> TrainingState:
-    """Train `codec` in place on a folder of shards, and leave it with the weights of the best validation.
+    """Train `codec` in place on `shards`, and leave it with the weights of the best validation.
 
     With `control`, lambda is steered: at every validation `rate_of(codec)` gives the bpp of real bitstreams.
     The best validation is the one with the least loss at the lambda of the moment, so that validations at
-    different lambdas compare. Raises Interrupted on SIGINT or SIGTERM, after the state is saved.
+    different lambdas compare. Raises Interrupted on SIGINT or SIGTERM, after the state is saved, and SourceError
+    past `config.max_skipped`.
     """
     state = TrainingState.load(state_path, fingerprint)
     run = _Run(codec, shards, config, state)
@@ -55,7 +57,9 @@ def train(
     with stop_requests() as stopping:
         while not over:
             started, spent_before = time.monotonic(), state.elapsed_s
-            loss = run.step(next(batches))
+            batch = next(batches)
+            run.count_skipped(batch.skipped)
+            loss = run.step(batch.patches)
             spent = config.spent(state.step, spent_before + time.monotonic() - started)
             observer.on_step(spent, state.step, loss)
             validated = state.step % config.validate_every == 0 or spent == 1
@@ -86,7 +90,7 @@ class _Run:
     Its players are the codec and the codec's critics, if it has any, each of which takes a step on every batch.
     """
 
-    def __init__(self, codec: Codec, shards: Path, config: TrainingConfig, state: TrainingState):
+    def __init__(self, codec: Codec, shards: Shards, config: TrainingConfig, state: TrainingState):
         self.codec, self.shards, self.config, self.state = codec, shards, config, state
         self.critics = codec.critics()
         paces = [(codec, 1.0), *((critic, critic.pace) for critic in self.critics)]
@@ -113,7 +117,7 @@ class _Run:
             self.plateau.load_state_dict(state.plateau)
             self._set_learning_rate(state.plateau["_last_lr"][0])
 
-    def batches(self) -> Iterator[Tensor]:
+    def batches(self) -> Iterator[Batch]:
         config = self.config
         return training_batches(
             self.shards,
@@ -122,6 +126,17 @@ class _Run:
             start_step=self.state.step,
             workers=config.workers,
         )
+
+    def count_skipped(self, skipped: int) -> None:
+        """Count the damaged patches of the coming step; too many are a SourceError."""
+        state, config = self.state, self.config
+        state.skipped += skipped
+        if not skipped:
+            return
+        drawn, there_are = (state.step + 1) * config.batch_size, self.shards.index()["splits"]["train"]["samples"]
+        if state.skipped > config.max_skipped * max(drawn, there_are):
+            what = f"{state.skipped} of {drawn} patches drawn are damaged"
+            raise SourceError(f"{self.shards.location}: {what}, more than max_skipped ({config.max_skipped:g}) allows")
 
     def step(self, batch: Tensor) -> float:
         """One step of every player; returns the codec's loss."""
@@ -172,6 +187,7 @@ class _Run:
             "val_loss": self._loss(distortion, rate),
             "val_psnr_db": float(torch.cat(psnr).mean()),
             "val_bpp_estimated": float(torch.cat(bpp).mean()),
+            "skipped": state.skipped,
             "calibration_bpp": None if rate_of is None else rate_of(self.codec),
         }
 
