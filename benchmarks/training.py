@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from benchmarks.common import bundled_shards, console, paired, per_second
 from components.codecs.autoencoder import GaussianAutoencoder
 from components.images.loader import training_batches, validation_batches
+from components.images.shard_reader import Shards
 from components.layers.gdn import Gdn
 from components.training.config import Row, TrainingConfig
 from components.training.loop import prepared, to_channels_last, train
@@ -70,7 +71,7 @@ class Clock:
         """Nothing."""
 
 
-def ours(shards: Path, work: Path, precision: Precision) -> float:
+def ours(shards: Shards, work: Path, precision: Precision) -> float:
     """Images per second of the loop, from the end of its first step to the end of its last."""
     config = TrainingConfig(
         batch_size=BATCH,
@@ -87,7 +88,7 @@ def ours(shards: Path, work: Path, precision: Precision) -> float:
     return BATCH * STEPS / (clock.ends[-1] - clock.ends[0])
 
 
-def plain(shards: Path) -> float:
+def plain(shards: Shards) -> float:
     """Images per second of the loop that one writes first, its first step left out."""
     codec = ThreeMillion(PlainGdn).train()
     optimizer = torch.optim.Adam(codec.parameters(), 1e-4)
@@ -95,7 +96,7 @@ def plain(shards: Path) -> float:
 
     def run(steps: int) -> None:
         for batch in islice(batches, steps):
-            x = batch.float() / 255
+            x = batch.patches.float() / 255
             codec.loss(x, codec(x), LMBDA).total.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             optimizer.zero_grad()
@@ -107,7 +108,7 @@ def plain(shards: Path) -> float:
 def main() -> None:
     """Print the medians and the ratio."""
     with tempfile.TemporaryDirectory() as folder:
-        shards = bundled_shards(Path(folder) / "shards")
+        shards = Shards(str(bundled_shards(Path(folder) / "shards")))
         codec = ThreeMillion()
         to_channels_last(codec)
         batch = prepared(validation_batches(shards, batch_size=BATCH, limit=BATCH)[0], torch.device("cpu"))

@@ -115,6 +115,8 @@ class Training(_Section):
     """Patches measured in a validation, at the most."""
     workers: Annotated[int, Field(ge=0)] = 1
     """Loader processes."""
+    max_skipped: Share = 0.01
+    """Share of the patches drawn, or of all while fewer are drawn, that may turn out damaged; others stand in."""
     weights: dict[str, Published] = {}
     """Published weights to start with, by the names that the codec knows, such as resnet101."""
 

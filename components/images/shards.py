@@ -6,7 +6,6 @@ directly, and counts patches per split and per source.
 """
 
 import hashlib
-import io
 import json
 import tarfile
 from collections import Counter
@@ -22,7 +21,7 @@ from typing import IO, Any
 import webdataset
 
 from components.errors import SourceError
-from components.files import read_json, replacing, write_json
+from components.files import replacing, write_json
 from components.images.augment import Augmentation, patches
 from components.images.decode import decode_rgb, encode_png
 
@@ -143,19 +142,3 @@ def _ranges(path: Path) -> list[list[int]]:
     """[offset, size] of every patch's bytes in a tar, in its order."""
     with tarfile.open(path) as tar:
         return [[member.offset_data, member.size] for member in tar if member.name.endswith(".png")]
-
-
-def read_index(folder: Path) -> dict[str, Any]:
-    """`index.json` of a folder of shards. Raises SourceError where there is none."""
-    try:
-        index: dict[str, Any] = read_json(folder / "index.json")
-    except FileNotFoundError as error:
-        raise SourceError(f"no shards in {folder}: index.json is missing") from error
-    return index
-
-
-def read_patch(tar: Path, offset: int, size: int) -> bytes:
-    """The bytes of one patch."""
-    with io.FileIO(tar) as file:
-        file.seek(offset)
-        return file.read(size) or b""

@@ -25,6 +25,7 @@ PICTURE_SUFFIXES = (
 
 _BUNDLED = (("skimage", "data"), ("sklearn", "datasets/images"))
 _CHUNK = 1 << 20
+_PARTIAL, _BEYOND_THE_END = 206, 416  # of HTTP's answers to a request for a range
 
 Names = list[str]
 T = TypeVar("T")
@@ -38,6 +39,12 @@ class Source(Protocol):
 
     def download(self, name: str, path: Path) -> None:
         """Write the file to `path`, whole or not at all. SourceError says what is missing, and where."""
+
+    def read(self, name: str, offset: int = 0, size: int | None = None) -> bytes:
+        """`size` bytes (1 or more; None: all) from `offset` on, fewer only where the file ends, and none beyond it.
+
+        SourceError as above.
+        """
 
     def fingerprint(self, name: str) -> str:
         """A short string that changes when the file does, told without a download. SourceError as above."""
@@ -96,6 +103,10 @@ class Folder:
         with replacing(path) as temporary, _reading(self._find(name)):
             shutil.copyfile(self._find(name), temporary)
 
+    def read(self, name: str, offset: int = 0, size: int | None = None) -> bytes:
+        """A range of the file."""
+        return _range_of(self._find(name), offset, size)
+
     def fingerprint(self, name: str) -> str:
         """Size and time of change."""
         with _reading(self._find(name)):
@@ -131,6 +142,10 @@ class Bundled:
         """Copy the photograph to `path`."""
         with replacing(path) as temporary, _reading(self._find(name)):
             shutil.copyfile(self._find(name), temporary)
+
+    def read(self, name: str, offset: int = 0, size: int | None = None) -> bytes:
+        """A range of the photograph's file."""
+        return _range_of(self._find(name), offset, size)
 
     def fingerprint(self, name: str) -> str:
         """The file's own hash: a time of change would only tell when the wheel was installed."""
@@ -170,6 +185,11 @@ class Http:
         with replacing(path) as temporary:
             _retrying(lambda: self._stream(url, temporary))
 
+    def read(self, name: str, offset: int = 0, size: int | None = None) -> bytes:
+        """A range of the file: of a server that knows no ranges, the beginning of the file is taken up to its end."""
+        url = self._url(name)
+        return _retrying(lambda: self._range(url, offset, size))
+
     def fingerprint(self, name: str) -> str:
         """The ETag, or else the date and length that a HEAD request tells."""
         url = self._url(name)
@@ -191,6 +211,22 @@ class Http:
             with path.open("wb") as file:
                 for chunk in response.iter_bytes(_CHUNK):
                     file.write(chunk)
+
+    def _range(self, url: str, offset: int, size: int | None) -> bytes:
+        data = bytearray()
+        headers = {"range": _range_header(offset, size)}
+        with self._errors(url), self._client.stream("GET", url, headers=headers) as response:
+            if response.status_code == _BEYOND_THE_END:
+                return b""
+            _check_status(url, response.status_code, response.reason_phrase)
+            before = 0 if response.status_code == _PARTIAL else offset
+            for chunk in response.iter_bytes():
+                data += chunk[before:]
+                before = max(0, before - len(chunk))
+                # An answer of just the range is read to its end, which keeps the connection.
+                if size is not None and len(data) > size:
+                    break
+        return bytes(data[:size])
 
     def _head(self, url: str) -> dict[str, str]:
         with self._errors(url):
@@ -239,6 +275,11 @@ class S3:
         with replacing(path) as temporary:
             _retrying(lambda: self._stream(key, temporary))
 
+    def read(self, name: str, offset: int = 0, size: int | None = None) -> bytes:
+        """A range of the object."""
+        key = self._prefix + checked_name(name)
+        return _retrying(lambda: self._range(key, offset, size))
+
     def upload(self, path: Path, name: str) -> None:
         """Store the file as an object, which appears whole or not at all."""
         key = self._prefix + checked_name(name)
@@ -281,6 +322,19 @@ class S3:
             with closing(answer["Body"]) as body, path.open("wb") as file:
                 for chunk in body.iter_chunks(_CHUNK):
                     file.write(chunk)
+
+    def _range(self, key: str, offset: int, size: int | None) -> bytes:
+        from botocore.exceptions import ClientError
+
+        with self._errors(key):
+            try:
+                answer = self._client.get_object(Bucket=self._bucket, Key=key, Range=_range_header(offset, size))
+            except ClientError as error:
+                if error.response["ResponseMetadata"]["HTTPStatusCode"] == _BEYOND_THE_END:
+                    return b""
+                raise
+            with closing(answer["Body"]) as body:
+                return bytes(body.read())
 
     def _put(self, path: Path, key: str) -> None:
         from boto3.exceptions import S3UploadFailedError
@@ -349,6 +403,16 @@ def _check_status(where: str, status: int, reason: str) -> None:
         raise _TransientError(said)
     if status >= 400:
         raise (MissingError if status == 404 else SourceError)(said)
+
+
+def _range_header(offset: int, size: int | None) -> str:
+    return f"bytes={offset}-{'' if size is None else offset + size - 1}"
+
+
+def _range_of(path: Path, offset: int, size: int | None) -> bytes:
+    with _reading(path), path.open("rb", buffering=0) as file:
+        file.seek(offset)
+        return (file.readall() if size is None else file.read(size)) or b""
 
 
 @contextmanager

@@ -20,6 +20,7 @@ class TrainingConfig:
     precision: "auto" measures, or "32-true", "bf16-mixed".
     validate_every: steps between validations. validation_patches: how many at the most.
     seed: of the weights, the sample order, the flips and the noise. workers: loader processes.
+    max_skipped: share of the patches drawn, or of the train split while that is more, that may turn out damaged.
     """
 
     batch_size: int
@@ -36,6 +37,7 @@ class TrainingConfig:
     validation_patches: int = 64
     seed: int = 0
     workers: int = 1
+    max_skipped: float = 0.01
 
     def spent(self, step: int, elapsed_s: float) -> float:
         """The share of the budget that is used, from 0 to 1."""

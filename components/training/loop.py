@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from components.codecs.base import Codec, Reconstruction
-from components.errors import RatewrightError
-from components.images.loader import training_batches, validation_batches
+from components.errors import RatewrightError, SourceError
+from components.images.loader import Batch, training_batches, validation_batches
+from components.images.shard_reader import Shards
 from components.training.config import Observer, Row, TrainingConfig
 from components.training.interrupt import stop_requests
 from components.training.players import Player
@@ -31,7 +32,7 @@ class Interrupted(RatewrightError):
 
 def train(
     codec: Codec,
-    shards: Path,
+    shards: Shards,
     config: TrainingConfig,
     *,
     state_path: str | Path,
@@ -41,11 +42,12 @@ def train(
     rate_of: Callable[[Codec], float] | None = None,
     stopped: Callable[[], bool] = lambda: False,
 ) -> TrainingState:
-    """Train `codec` in place on a folder of shards, and leave it with the weights of the best validation.
+    """Train `codec` in place on `shards`, and leave it with the weights of the best validation.
 
     With `control`, lambda is steered: at every validation `rate_of(codec)` gives the bpp of real bitstreams.
     The best validation is the one with the least loss at the lambda of the moment, so that validations at
-    different lambdas compare. Raises Interrupted on SIGINT or SIGTERM, and once `stopped()`, after the state is saved.
+    different lambdas compare. Raises Interrupted on SIGINT or SIGTERM, and once `stopped()`, after the state is saved,
+    and SourceError past `config.max_skipped`.
 
     Several processes may train together (`Team`): each calls this with the same arguments and takes its part of every
     batch. Rank 0 measures, keeps the state, and is the only one with an observer that is told, and the best weights.
@@ -62,8 +64,9 @@ def train(
     with stop_requests() as signalled:
         while not over:
             started, spent_before = time.monotonic(), state.elapsed_s
-            own_loss = run.step(next(batches))
-            loss, elapsed_s = run.agreed(own_loss, spent_before + time.monotonic() - started)
+            batch = next(batches)
+            own_loss = run.step(batch.patches)
+            loss, elapsed_s = run.agreed(own_loss, batch.skipped, spent_before + time.monotonic() - started)
             spent = config.spent(state.step, elapsed_s)
             if first:
                 observer.on_step(spent, state.step, loss)
@@ -96,8 +99,9 @@ class _Run:
     Its players are the codec and the codec's critics, if it has any, each of which takes a step on every batch.
     """
 
-    def __init__(self, codec: Codec, shards: Path, config: TrainingConfig, state: TrainingState, team: Team):
+    def __init__(self, codec: Codec, shards: Shards, config: TrainingConfig, state: TrainingState, team: Team):
         self.codec, self.shards, self.config, self.state, self.team = codec, shards, config, state, team
+        self.patches = len(shards.patches("train"))
         self.critics = codec.critics()
         paces = [(codec, 1.0), *((critic, critic.pace) for critic in self.critics)]
         for network, _ in paces:
@@ -122,7 +126,7 @@ class _Run:
             self.plateau.load_state_dict(state.plateau)
             self._set_learning_rate(state.plateau["_last_lr"][0])
 
-    def batches(self) -> Iterator[Tensor]:
+    def batches(self) -> Iterator[Batch]:
         config = self.config
         return training_batches(
             self.shards,
@@ -130,6 +134,8 @@ class _Run:
             seed=config.seed,
             start_step=self.state.step,
             workers=config.workers,
+            rank=self.team.rank,
+            ranks=self.team.ranks,
         )
 
     def step(self, batch: Tensor) -> float:
@@ -150,13 +156,20 @@ class _Run:
         state.step += 1
         return loss.item()
 
-    def agreed(self, loss: float, elapsed_s: float) -> tuple[float, float]:
-        """The loss on the whole batch, and rank 0's time: what follows from them is the same on every rank."""
-        loss, elapsed_s = self.team.sum(loss / self.team.ranks, elapsed_s * (self.team.rank == 0))
+    def agreed(self, loss: float, skipped: int, elapsed_s: float) -> tuple[float, float]:
+        """The loss on the whole batch, and rank 0's time: what follows from them is the same on every rank.
+
+        Raises RatewrightError for a loss that is not finite, SourceError past the share of damaged patches.
+        """
+        state, config, team = self.state, self.config, self.team
+        loss, skipped_by_all, elapsed_s = team.sum(loss / team.ranks, skipped, elapsed_s * (team.rank == 0))
         if not math.isfinite(loss):
-            raise RatewrightError(
-                f"training diverged: the loss is {loss} at step {self.state.step}; lower learning_rate"
-            )
+            raise RatewrightError(f"training diverged: the loss is {loss} at step {state.step}; lower learning_rate")
+        state.skipped += round(skipped_by_all)
+        drawn = state.step * config.batch_size
+        if state.skipped > config.max_skipped * max(drawn, self.patches):
+            what = f"{state.skipped} of {drawn} patches drawn are damaged"
+            raise SourceError(f"{self.shards.location}: {what}, more than max_skipped ({config.max_skipped:g}) allows")
         return loss, elapsed_s
 
     def validate(self, train_loss: float, rate_of: Callable[[Codec], float] | None) -> Row:
@@ -193,6 +206,7 @@ class _Run:
             "val_loss": self._loss(distortion, rate),
             "val_psnr_db": float(torch.cat(psnr).mean()),
             "val_bpp_estimated": float(torch.cat(bpp).mean()),
+            "skipped": state.skipped,
             "calibration_bpp": None if rate_of is None else rate_of(self.codec),
         }
 

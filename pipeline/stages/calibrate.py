@@ -15,6 +15,7 @@ from components.codecs.base import Codec
 from components.errors import CalibrationError
 from components.evaluation import LearnedCoder, bpp_of, gain_at, rate_and_psnr
 from components.files import write_json
+from components.images.shard_reader import Shards
 from components.training import checkpoint
 from pipeline import params
 from pipeline.console import console
@@ -167,7 +168,7 @@ def _fine_tuner(
         with narrated(f"calibrate {name}", lambda _: None) as narrator:
             train(
                 codec,
-                layout.shards(settings.shards_of(name)),
+                Shards(str(layout.shards(settings.shards_of(name)))),
                 config,
                 state_path=layout.resumable("calibrate", name) / f"{number}.safetensors",
                 fingerprint=fingerprint(facts, lmbda, number, steps),

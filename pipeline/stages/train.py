@@ -14,6 +14,7 @@ from components.codecs.table import build
 from components.errors import RatewrightError
 from components.evaluation import LearnedCoder
 from components.files import sha256_of, write_bytes
+from components.images.shard_reader import Shards
 from components.training import checkpoint
 from components.training.loop import train
 from components.training.rate_control import RateControl
@@ -54,7 +55,7 @@ def run(root: Path, name: str) -> None:
     ):
         state = train(
             codec,
-            shards,
+            Shards(str(shards)),
             config,
             state_path=state_path,
             fingerprint=identity,

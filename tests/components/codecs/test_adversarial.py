@@ -14,6 +14,7 @@ from components.codecs.table import build
 from components.codecs.variants.gan_ae_dc import DcganAdversary
 from components.codecs.variants.gan_ae_w import WassersteinAdversary
 from components.errors import RatewrightError
+from components.images.shard_reader import Shards
 from components.training.config import Row, TrainingConfig
 from components.training.loop import train
 
@@ -147,7 +148,9 @@ def test_without_weight_it_is_the_autoencoder(name: str, tiny_shards: Path, tmp_
     for codec_name, hyper in ((name, {**SMALL, "beta": 0.0}), ("cnn_ae", {"N": 24, "M": 16, "mu": 0.0})):
         torch.manual_seed(3)
         codec = build(codec_name, hyper)
-        train(codec, tiny_shards, config, state_path=tmp_path / codec_name, fingerprint="", observer=Silent())
+        train(
+            codec, Shards(str(tiny_shards)), config, state_path=tmp_path / codec_name, fingerprint="", observer=Silent()
+        )
         trained.append(codec.state_dict())
     for key, value in trained[0].items():
         assert torch.equal(value, trained[1][key]), key

@@ -14,6 +14,7 @@ from components.codecs.table import build
 from components.codecs.variants.pmsc import Pmsc
 from components.entropy.flags import take_flags
 from components.entropy.range_coder import SymbolDecoder
+from components.images.shard_reader import Shards
 from components.training.config import Row, TrainingConfig
 from components.training.loop import train
 
@@ -46,7 +47,7 @@ def trained(tiny_shards: Path, tmp_path_factory: pytest.TempPathFactory) -> Pmsc
     codec = build("pmsc", {"N": 16, "M": 32})
     config = TrainingConfig(batch_size=4, learning_rate=3e-3, lmbda=0.0002, steps=120, validate_every=60, workers=0)
     state = tmp_path_factory.mktemp("state") / "state.safetensors"
-    train(codec, tiny_shards, config, state_path=state, fingerprint="", observer=Silent())
+    train(codec, Shards(str(tiny_shards)), config, state_path=state, fingerprint="", observer=Silent())
     assert isinstance(codec, Pmsc)
     return codec
 

@@ -15,12 +15,11 @@ from components.errors import SourceError
 from components.images import shards
 from components.images.augment import Augmentation, patches
 from components.images.decode import decode_rgb, encode_png
+from components.images.shard_reader import Shards
 from components.images.shards import (
     SPLITS,
     ShardSpec,
     SourceImage,
-    read_index,
-    read_patch,
     split_of,
     write_shards,
 )
@@ -106,7 +105,7 @@ def test_adding_a_picture_leaves_the_others_samples_alone(
 
 
 def test_the_index_counts_and_points(tiny_shards: Path, picture_files: list[Path]) -> None:
-    index = read_index(tiny_shards)
+    index = Shards(str(tiny_shards)).index()
     assert index == json.loads((tiny_shards / "index.json").read_text())
     assert index["spec"]["augmentation"]["patch"] == 64
     assert sum(index["splits"][split]["images"] for split in SPLITS) == len(picture_files)
@@ -118,10 +117,9 @@ def test_the_index_counts_and_points(tiny_shards: Path, picture_files: list[Path
         sizes = [len(shard["samples"]) for shard in entry["shards"]]
         assert sizes[:-1] == [7] * (len(sizes) - 1)
         assert 1 <= sizes[-1] <= 7
-        pointed = [
-            read_patch(tiny_shards / shard["file"], *place) for shard in entry["shards"] for place in shard["samples"]
-        ]
-        assert pointed == [png for _, png, _ in found]
+        patches = Shards(str(tiny_shards)).patches(split)
+        with patches.opened() as read:
+            assert [read(position) for position in range(len(patches))] == [png for _, png, _ in found]
     on_disk = {path.name for path in tiny_shards.iterdir()}
     named = {shard["file"] for split in SPLITS for shard in index["splits"][split]["shards"]}
     assert on_disk == named | {"index.json"}
@@ -169,11 +167,6 @@ def test_pictures_that_are_too_small_are_a_source_error(tmp_path: Path) -> None:
 def test_a_split_without_a_picture_is_a_source_error(picture_files: list[Path], tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="the val split is empty: 0 of 8"):
         write_shards(sources(picture_files), replace(SPEC, train_share=1.0), tmp_path, workers=1)
-
-
-def test_a_folder_without_shards_says_so(tmp_path: Path) -> None:
-    with pytest.raises(SourceError, match=r"no shards in .*index\.json is missing"):
-        read_index(tmp_path)
 
 
 @pytest.mark.usefixtures("no_processes")

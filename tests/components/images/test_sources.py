@@ -4,9 +4,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import boto3
 import pytest
-from moto.server import ThreadedMotoServer
 
 from components.errors import SourceError
 from components.images import sources
@@ -16,12 +14,8 @@ from tests.site import Site
 CONTENT = bytes(range(256)) * 5000
 
 
-@pytest.fixture
-def site(monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
-    monkeypatch.setattr(sources, "BACKOFF_S", 0.001)
-    site = Site()
-    yield site
-    site.close()
+def range_of(content: bytes, offset: int = 0, size: int | None = None) -> bytes:
+    return content[offset:] if size is None else content[offset : offset + size]
 
 
 @pytest.fixture
@@ -78,6 +72,33 @@ def test_http_fingerprint(site: Site, http: Http) -> None:
         http.fingerprint("y")
 
 
+@pytest.mark.parametrize("ranges", [True, False])
+def test_http_reads_a_part(site: Site, http: Http, ranges: bool) -> None:
+    site.ranges, site.files["set/a%20b"] = ranges, CONTENT
+    site.faults["set/a%20b"] = [503, "short", "hang up"]
+    assert http.read("a b", 1000, 300) == CONTENT[1000:1300]
+    assert http.read("a b", len(CONTENT) - 7, 20) == CONTENT[-7:], "fewer where the file ends"
+    assert http.read("a b", len(CONTENT), 20) == b""
+    assert http.read("a b", 5) == CONTENT[5:]
+    assert http.read("a b") == CONTENT
+    assert len(site.requests) == (8 if ranges else 7), "half of the whole file had been enough"
+    with pytest.raises(SourceError, match="404"):
+        http.read("none", 0, 1)
+
+
+def test_http_of_a_server_without_ranges_is_not_read_to_the_end(site: Site, http: Http) -> None:
+    site.ranges, site.files["set/x"] = False, CONTENT + bytes(1 << 26)
+    assert http.read("x", 1000, 300) == CONTENT[1000:1300]
+    assert site.sent < len(site.files["set/x"]) / 2
+
+
+def test_http_reads_parts_over_one_connection(site: Site, http: Http) -> None:
+    site.files["set/x"] = CONTENT
+    for at in range(3):
+        http.read("x", at, 10)
+    assert site.connections == 1
+
+
 def test_http_cannot_be_listed(http: Http) -> None:
     with pytest.raises(SourceError, match="manifest or an explicit list"):
         http.list()
@@ -106,6 +127,9 @@ def test_folder(tmp_path: Path, location: str) -> None:
     assert (tmp_path / "got").read_bytes() == b"x"
     before = source.fingerprint("y.png")
     (root / "y.png").write_bytes(b"longer")
+    assert [source.read("y.png", *part) for part in ((), (2,), (2, 2), (4, 9), (9, 9))] == [
+        *(b"longer", b"nger", b"ng", b"er", b"")
+    ]
     assert source.fingerprint("y.png") != before
 
 
@@ -114,6 +138,8 @@ def test_folder_that_is_missing(tmp_path: Path) -> None:
         open_source(str(tmp_path / "nowhere"))
     with pytest.raises(SourceError, match="no such file"):
         open_source(str(tmp_path)).download("x", tmp_path / "y")
+    with pytest.raises(SourceError, match="no such file"):
+        open_source(str(tmp_path)).read("x", 0, 1)
 
 
 @pytest.mark.parametrize("name", ["../x", "/etc/passwd", "a/../../x", "", "a\\b"])
@@ -129,6 +155,7 @@ def test_bundled_photographs(tmp_path: Path) -> None:
     assert {"astronaut.png", "china.jpg"} <= set(source.list())
     source.download("astronaut.png", tmp_path / "a.png")
     assert (tmp_path / "a.png").read_bytes()[1:4] == b"PNG"
+    assert source.read("astronaut.png", 1, 3) == b"PNG"
     assert len(source.fingerprint("china.jpg")) == 64
     with pytest.raises(SourceError, match=r"bundled: .*nothing\.png"):
         source.download("nothing.png", tmp_path / "b.png")
@@ -149,28 +176,6 @@ def test_the_module_loads_no_heavy_package() -> None:
     assert done.stdout.strip() == ""
 
 
-@pytest.fixture(scope="module")
-def s3_server() -> Iterator[str]:
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
-
-
-@pytest.fixture
-def s3(s3_server: str, monkeypatch: pytest.MonkeyPatch) -> Any:
-    monkeypatch.setattr(sources, "BACKOFF_S", 0.001)
-    monkeypatch.setenv("AWS_ENDPOINT_URL", s3_server)
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
-    monkeypatch.delenv("AWS_PROFILE", raising=False)
-    client = boto3.client("s3", region_name="us-east-1")
-    client.create_bucket(Bucket="bucket")
-    yield client
-    client.close()
-
-
 def test_s3(s3: Any, tmp_path: Path) -> None:
     for key in ("a/sub/x y.png", "a/y.png", "ab/z.png", "a/"):
         s3.put_object(Bucket="bucket", Key=key, Body=CONTENT)
@@ -178,6 +183,8 @@ def test_s3(s3: Any, tmp_path: Path) -> None:
     assert source.list() == ["sub/x y.png", "y.png"]
     source.download("sub/x y.png", tmp_path / "x")
     assert (tmp_path / "x").read_bytes() == CONTENT
+    for part in ((), (5,), (1000, 300), (len(CONTENT) - 7, 20), (len(CONTENT), 20)):
+        assert source.read("sub/x y.png", *part) == range_of(CONTENT, *part)
     before = source.fingerprint("y.png")
     s3.put_object(Bucket="bucket", Key="a/y.png", Body=b"other")
     assert source.fingerprint("y.png") != before
@@ -196,7 +203,11 @@ def test_s3_what_is_missing(tmp_path: Path) -> None:
             act()
     nowhere.close()
     source = open_source("s3://bucket/a")
-    acts = [lambda: source.download("none.png", tmp_path / "x"), lambda: source.fingerprint("none.png")]
+    acts = [
+        lambda: source.download("none.png", tmp_path / "x"),
+        lambda: source.fingerprint("none.png"),
+        lambda: source.read("none.png", 5, 5),
+    ]
     for act in acts:
         with pytest.raises(SourceError, match=r"^s3://bucket/a/none\.png: 404"):
             act()
@@ -230,6 +241,9 @@ def test_s3_tries_again(site: Site, monkeypatch: pytest.MonkeyPatch, tmp_path: P
     source.download("x", tmp_path / "x")
     assert (tmp_path / "x").read_bytes() == CONTENT
     assert len(site.requests) == 3
+    site.faults["bucket/x"] = [fault, fault]
+    assert source.read("x", 1000, 300) == CONTENT[1000:1300]
+    assert len(site.requests) == 6
     source.close()
 
 

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from components.codecs.base import Codec
+from components.images.shard_reader import Shards
 from components.training.config import OptimizerName, Row, TrainingConfig
 from components.training.loop import Interrupted, train
 from components.training.state import TrainingState, under
@@ -49,7 +50,7 @@ def run(make_codec: Callable[..., Codec], tiny_shards: Path, tmp_path: Path) -> 
             workers=0,
         )
         path = tmp_path / state
-        train(codec, tiny_shards, config, state_path=path, fingerprint="", observer=Stop(stop))
+        train(codec, Shards(str(tiny_shards)), config, state_path=path, fingerprint="", observer=Stop(stop))
         return dict(codec.state_dict()), TrainingState.load(path, "").players
 
     return one
