@@ -76,6 +76,11 @@ class Layout:
         """Fetched files of published weights."""
         return self.root / "work" / "weights"
 
+    @property
+    def ray(self) -> Path:
+        """What trainings on a Ray cluster keep, where no other storage is named."""
+        return self.root / "work" / "ray"
+
     def resumable(self, stage: str, name: str) -> Path:
         """Folder for the unfinished work of a stage, which outlives the outputs that DVC clears."""
         return self.root / "work" / stage / name

@@ -2,21 +2,21 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from components.codecs.base import Codec, Weights
-from components.evaluation import rate_over_gain
 from components.training.config import Row, TrainingConfig
-from components.training.pretrained import fetch_weights, load_into, read_weights
+from components.training.job import Steering
+from components.training.pretrained import fetch_weights
 from pipeline.console import Bar, console, progress
 from pipeline.params import Published, Training
+
+Rgb = NDArray[np.uint8]
 
 PROGRESS_UNITS = 1000
 NO_LMBDA = 1.0  # for the loops of codecs that have none
@@ -29,13 +29,9 @@ def config_of(training: Training, seed: int) -> TrainingConfig:
     return TrainingConfig(**fields, lmbda=NO_LMBDA if training.lmbda is None else training.lmbda, seed=seed)
 
 
-def published_weights(files: Mapping[str, Published], folder: Path) -> dict[str, Weights]:
-    """What `Codec.start` takes: the files, fetched to `folder` unless they are here. Raises RatewrightError."""
-    found: dict[str, Weights] = {}
-    for name, file in files.items():
-        path = fetch_weights(file.location, file.sha256, folder)
-        found[name] = partial(load_into, weights=read_weights(path), what=f"{name} from {file.location}")
-    return found
+def published_weights(files: Mapping[str, Published], folder: Path) -> dict[str, str]:
+    """The paths of `files`, fetched to `folder` unless they are here. Raises RatewrightError."""
+    return {name: str(fetch_weights(file.location, file.sha256, folder)) for name, file in files.items()}
 
 
 def fingerprint(*parts: Any) -> str:
@@ -43,16 +39,12 @@ def fingerprint(*parts: Any) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
 
 
-def rate_on(pictures: list[NDArray[np.uint8]]) -> Callable[[Codec], float]:
-    """A function that gives a codec's bpp on the middle of each of `pictures`, in real bitstreams at its own gain.
-
-    Pieces of many pictures speak for a set better than a few whole ones, and cost less.
-    """
-    middles = [_middle(rgb) for rgb in pictures]
-    return lambda codec: rate_over_gain(codec, middles)(codec.gain.item())
+def steered_by(target_bpp: float, pictures: Sequence[Rgb]) -> Steering:
+    """Steering by the middle of each of `pictures`: pieces of many speak better for a set than a few whole ones."""
+    return Steering(target_bpp, tuple(_middle(rgb) for rgb in pictures))
 
 
-def _middle(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def _middle(rgb: Rgb) -> Rgb:
     top, left = (max(0, side - STEERING_SIDE) // 2 for side in rgb.shape[:2])
     return rgb[top : top + STEERING_SIDE, left : left + STEERING_SIDE]
 

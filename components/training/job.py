@@ -11,12 +11,11 @@ from numpy.typing import NDArray
 
 from components.codecs.base import Codec
 from components.codecs.table import build
-from components.errors import RatewrightError
 from components.evaluation import rate_over_gain
 from components.images.shard_reader import Shards
 from components.storage import fetched
 from components.training import checkpoint
-from components.training.config import Observer, TrainingConfig
+from components.training.config import Observer, Row, TrainingConfig
 from components.training.pretrained import load_into, read_weights
 from components.training.rate_control import RateControl
 from components.training.state import TrainingState
@@ -54,7 +53,7 @@ class TrainingJob:
     steering: Steering | None = None
 
     def begin(self) -> tuple[Codec, list[str]]:
-        """The codec with the weights that it starts with, and what the user should know of them.
+        """The codec with the weights that it starts with, and what the user should know of those it has made up.
 
         Raises RatewrightError for weights and checkpoints that cannot be had or do not fit.
         """
@@ -68,6 +67,7 @@ class TrainingJob:
         if self.start is not None:
             with fetched(self.start) as path:
                 checkpoint.load_into(codec, path)
+            remarks = []
         return codec, remarks
 
     def train(self, observer: Observer, stopped: Callable[[], bool] = lambda: False) -> TrainingState:
@@ -76,7 +76,7 @@ class TrainingJob:
 
         codec, _ = self.begin()
         control, rate_of = None, None
-        if self.steering is not None and codec.knob is not None:
+        if self.steering is not None and codec.knob is not None and codec.steered:
             control = RateControl(self.steering.target_bpp, self.config.lmbda, codec.knob.raises_rate)
             rate_of = partial(_rate, pictures=self.steering.pictures)
         return train(
@@ -91,13 +91,6 @@ class TrainingJob:
             stopped=stopped,
         )
 
-    def check(self, ranks: int) -> None:
-        """Raise RatewrightError where batches cannot be parted evenly."""
-        if self.config.batch_size % ranks:
-            raise RatewrightError(
-                f"train {self.name}: batches of {self.config.batch_size} cannot be parted evenly among {ranks} workers"
-            )
-
 
 def _rate(codec: Codec, pictures: tuple[NDArray[np.uint8], ...]) -> float:
     return rate_over_gain(codec, pictures)(codec.gain.item())
@@ -109,5 +102,5 @@ class Unobserved:
     def on_step(self, spent: float, step: int, loss: float) -> None:
         """Nothing."""
 
-    def on_validation(self, row: dict[str, Any]) -> None:
+    def on_validation(self, row: Row) -> None:
         """Nothing."""

@@ -11,6 +11,7 @@ from multiprocessing.process import BaseProcess
 import torch
 
 from components.errors import RatewrightError, one_line
+from components.storage import remove
 from components.training.config import Observer
 from components.training.gpus import leased, visible
 from components.training.interrupt import die_with_parent
@@ -20,24 +21,31 @@ from components.training.state import TrainingState
 _GRACE_S = 10.0  # for the other ranks to end after rank 0
 
 
-def train_here(job: TrainingJob, observer: Observer, workers: int | None) -> TrainingState:
-    """Train `job` on `workers` processes, of which this one is the first; each has a GPU of its own if there are any.
+class LocalLauncher:
+    """Runs trainings on `workers` processes, of which this one is the first; each has a GPU of its own if there are any.
 
     None: as many as there are GPUs, or rather the most of them that batches can be parted among evenly; one without
-    GPUs. The GPUs are this training's alone until it ends, and it waits for those that others of this machine have.
-    Raises RatewrightError for more workers than GPUs and where a worker is lost; the state is kept then.
+    GPUs. The GPUs are a training's alone until it ends, and it waits for those that others of this machine have.
     """
-    gpus = torch.cuda.device_count()
-    if workers is None:
-        workers = max(count for count in range(1, max(1, gpus) + 1) if job.config.batch_size % count == 0)
-    job.check(workers)
-    if 0 < gpus < workers:
-        raise RatewrightError(f"train {job.name}: {workers} workers were asked for, and this machine has {gpus} GPUs")
-    with ExitStack() as stack:
-        if gpus:
-            own = stack.enter_context(leased(workers, visible(gpus)))
-            stack.enter_context(_environment({"CUDA_VISIBLE_DEVICES": ",".join(own)}))
-        return job.train(observer) if workers == 1 else _with_others(job, observer, workers)
+
+    def __init__(self, workers: int | None = None):
+        self._workers = workers
+
+    def train(self, job: TrainingJob, observer: Observer) -> TrainingState:
+        """Train `job` to its end. Raises RatewrightError for more workers than GPUs, and where a worker is lost."""
+        gpus = torch.cuda.device_count()
+        ranks = self._workers or max(n for n in range(1, max(1, gpus) + 1) if job.config.batch_size % n == 0)
+        if 0 < gpus < ranks:
+            raise RatewrightError(f"{job.name}: {ranks} workers were asked for, and this machine has {gpus} GPUs")
+        with ExitStack() as stack:
+            if gpus:
+                own = stack.enter_context(leased(ranks, visible(gpus)))
+                stack.enter_context(_environment({"CUDA_VISIBLE_DEVICES": ",".join(own)}))
+            return job.train(observer) if ranks == 1 else _with_others(job, observer, ranks)
+
+    def forget(self, job: TrainingJob) -> None:
+        """Remove its state."""
+        remove(job.state)
 
 
 def _with_others(job: TrainingJob, observer: Observer, ranks: int) -> TrainingState:
@@ -56,7 +64,7 @@ def _with_others(job: TrainingJob, observer: Observer, ranks: int) -> TrainingSt
         with _environment({**meeting, "RANK": "0", "LOCAL_RANK": "0"}):
             return job.train(observer)
     except RuntimeError as error:  # of torch.distributed, for one
-        raise RatewrightError(f"train {job.name}: {_lost(others) or one_line(error)}") from error
+        raise RatewrightError(f"{job.name}: {_lost(others) or one_line(error)}") from error
     finally:
         torch.set_num_threads(threads)
         _end(others)

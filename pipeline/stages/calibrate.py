@@ -5,7 +5,6 @@ A lossless codec has no rate to bring anywhere: its checkpoint goes on as it is,
 
 import json
 import shutil
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,9 +16,11 @@ from components.evaluation import LearnedCoder, bpp_of, gain_at, rate_and_psnr
 from components.files import write_json
 from components.images.shard_reader import Shards
 from components.training import checkpoint
+from components.training.job import TrainingJob
 from pipeline import params
 from pipeline.console import console
 from pipeline.entry import stage
+from pipeline.launcher import launcher_of
 from pipeline.layout import Layout
 from pipeline.params import Params, Variant
 from pipeline.pictures import pictures
@@ -55,11 +56,11 @@ def run(root: Path, name: str) -> None:
     # A progressive codec meets any rate as it is, and what lambda does not steer cannot be steered again.
     fixed = codec.progressive or not codec.steered or not _fine_tune_steps(variant, facts)
     rounds = 0 if fixed else calibrate.rounds
-    fine_tune = _fine_tuner(codec, settings, variant, layout, facts)
+    fine_tune = _FineTuner(codec, settings, variant, layout, facts)
 
     def rate_of(lmbda: float) -> float:
         nonlocal steps
-        steps += fine_tune(lmbda, len(history))
+        steps += fine_tune(lmbda)
         history.append(whole_set("fine_tune", lmbda, steps))
         return float(history[-1]["bpp"])
 
@@ -100,6 +101,7 @@ def run(root: Path, name: str) -> None:
             "history": _steering(layout, name) + history,
         },
     )
+    fine_tune.forget()
     shutil.rmtree(layout.resumable("calibrate", name), ignore_errors=True)
     console.print(f"calibrate {name}: {final['bpp']:.4f} bpp on {settings.data.calibration}, {layout.calibrated(name)}")
 
@@ -141,42 +143,56 @@ def _fine_tune_steps(variant: Variant, facts: dict[str, Any]) -> int:
     return int(variant.calibrate.fine_tune_share * facts["step"] / max(1, variant.calibrate.rounds))
 
 
-def _fine_tuner(
-    codec: Codec, settings: Params, variant: Variant, layout: Layout, facts: dict[str, Any]
-) -> Callable[[float, int], int]:
-    """A function that trains `codec` on for a while at a lambda, and returns the steps it took."""
-    name = facts["variant"]
-    steps = _fine_tune_steps(variant, facts)
-    base = config_of(variant.train, settings.seed)
+class _FineTuner:
+    """Trains a codec on for a while at one lambda after another, wherever its variant is trained."""
 
-    def fine_tune(lmbda: float, number: int) -> int:
-        from components.training.loop import train
+    def __init__(self, codec: Codec, settings: Params, variant: Variant, layout: Layout, facts: dict[str, Any]):
+        self._codec, self._settings, self._variant, self._layout, self._facts = codec, settings, variant, layout, facts
+        self._launcher = launcher_of(settings, facts["variant"], layout)
+        self._jobs: list[TrainingJob] = []
 
+    def __call__(self, lmbda: float) -> int:
+        """Leaves the codec with the weights that it then has, and returns the steps it took."""
+        job = self._job(lmbda, number=len(self._jobs) + 1)
+        self._jobs.append(job)
+        with narrated(job.name, lambda _: None) as narrator:
+            state = self._launcher.train(job, narrator)
+        self._codec.load_state_dict(state.best)
+        return state.step
+
+    def forget(self) -> None:
+        """Remove what a second attempt would go on from."""
+        for job in self._jobs:
+            self._launcher.forget(job)
+
+    def _job(self, lmbda: float, number: int) -> TrainingJob:
+        variant, name, facts, codec = self._variant, self._facts["variant"], self._facts, self._codec
+        steps, base = _fine_tune_steps(variant, facts), config_of(variant.train, self._settings.seed)
+        work = self._layout.resumable("calibrate", name)
+        start = work / f"start-{number}.safetensors"
+        checkpoint.save(codec, start)
         judges = {key: file for key, file in variant.train.weights.items() if key in codec.judges}
-        codec.start(published_weights(judges, layout.weights))
-        config = replace(
-            base,
-            steps=steps,
-            minutes=None,
-            lmbda=lmbda,
-            learning_rate=FINE_TUNE_LEARNING_RATE * base.learning_rate,
-            schedule="cosine",
-            validate_every=steps,
-            precision=facts["precision"],
-            seed=settings.seed + number,
+        return TrainingJob(
+            name=f"calibrate {name}",
+            fingerprint=fingerprint(facts, lmbda, number, steps),
+            codec=variant.codec,
+            hyperparameters=variant.hyperparameters,
+            config=replace(
+                base,
+                steps=steps,
+                minutes=None,
+                lmbda=lmbda,
+                learning_rate=FINE_TUNE_LEARNING_RATE * base.learning_rate,
+                schedule="cosine",
+                validate_every=steps,
+                precision=facts["precision"],
+                seed=base.seed + number,
+            ),
+            shards=Shards(str(self._layout.shards(self._settings.shards_of(name)))),
+            state=str(work / f"{number}.safetensors"),
+            weights=published_weights(judges, self._layout.weights),
+            start=str(start),
         )
-        with narrated(f"calibrate {name}", lambda _: None) as narrator:
-            train(
-                codec,
-                Shards(str(layout.shards(settings.shards_of(name)))),
-                config,
-                state_path=layout.resumable("calibrate", name) / f"{number}.safetensors",
-                fingerprint=fingerprint(facts, lmbda, number, steps),
-                observer=narrator,
-            )
-        return steps
-
-    return fine_tune
 
 
 def _steering(layout: Layout, name: str) -> list[dict[str, Any]]:

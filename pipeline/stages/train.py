@@ -7,63 +7,63 @@ import json
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from components.codecs.base import Codec
-from components.codecs.table import build
 from components.errors import RatewrightError
 from components.evaluation import LearnedCoder
 from components.files import sha256_of, write_bytes
 from components.images.shard_reader import Shards
 from components.training import checkpoint
-from components.training.loop import train
-from components.training.rate_control import RateControl
+from components.training.job import TrainingJob
 from pipeline import params, tracking
 from pipeline.console import console
 from pipeline.entry import stage
+from pipeline.launcher import launcher_of
 from pipeline.layout import Layout
-from pipeline.params import FineTuned, Training, Variant
+from pipeline.params import FineTuned, Variant
 from pipeline.pictures import pictures
 from pipeline.provenance import git_commit
-from pipeline.training import config_of, fingerprint, narrated, published_weights, rate_on
+from pipeline.training import config_of, fingerprint, narrated, published_weights, steered_by
 
 SAMPLES = 2  # calibration pictures whose reconstructions the run shows
 
 
 def run(root: Path, name: str) -> None:
-    """Train the variant `name`, or go on with a training that was stopped."""
+    """Train the variant `name`, or go on with a training that was stopped, wherever params.yaml has it run."""
     settings, layout = params.load(root), Layout(root)
     variant = settings.variant(name)
-    shards, calibration = layout.shards(settings.shards_of(name)), layout.raw(settings.data.calibration)
+    shards = layout.shards(settings.shards_of(name))
     data_hash = sha256_of(shards / "index.json")
     start = _start(variant, layout)
-    state_path = layout.resumable("train", name) / "state.safetensors"
     identity = fingerprint(variant.model_dump(), settings.seed, settings.target_bpp, data_hash, start)
-
-    torch.manual_seed(settings.seed)
-    codec, training = _begun(name, variant, layout, start)
-    control, rate_of = None, None
-    samples = [(file, rgb) for file, rgb in pictures(calibration, max(SAMPLES, training.steer_images))]
-    config = config_of(training, settings.seed)
-    if training.steer and codec.knob is not None and codec.steered:
-        control = RateControl(settings.target_bpp, config.lmbda, codec.knob.raises_rate)
-        rate_of = rate_on([rgb for _, rgb in samples[: training.steer_images]])
-
+    training = variant.train
+    if start is not None and training.lmbda is None:
+        training = training.model_copy(update={"lmbda": start["lmbda"]})
+    samples = list(pictures(layout.raw(settings.data.calibration), max(SAMPLES, training.steer_images)))
+    steering = steered_by(settings.target_bpp, [rgb for _, rgb in samples[: training.steer_images]])
+    job = TrainingJob(
+        name=f"train {name}",
+        fingerprint=identity,
+        codec=variant.codec,
+        hyperparameters=variant.hyperparameters,
+        config=config_of(training, settings.seed),
+        shards=Shards(str(shards)),
+        state=str(layout.resumable("train", name) / "state.safetensors"),
+        weights=published_weights(training.weights, layout.weights),
+        start=None if start is None else str(layout.trained(start["variant"])),
+        steering=steering if training.steer else None,
+    )
+    codec, remarks = job.begin()
+    if codec.steered and training.lmbda is None:
+        raise RatewrightError(f"train.lmbda of {name} is missing: codec {variant.codec!r} is trained with one")
+    for remark in remarks if start is None else [f"goes on from {start['variant']}"]:
+        console.print(f"{job.name}: {remark}")
+    launcher = launcher_of(settings, name, layout)
     with (
-        tracking.Run(root, f"train {name}", identity, {"seed": settings.seed, **variant.model_dump()}) as tracked,
-        narrated(f"train {name}", tracked.log_row) as narrator,
+        tracking.Run(root, job.name, identity, {"seed": settings.seed, **variant.model_dump()}) as tracked,
+        narrated(job.name, tracked.log_row) as narrator,
     ):
-        state = train(
-            codec,
-            Shards(str(shards)),
-            config,
-            state_path=state_path,
-            fingerprint=identity,
-            observer=narrator,
-            control=control,
-            rate_of=rate_of,
-        )
-        coder = LearnedCoder(codec)
+        state = launcher.train(job, narrator)
+        codec.load_state_dict(state.best)
+        coder = LearnedCoder(codec.eval())
         for file, rgb in samples[:SAMPLES]:
             tracked.log_picture(f"reconstructions/{Path(file).stem}.png", coder.decode(coder.encode(rgb)))
 
@@ -81,8 +81,8 @@ def run(root: Path, name: str) -> None:
         start=start,
         git_commit=git_commit(root),
     )
-    state_path.unlink(missing_ok=True)
-    console.print(f"train {name}: {state.step} steps in {state.precision}, {layout.trained(name)}")
+    launcher.forget(job)
+    console.print(f"{job.name}: {state.step} steps in {state.precision}, {layout.trained(name)}")
 
 
 def _start(variant: Variant, layout: Layout) -> dict[str, Any] | None:
@@ -91,22 +91,6 @@ def _start(variant: Variant, layout: Layout) -> dict[str, Any] | None:
         return None
     path = layout.trained(variant.start)
     return {"variant": variant.start, "sha256": sha256_of(path), "lmbda": checkpoint.read_facts(path)["lmbda"]}
-
-
-def _begun(name: str, variant: Variant, layout: Layout, start: dict[str, Any] | None) -> tuple[Codec, Training]:
-    """The codec with the weights that it starts with, and how it is trained, its lambda from `start` if need be."""
-    codec, training = build(variant.codec, variant.hyperparameters), variant.train
-    if start is not None and training.lmbda is None:
-        training = training.model_copy(update={"lmbda": start["lmbda"]})
-    if codec.steered and training.lmbda is None:
-        raise RatewrightError(f"train.lmbda of {name} is missing: codec {variant.codec!r} is trained with one")
-    remarks = codec.start(published_weights(training.weights, layout.weights))
-    if start is not None:
-        checkpoint.load_into(codec, layout.trained(start["variant"]))
-        remarks = [f"goes on from {start['variant']}"]
-    for remark in remarks:
-        console.print(f"train {name}: {remark}")
-    return codec, training
 
 
 if __name__ == "__main__":

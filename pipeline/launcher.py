@@ -1,0 +1,46 @@
+"""Where trainings run: what params.yaml says under `launcher`, `ray` and `resources`."""
+
+from typing import Protocol
+
+from components.training.config import Observer
+from components.training.job import TrainingJob
+from components.training.state import TrainingState
+from pipeline.layout import Layout
+from pipeline.params import Params
+
+
+class Launcher(Protocol):
+    """Has trainings run somewhere."""
+
+    def train(self, job: TrainingJob, observer: Observer) -> TrainingState:
+        """Have `job` run, from its last saved state on, and wait for its end, whose state holds the best weights.
+
+        Raises Interrupted where it was stopped, RatewrightError where it failed; the same call goes on from there.
+        """
+
+    def forget(self, job: TrainingJob) -> None:
+        """Remove the state of a training whose results are safe: asked for again, it begins anew."""
+
+
+def launcher_of(settings: Params, variant: str, layout: Layout) -> Launcher:
+    """That of the trainings of `variant`."""
+    resources = settings.resources_of(variant)
+    if settings.launcher == "local":
+        from components.training.local import LocalLauncher
+
+        return LocalLauncher(resources.workers)
+    from components.training.ray_launcher import Demand, RayLauncher
+
+    from pipeline.clusters import connected
+
+    demand = Demand(resources.workers or 1, resources.cpus, resources.gpus, resources.memory_gb)
+    ray = settings.ray
+    return RayLauncher(
+        connected(settings, layout),
+        demand,
+        storage=ray.storage or str(layout.ray),
+        shards=ray.shards,
+        cache_bytes=round(ray.cache_gb * 1e9),
+        restarts=ray.restarts,
+        wait_s=ray.wait_s,
+    )
