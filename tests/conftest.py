@@ -103,7 +103,7 @@ SMALL: dict[str, dict[str, Any]] = {
 """Hyper-parameters of codecs for tests; others have those of the small profile."""
 
 
-def _small(name: str) -> dict[str, Any]:
+def small_hyperparameters(name: str) -> dict[str, Any]:
     from ruamel.yaml import YAML
 
     profile = YAML(typ="safe").load(Path(__file__).parents[1] / "profiles" / "small.yaml")
@@ -123,7 +123,7 @@ def make_codec() -> "Callable[..., Codec]":
 
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            return build(name, _small(name)).eval()
+            return build(name, small_hyperparameters(name)).eval()
 
     return make
 

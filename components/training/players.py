@@ -6,6 +6,7 @@ from functools import partial
 import torch
 from lightning.fabric import Fabric
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
 from components.codecs.critic import Critic
 from components.training.config import OptimizerName
@@ -34,6 +35,9 @@ class Player:
             restore_optimizer(made, under("optimizer", kept))
         self._fabric, self._clip_norm, self._pace = fabric, clip_norm, pace
         self.network = network
+        # Tables in integers are not trained, and gloo cannot send every kind of them to the other ranks.
+        constant = [name for name, buffer in network.named_buffers() if not buffer.is_floating_point()]
+        DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(network, constant)
         self.model, self.optimizer = fabric.setup(network, made)
         if isinstance(network, Critic):
             self.model.mark_forward_method("loss")

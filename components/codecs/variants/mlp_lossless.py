@@ -64,9 +64,10 @@ class MlpLossless(Codec):
         super().__init__(coder=coder, width=width, head=head, window=window)
         self.coder, self.window = coder, window
         self.mlp = CausalMlp(width, head, _TYPICAL_SCALE)
-        # Of the errors of a plane, all pixels alike: what a Huffman code is made for.
-        self.plane_scale = nn.Parameter(torch.full((PLANES,), _TYPICAL_SCALE))
-        self.plane_weight = nn.Parameter(torch.ones(PLANES))
+        # Of the errors of a plane, all pixels alike: what a Huffman code is made for, and nothing else uses.
+        huffman = coder == "huffman"
+        self.plane_scale = nn.Parameter(torch.full((PLANES,), _TYPICAL_SCALE), requires_grad=huffman)
+        self.plane_weight = nn.Parameter(torch.ones(PLANES), requires_grad=huffman)
         self.register_buffer("tables", logistics.tables())
 
     def forward(self, x: Tensor) -> Reconstruction:

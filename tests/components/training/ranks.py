@@ -1,0 +1,44 @@
+"""Run by the tests as one rank of several: trains codecs in turn and prints what rank 0 sees, as JSON lines.
+
+Arguments: a folder of shards, a folder for states, settings of TrainingConfig as JSON, names of codecs.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+import torch
+
+from components.images.shard_reader import Shards
+from components.training.config import Row, TrainingConfig
+from components.training.job import TrainingJob
+from components.training.loop import Interrupted
+from tests.conftest import small_hyperparameters
+
+
+class Tell:
+    def __init__(self, name: str):
+        self.name = name
+
+    def on_step(self, spent: float, step: int, loss: float) -> None:
+        print(json.dumps({"codec": self.name, "step": step, "loss": loss}), flush=True)
+
+    def on_validation(self, row: Row) -> None:
+        pass
+
+
+def main() -> None:
+    shards, states, config, *names = sys.argv[1:]
+    torch.set_num_threads(1)
+    for name in names:
+        state = str(Path(states) / f"{name}.safetensors")
+        settings = TrainingConfig(**json.loads(config))
+        job = TrainingJob(name, "f", name, small_hyperparameters(name), settings, Shards(shards), state)
+        try:
+            job.train(Tell(name))
+        except Interrupted as error:
+            print(json.dumps({"codec": name, "interrupted": str(error)}), flush=True)
+
+
+if __name__ == "__main__":
+    main()
