@@ -1,10 +1,10 @@
 """Single files that lie in a folder or in S3: read, written whole or not at all, removed."""
 
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import cast
 
 from components.errors import SourceError
 from components.files import replacing
@@ -46,6 +46,16 @@ def storing(location: str | Path) -> Iterator[Path]:
         bucket.upload(Path(folder) / name, name)
 
 
+def put(path: Path, location: str | Path) -> None:
+    """Copy a file to a path or an s3:// address, whole or not at all. Raises SourceError or OSError."""
+    if not is_remote(location):
+        with replacing(Path(location)) as temporary:
+            shutil.copyfile(path, temporary)
+        return
+    with _s3(location) as (bucket, name):
+        bucket.upload(path, name)
+
+
 def remove(location: str | Path) -> None:
     """Remove the file, if there is one. Raises SourceError."""
     if not is_remote(location):
@@ -71,4 +81,4 @@ def _s3(location: str | Path) -> Iterator[tuple[S3, str]]:
         source.close()
         raise SourceError(f"{location}: only a folder or s3:// can be written to")
     with closing(source):
-        yield cast(S3, source), name
+        yield source, name
