@@ -66,7 +66,7 @@ def consume(batches: Iterable[object]) -> float:
 def main() -> None:
     """Print the medians and the ratio."""
     with tempfile.TemporaryDirectory() as name:
-        shards = bundled_shards(Path(name) / "shards", 12)
+        shards = bundled_shards(Path(name) / "shards", 4)
         folder = Path(name) / "folder"
         for shard in shards.glob("train-*.tar"):
             with tarfile.open(shard) as tar:
