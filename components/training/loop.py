@@ -92,6 +92,7 @@ class _Run:
 
     def __init__(self, codec: Codec, shards: Shards, config: TrainingConfig, state: TrainingState):
         self.codec, self.shards, self.config, self.state = codec, shards, config, state
+        self.epoch: int = shards.index()["splits"]["train"]["samples"]
         self.critics = codec.critics()
         paces = [(codec, 1.0), *((critic, critic.pace) for critic in self.critics)]
         for network, _ in paces:
@@ -131,10 +132,8 @@ class _Run:
         """Count the damaged patches of the coming step; too many are a SourceError."""
         state, config = self.state, self.config
         state.skipped += skipped
-        if not skipped:
-            return
-        drawn, there_are = (state.step + 1) * config.batch_size, self.shards.index()["splits"]["train"]["samples"]
-        if state.skipped > config.max_skipped * max(drawn, there_are):
+        drawn = (state.step + 1) * config.batch_size
+        if skipped and state.skipped > config.max_skipped * max(drawn, self.epoch):
             what = f"{state.skipped} of {drawn} patches drawn are damaged"
             raise SourceError(f"{self.shards.location}: {what}, more than max_skipped ({config.max_skipped:g}) allows")
 
