@@ -1,6 +1,6 @@
-"""Loader patches per second: our shards and loader against PIL from a folder in a plain DataLoader.
+"""Loader patches per second: ours against a plain WebDataset pipeline, and against PIL from a folder of PNGs.
 
-Both read the same PNG patches with one worker process and the same flips, batch 8. The third figure is what one
+All read the same patches with one worker process, a core's worth, and flip them, batch 8. The last figure is what one
 training step of `wcae` asks for: the loader must not be what limits training. Run: python -m benchmarks.loader
 """
 
@@ -12,16 +12,18 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import webdataset
 from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from benchmarks.common import bundled_shards, console, paired, per_second
 from components.codecs.table import codec_class
-from components.images.loader import training_batches
+from components.images.loader import training_batches, turned
+from components.images.shard_reader import Shards
 from components.training.loop import to_channels_last
 
-PATCHES, BATCH, ROUNDS = 800, 8, 5
+PATCHES, BATCH, ROUNDS = 320, 8, 3
 
 
 class FolderOfPatches(Dataset[Tensor]):
@@ -40,7 +42,21 @@ class FolderOfPatches(Dataset[Tensor]):
         return torch.from_numpy(rgb.copy()).permute(2, 0, 1).float() / 255
 
 
-def consume(batches: Iterable[Tensor]) -> float:
+def flipped(rgb: np.ndarray[tuple[int, ...], np.dtype[np.uint8]]) -> Tensor:
+    """One of the eight symmetries, as ours are."""
+    position = int(np.random.default_rng().integers(1 << 30))
+    return torch.from_numpy(turned(rgb, 0, 0, position).copy()).permute(2, 0, 1)
+
+
+def plain_webdataset(shards: Path) -> Iterable[Tensor]:
+    """The pipeline of WebDataset's own documentation: endless shards, a buffer that shuffles, its decoder, flips."""
+    files = sorted(map(str, shards.glob("train-*.tar")))
+    pipeline = webdataset.WebDataset(files, shardshuffle=False, resampled=True, empty_check=False)
+    patches = pipeline.shuffle(1000).decode("rgb8").to_tuple("png").map_tuple(flipped).batched(BATCH)
+    return (batch for (batch,) in webdataset.WebLoader(patches, batch_size=None, num_workers=1))
+
+
+def consume(batches: Iterable[object]) -> float:
     """Patches per second after the workers have started."""
     iterator = iter(batches)
     list(islice(iterator, 8))
@@ -50,15 +66,18 @@ def consume(batches: Iterable[Tensor]) -> float:
 def main() -> None:
     """Print the medians and the ratio."""
     with tempfile.TemporaryDirectory() as name:
-        shards = bundled_shards(Path(name) / "shards")
+        shards = bundled_shards(Path(name) / "shards", 4)
         folder = Path(name) / "folder"
         for shard in shards.glob("train-*.tar"):
             with tarfile.open(shard) as tar:
                 tar.extractall(folder, filter="data")
-        mine, theirs, ratio = paired(
-            lambda: consume(training_batches(shards, batch_size=BATCH, seed=0, start_step=0, workers=1)),
-            lambda: consume(DataLoader(FolderOfPatches(folder), BATCH, shuffle=True, num_workers=1)),
-            ROUNDS,
+
+        def ours() -> float:
+            return consume(training_batches(Shards(str(shards)), batch_size=BATCH, seed=0, start_step=0, workers=1))
+
+        mine, theirs, ratio = paired(ours, lambda: consume(plain_webdataset(shards)), ROUNDS)
+        _, pil, pil_ratio = paired(
+            ours, lambda: consume(DataLoader(FolderOfPatches(folder), BATCH, shuffle=True, num_workers=1)), ROUNDS
         )
     codec = codec_class("wcae")().train()
     to_channels_last(codec)
@@ -70,7 +89,8 @@ def main() -> None:
     step()
     wanted = max(per_second(BATCH, step) for _ in range(3))
     console.print(f"loader, one worker, batch {BATCH} of 256x256")
-    console.print(f"  ours {mine:.0f} patches/s, PIL from a folder {theirs:.0f} patches/s, ratio {ratio:.2f}")
+    console.print(f"  ours {mine:.0f} patches/s, plain WebDataset {theirs:.0f} patches/s, ratio {ratio:.2f}")
+    console.print(f"  PIL from a folder {pil:.0f} patches/s, ratio {pil_ratio:.2f}")
     console.print(
         f"  a training step of wcae takes {wanted:.0f} patches/s: the loader gives {mine / wanted:.1f} times that"
     )

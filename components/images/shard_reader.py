@@ -112,12 +112,12 @@ class Patches:
         with closing(open_source(self.shards.location)) as source:
             yield partial(self._read, source)
 
-    def ahead(self, batches: Iterable[Sequence[int]], read: Read) -> Generator[list[Later], None, None]:
+    def ahead(self, batches: Iterable[Sequence[int]], read: Read) -> Generator[Sequence[Later], None, None]:
         """For each batch of positions the bytes of its patches; those of a remote location are read ahead."""
         if not self.shards.remote:
             yield from ([partial(read, position) for position in batch] for batch in batches)
             return
-        under_way: deque[list[Later]] = deque()
+        under_way: deque[Sequence[Later]] = deque()
         pool = ThreadPoolExecutor(READS)
         try:
             for batch in batches:

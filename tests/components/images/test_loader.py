@@ -64,7 +64,7 @@ def batches(shards: Shards, *, start: int = 0, workers: int = 0, rank: int = 0, 
 
 
 def run(shards: Shards, steps: int, *, start: int = 0, workers: int = 0, ranks: int = 1) -> tuple[Tensor, list[int]]:
-    """(steps, B, 3, 64, 64): the stream that all ranks see together, from step `start` on; and what each step skipped."""
+    """(steps, B, 3, 64, 64): the stream of all ranks together, from step `start` on; and what each step skipped."""
     shares = [
         list(islice(batches(shards, start=start, workers=workers, rank=rank, ranks=ranks), steps))
         for rank in range(ranks)
@@ -94,10 +94,10 @@ def expected(good: list[np.ndarray], steps: int, stands_in: Callable[[int], int]
     for epoch in range(-(-steps * BATCH // len(good))):
         for position in np.random.Generator(np.random.Philox(key=[SEED, epoch])).permutation(len(good)):
             rgb = good[stands_in(int(position))]
-            turns = np.random.default_rng([SEED, epoch, int(position)]).integers(8)
+            turns = int(np.random.default_rng([SEED, epoch, int(position)]).integers(8))
             shown.append(np.rot90(np.fliplr(rgb) if turns >= 4 else rgb, turns % 4))
     every = np.stack(shown[: steps * BATCH]).transpose(0, 3, 1, 2)
-    return torch.from_numpy(every).unflatten(0, (steps, BATCH))
+    return torch.from_numpy(every.reshape(steps, BATCH, *every.shape[1:]))
 
 
 def symmetries(rgb: np.ndarray) -> list[bytes]:
@@ -111,14 +111,14 @@ def place_of(folder: Path, split: str, position: int) -> tuple[Path, int, int]:
     return folder / file, offset, size
 
 
-def overwrite(folder: Path, split: str, position: int, new: bytes | None = None, at: int = 0) -> None:
+def overwrite(folder: Path, split: str, position: int, new: bytes | None = None) -> None:
     """Put `new`, or a flipped bit in the middle, into a patch's bytes."""
     path, offset, size = place_of(folder, split, position)
     data = bytearray(path.read_bytes())
     if new is None:
         data[offset + size // 2] ^= 1
     else:
-        data[offset + at : offset + at + len(new)] = new
+        data[offset : offset + len(new)] = new
     path.write_bytes(data)
 
 
@@ -220,12 +220,14 @@ def test_validation_is_upright_and_spread(location: Shards) -> None:
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_connections_that_drop_change_nothing(site: Site, tiny_shards: Path, shards: Shards, workers: int) -> None:
+def test_connections_that_drop_change_nothing(
+    site: Site, tiny_shards: Path, shards: Shards, workers: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sources, "ATTEMPTS", 30)  # since one request may meet the faults of many
     remote = on_site(site, tiny_shards)
-    for number, path in enumerate(list(site.files)):
-        site.faults[path] = (["short", "hang up", 503] * 6)[number:]
+    site.faults = {path: ["short", "hang up", 503, "short", "short"] for path in site.files}
     assert digest(stream(remote, 10, workers=workers)) == digest(stream(shards, 10))
-    assert not any(len(faults) > 10 for faults in site.faults.values()), "there were some"
+    assert not any(faults for path, faults in site.faults.items() if "/val-" not in path), "all of them were met"
 
 
 def test_a_server_that_stays_away_is_told_in_one_line(site: Site, tiny_shards: Path) -> None:
@@ -326,14 +328,9 @@ class TestCache:
         assert not (tmp_path / "cache").exists()
 
 
-def damages(own: Path) -> dict[int, bytes | None]:
-    """Every kind of damage, at positions of the train split."""
-    small = encode_png(np.zeros((32, 64, 3), np.uint8))
-    return {0: None, 1: bytes(200), 7: small, 11: None}
-
-
 def test_damaged_patches_are_skipped_and_counted_alike(own: Path, site: Site, shards: Shards) -> None:
-    for position, new in damages(own).items():
+    damage = {0: None, 1: bytes(200), 7: encode_png(np.zeros((32, 64, 3), np.uint8)), 11: None}
+    for position, new in damage.items():
         overwrite(own, "train", position, new)
     good = patches_of(shards, "train")
     last = len(good) - 1

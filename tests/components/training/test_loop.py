@@ -1,5 +1,6 @@
 import math
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,7 +15,7 @@ import torch
 
 from components.codecs.base import Codec
 from components.codecs.table import CODECS
-from components.errors import RatewrightError
+from components.errors import RatewrightError, SourceError
 from components.files import sha256_of
 from components.images.augment import Augmentation
 from components.images.loader import validation_batches
@@ -272,6 +273,26 @@ def test_the_best_validation_is_kept(trainer: Trainer, monkeypatch: pytest.Monke
     for key, value in weights.items():
         assert torch.equal(value, kept[1][key]), key
     assert any(not torch.equal(value, kept[3][key]) for key, value in weights.items())
+
+
+def test_damaged_patches_are_counted_and_past_a_share_the_end(
+    make_codec: Make, tiny_shards: Path, tmp_path: Path
+) -> None:
+    own = shutil.copytree(tiny_shards, tmp_path / "shards")
+    index = Shards(str(own)).index()["splits"]["train"]
+    first = index["shards"][0]
+    with (own / first["file"]).open("r+b") as tar:
+        for offset, _ in first["samples"][:2]:
+            tar.seek(offset)
+            tar.write(bytes(100))
+    trainer = Trainer(make_codec, own, tmp_path / "state")
+    epoch = replace(SHORT, batch_size=index["samples"], steps=2, validate_every=1, validation_patches=1)
+    _, state = trainer(replace(epoch, max_skipped=2 / index["samples"]))
+    assert [row["skipped"] for row in state.history] == [2, 4]
+    assert TrainingState.load(trainer.state, "this run").skipped == 4
+    said = rf"^{own}: 2 of {index['samples']} patches drawn are damaged, more than max_skipped \(0\.05\) allows$"
+    with pytest.raises(SourceError, match=said):
+        trainer(replace(epoch, max_skipped=0.05), fingerprint="another run")
 
 
 @pytest.fixture(scope="session")
