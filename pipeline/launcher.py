@@ -5,6 +5,7 @@ from typing import Protocol
 from components.training.config import Observer
 from components.training.job import TrainingJob
 from components.training.state import TrainingState
+from pipeline.console import console
 from pipeline.layout import Layout
 from pipeline.params import Params
 
@@ -31,16 +32,14 @@ def launcher_of(settings: Params, variant: str, layout: Layout) -> Launcher:
         return LocalLauncher(resources.workers)
     from components.training.ray_launcher import Demand, RayLauncher
 
-    from pipeline.clusters import connected
-
-    demand = Demand(resources.workers or 1, resources.cpus, resources.gpus, resources.memory_gb)
     ray = settings.ray
     return RayLauncher(
-        connected(settings, layout),
-        demand,
-        storage=ray.storage or str(layout.ray),
+        ray.address,
+        Demand(resources.workers or 1, resources.cpus, resources.gpus, resources.memory_gb),
+        storage=str(layout.ray) if ray.storage is None else ray.storage.rstrip("/"),
+        say=console.print,
         shards=ray.shards,
-        cache_bytes=round(ray.cache_gb * 1e9),
+        cache_bytes=round(1e9 * ray.cache_gb),
         restarts=ray.restarts,
         wait_s=ray.wait_s,
     )

@@ -171,6 +171,8 @@ class Resources(_Section):
     """Cores that Ray gives each worker."""
     memory_gb: PositiveFloat | None = None
     """Memory that Ray keeps for each worker; null for no claim."""
+    save_every_s: PositiveFloat = 60.0
+    """Seconds between saved states, which a kill costs at the most."""
 
 
 class RayCluster(_Section):

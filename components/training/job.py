@@ -38,7 +38,7 @@ class TrainingJob:
     codec, hyperparameters: as the table of codecs takes them. config: how it is trained.
     shards: the patches. state: a path or an s3:// address at which its state is kept.
     weights: files of published weights, by the names that the codec knows. start: a checkpoint to go on from.
-    Both are paths or addresses.
+    Both are paths or addresses. save_every_s: time between saved states, which a kill costs at the most.
     """
 
     name: str
@@ -51,6 +51,7 @@ class TrainingJob:
     weights: Mapping[str, str] = field(default_factory=dict)
     start: str | None = None
     steering: Steering | None = None
+    save_every_s: float = 60.0
 
     def begin(self) -> tuple[Codec, list[str]]:
         """The codec with the weights that it starts with, and what the user should know of those it has made up.
@@ -89,6 +90,7 @@ class TrainingJob:
             control=control,
             rate_of=rate_of,
             stopped=stopped,
+            save_every_s=self.save_every_s,
         )
 
 

@@ -22,7 +22,7 @@ _GRACE_S = 10.0  # for the other ranks to end after rank 0
 
 
 class LocalLauncher:
-    """Runs trainings on `workers` processes, of which this one is the first; each has a GPU of its own if there are any.
+    """Runs trainings on `workers` processes, of which this one is the first; each on a GPU of its own if there are any.
 
     None: as many as there are GPUs, or rather the most of them that batches can be parted among evenly; one without
     GPUs. The GPUs are a training's alone until it ends, and it waits for those that others of this machine have.

@@ -21,7 +21,6 @@ from components.training.rate_control import RateControl
 from components.training.state import TrainingState, under
 from components.training.team import Team
 
-_SAVE_EVERY_S = 60.0
 _NOISE_OF_A_RANK = 1 << 40  # past every seed that steps give
 _STEERING_STARTS = 0.1  # of the budget: before, the rate says more of the start than of lambda
 
@@ -41,13 +40,14 @@ def train(
     control: RateControl | None = None,
     rate_of: Callable[[Codec], float] | None = None,
     stopped: Callable[[], bool] = lambda: False,
+    save_every_s: float = 60.0,
 ) -> TrainingState:
     """Train `codec` in place on `shards`, and leave it with the weights of the best validation.
 
     With `control`, lambda is steered: at every validation `rate_of(codec)` gives the bpp of real bitstreams.
     The best validation is the one with the least loss at the lambda of the moment, so that validations at
     different lambdas compare. Raises Interrupted on SIGINT or SIGTERM, and once `stopped()`, after the state is saved,
-    and SourceError past `config.max_skipped`.
+    and SourceError past `config.max_skipped`. The state is saved every `save_every_s`: what a kill costs at the most.
 
     Several processes may train together (`Team`): each calls this with the same arguments and takes its part of every
     batch. Rank 0 measures, keeps the state, and is the only one with an observer that is told, and the best weights.
@@ -81,7 +81,7 @@ def train(
             over = validated and config.spent(state.step, state.elapsed_s) == 1
             stop = team.any(signalled() or stopped())
             # Saved before it is told: whoever listens may be gone, which is why it stops.
-            if first and (over or stop or time.monotonic() - saved > _SAVE_EVERY_S):
+            if first and (over or stop or time.monotonic() - saved > save_every_s):
                 run.save(state_path)
                 saved = time.monotonic()
             if first and validated:

@@ -5,6 +5,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -19,7 +20,7 @@ from components.cluster import connect, contents, workers_that_fit
 from components.errors import RatewrightError, one_line
 from components.files import sha256_of
 from components.images.shard_reader import Shards
-from components.storage import exists, is_remote, put, remove
+from components.storage import exists, put, remove
 from components.training.config import Observer, Row
 from components.training.interrupt import stop_requests
 from components.training.job import TrainingJob, Unobserved
@@ -323,10 +324,8 @@ def _train_rank(settings: dict[str, Any]) -> None:
     job: TrainingJob = settings["job"]
     context = ray.train.get_context()
     if context.get_world_rank() > 0:
-        try:
+        with suppress(Interrupted):
             job.train(Unobserved())
-        except Interrupted:
-            pass
         return
     reporter = _Reporter(settings["supervisor"])
     step = TrainingState.load(job.state, job.fingerprint).step

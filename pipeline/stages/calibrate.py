@@ -192,6 +192,7 @@ class _FineTuner:
             state=str(work / f"{number}.safetensors"),
             weights=published_weights(judges, self._layout.weights),
             start=str(start),
+            save_every_s=self._settings.resources_of(name).save_every_s,
         )
 
 

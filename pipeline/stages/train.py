@@ -50,6 +50,7 @@ def run(root: Path, name: str) -> None:
         weights=published_weights(training.weights, layout.weights),
         start=None if start is None else str(layout.trained(start["variant"])),
         steering=steering if training.steer else None,
+        save_every_s=settings.resources_of(name).save_every_s,
     )
     codec, remarks = job.begin()
     if codec.steered and training.lmbda is None:

@@ -20,8 +20,8 @@ class Tell:
     def __init__(self, name: str):
         self.name = name
 
-    def on_step(self, spent: float, step: int, loss: float) -> None:
-        print(json.dumps({"codec": self.name, "step": step, "loss": loss}), flush=True)
+    def on_step(self, spent: float, step: int, loss: float) -> None:  # noqa: ARG002
+        print(json.dumps({"codec": self.name, "step": step, "loss": loss}), flush=True)  # noqa: T201
 
     def on_validation(self, row: Row) -> None:
         pass
@@ -37,7 +37,7 @@ def main() -> None:
         try:
             job.train(Tell(name))
         except Interrupted as error:
-            print(json.dumps({"codec": name, "interrupted": str(error)}), flush=True)
+            print(json.dumps({"codec": name, "interrupted": str(error)}), flush=True)  # noqa: T201
 
 
 if __name__ == "__main__":

@@ -197,7 +197,6 @@ from components.codecs.table import codec_class
 from components.images.shard_reader import Shards
 from components.training import loop
 from components.training.rate_control import RateControl
-loop._SAVE_EVERY_S = -1.0  # after every step
 shards, state = Path(sys.argv[1]), Path(sys.argv[2])
 
 class Tell:
@@ -212,7 +211,7 @@ codec = codec_class("wcae")()
 def a_rate(codec):
     return 0.4 + float(next(codec.parameters()).detach().abs().mean())
 loop.train(codec, Shards(str(shards)), config, state_path=state, fingerprint="this run", observer=Tell(),
-           control=RateControl(0.5, config.lmbda, raises_rate=False), rate_of=a_rate)
+           control=RateControl(0.5, config.lmbda, raises_rate=False), rate_of=a_rate, save_every_s=-1.0)
 """
 
 
