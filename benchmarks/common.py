@@ -10,6 +10,7 @@ from rich.console import Console
 
 from components.images.augment import Augmentation
 from components.images.shards import ShardSpec, SourceImage, write_shards
+from components.mapping import in_processes
 
 console = Console(highlight=False, soft_wrap=True)
 
@@ -52,7 +53,7 @@ def bundled_shards(folder: Path, patches_per_image: int = 24) -> Path:
     found = sorted(home / name for home in homes for name in names if (home / name).exists())
     images = [SourceImage(path, f"{number:064x}") for number, path in enumerate(found)]
     spec = ShardSpec(Augmentation(256, 0.7, 30.0, 0.3), patches_per_image, 0.7, 1)
-    write_shards(images, spec, folder, workers=2)
+    write_shards(images, spec, folder, mapped=in_processes(2))
     return folder
 
 

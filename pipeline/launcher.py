@@ -30,7 +30,8 @@ def launcher_of(settings: Params, variant: str, layout: Layout) -> Launcher:
         from components.training.local import LocalLauncher
 
         return LocalLauncher(resources.workers)
-    from components.training.ray_launcher import Demand, RayLauncher
+    from components.training.ray_launcher import RayLauncher
+    from components.training.ray_supervisor import Demand
 
     ray = settings.ray
     return RayLauncher(

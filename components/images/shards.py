@@ -10,11 +10,9 @@ import json
 import tarfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import partial
 from itertools import islice
-from multiprocessing import get_context
 from pathlib import Path
 from typing import IO, Any
 
@@ -24,6 +22,7 @@ from components.errors import SourceError
 from components.files import replacing, write_json
 from components.images.augment import Augmentation, patches
 from components.images.decode import decode_rgb, encode_png
+from components.mapping import Mapped
 
 SPLITS = ("train", "val")
 
@@ -65,10 +64,10 @@ def write_shards(
     spec: ShardSpec,
     out: Path,
     *,
-    workers: int,
+    mapped: Mapped,
     progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, Any]:
-    """Write `{train,val}-%06d.tar` and `index.json` into `out`; return the index.
+    """Write `{train,val}-%06d.tar` and `index.json` into `out`; return the index. `mapped` cuts many pictures at once.
 
     Raises SourceError where a split would be empty: too few pictures, or none as large as a patch.
     """
@@ -78,40 +77,41 @@ def write_shards(
     }
     index: dict[str, Any] = {"spec": asdict(spec), "splits": {}}
     out.mkdir(parents=True, exist_ok=True)
+    pictures = ((image, image.path.read_bytes()) for split in SPLITS for image in members[split])
+    cuts = mapped(partial(_cut, spec=spec), pictures)
     done = 0
-    context = get_context("forkserver")  # forking a process that holds threads can deadlock
-    with ProcessPoolExecutor(workers, mp_context=context) as pool:
-        for split in SPLITS:
-            counts: Counter[str] = Counter()
+    for split in SPLITS:
+        counts: Counter[str] = Counter()
 
-            def samples(split: str = split, counts: Counter[str] = counts) -> Iterator[tuple[str, bytes, bytes]]:
-                nonlocal done
-                for cut in pool.map(partial(_cut, spec=spec), members[split], chunksize=1):
-                    done += 1
-                    if progress is not None:
-                        progress(done, len(images))
-                    counts.update(source for _, _, _, source in cut)
-                    yield from (sample[:3] for sample in cut)
+        def samples(split: str = split, counts: Counter[str] = counts) -> Iterator[tuple[str, bytes, bytes]]:
+            nonlocal done
+            for cut in islice(cuts, len(members[split])):
+                done += 1
+                if progress is not None:
+                    progress(done, len(images))
+                counts.update(source for _, _, _, source in cut)
+                yield from (sample[:3] for sample in cut)
 
-            shards = _write_split(split, samples(), spec.samples_per_shard, out)
-            if not shards:
-                raise SourceError(
-                    f"the {split} split is empty: {len(members[split])} of {len(images)} pictures fall into it and "
-                    f"none gives a {spec.augmentation.patch}x{spec.augmentation.patch} patch"
-                )
-            index["splits"][split] = {
-                "images": len(members[split]),
-                "samples": sum(counts.values()),
-                "per_source": dict(sorted(counts.items())),
-                "shards": shards,
-            }
+        shards = _write_split(split, samples(), spec.samples_per_shard, out)
+        if not shards:
+            raise SourceError(
+                f"the {split} split is empty: {len(members[split])} of {len(images)} pictures fall into it and "
+                f"none gives a {spec.augmentation.patch}x{spec.augmentation.patch} patch"
+            )
+        index["splits"][split] = {
+            "images": len(members[split]),
+            "samples": sum(counts.values()),
+            "per_source": dict(sorted(counts.items())),
+            "shards": shards,
+        }
     write_json(out / "index.json", index)
     return index
 
 
-def _cut(image: SourceImage, spec: ShardSpec) -> list[tuple[str, bytes, bytes, str]]:
-    """(key, PNG bytes, JSON bytes, source) of each patch of one picture."""
-    rgb = decode_rgb(image.path.read_bytes())
+def _cut(picture: tuple[SourceImage, bytes], spec: ShardSpec) -> list[tuple[str, bytes, bytes, str]]:
+    """(key, PNG bytes, JSON bytes, source) of each patch of one picture, given with its file's content."""
+    image, content = picture
+    rgb = decode_rgb(content)
     cut = []
     for number, patch in enumerate(patches(rgb, spec.augmentation, spec.patches_per_image, (spec.seed, image.sha256))):
         facts = {"source": image.path.name, "sha256": image.sha256, **patch.facts()}

@@ -3,7 +3,7 @@
 import os
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from multiprocessing import get_context
 from multiprocessing.process import BaseProcess
@@ -83,7 +83,7 @@ def _rank(job: TrainingJob, environment: dict[str, str], threads: int) -> None:
         raise SystemExit(one_line(error)) from None
 
 
-def _lost(others: list[BaseProcess]) -> str | None:
+def _lost(others: Sequence[BaseProcess]) -> str | None:
     """What became of a worker that ended before its time."""
     deadline = time.monotonic() + _GRACE_S
     while time.monotonic() < deadline:
@@ -96,7 +96,7 @@ def _lost(others: list[BaseProcess]) -> str | None:
     return None
 
 
-def _end(others: list[BaseProcess]) -> None:
+def _end(others: Sequence[BaseProcess]) -> None:
     deadline = time.monotonic() + _GRACE_S
     for process in others:
         process.join(max(0.0, deadline - time.monotonic()))

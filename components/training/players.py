@@ -37,7 +37,7 @@ class Player:
         self.network = network
         # Tables in integers are not trained, and gloo cannot send every kind of them to the other ranks.
         constant = [name for name, buffer in network.named_buffers() if not buffer.is_floating_point()]
-        DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(network, constant)
+        DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(network, constant)  # type: ignore[no-untyped-call]
         self.model, self.optimizer = fabric.setup(network, made)
         if isinstance(network, Critic):
             self.model.mark_forward_method("loss")

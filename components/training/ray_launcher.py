@@ -1,61 +1,30 @@
-"""Trainings on a Ray cluster, where they go on whether or not anybody waits for them."""
+"""Trainings on a Ray cluster, asked for and followed from anywhere, and never begun twice."""
 
-import shutil
 import tempfile
-import threading
 import time
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any
 
 import ray
-from ray.actor import ActorHandle
 from ray.exceptions import GetTimeoutError, RayActorError, RayError
-from ray.train import FailureConfig, RunConfig, ScalingConfig, TrainingFailedError
-from ray.train.torch import TorchTrainer
 
-from components.cluster import connect, contents, workers_that_fit
+from components.cluster import connect
 from components.errors import RatewrightError, one_line
 from components.files import sha256_of
 from components.images.shard_reader import Shards
 from components.storage import exists, put, remove
-from components.training.config import Observer, Row
+from components.training.config import Observer
 from components.training.interrupt import stop_requests
-from components.training.job import TrainingJob, Unobserved
+from components.training.job import TrainingJob
 from components.training.loop import Interrupted
+from components.training.ray_supervisor import Demand, Supervisor
 from components.training.state import TrainingState
 
 _ASK_EVERY_S = 0.3
-_TELL_EVERY_S = 0.5
-_ANSWER_S = 60.0
+_ANSWER_S = 180.0  # a supervisor has libraries to import
 _STOP_S = 120.0  # for a training to end its step, or a validation, and save its state
-
-
-@dataclass(frozen=True)
-class Demand:
-    """What a training asks of a cluster: `workers`, each with so many cores, GPUs and gigabytes of memory."""
-
-    workers: int = 1
-    cpus: int = 1
-    gpus: int = 0
-    memory_gb: float | None = None
-
-    def of_a_worker(self) -> dict[str, float]:
-        """As Ray names resources."""
-        return {"CPU": self.cpus, "GPU": self.gpus, "memory": 1e9 * (self.memory_gb or 0)}
-
-    def __str__(self) -> str:
-        memory = f" and {self.memory_gb:g} GB of memory" if self.memory_gb else ""
-        return f"{self.workers} workers with {self.cpus} CPUs, {self.gpus} GPUs{memory} each"
-
-
-class Voice(Protocol):
-    """Tells the user something in a line."""
-
-    def __call__(self, line: str) -> None:
-        """Say it."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +40,7 @@ class RayLauncher:
     address: str | None
     demand: Demand
     storage: str
-    say: Voice
+    say: Callable[[str], None]
     shards: str | None = None
     cache_bytes: int = 0
     restarts: int = 3
@@ -106,9 +75,9 @@ class RayLauncher:
         """Remove its state, and the checkpoint that it started from."""
         remove(self._state_of(job))
         if job.start is not None:
-            remove(self._stored(job.start))
+            remove(self._place_of(job.start))
 
-    def _supervisor(self, job: TrainingJob) -> ActorHandle:
+    def _supervisor(self, job: TrainingJob) -> Any:
         """That of the training, which is begun unless it is under way; a failed one is begun again."""
         name = f"training-{job.fingerprint[:32]}"
         try:
@@ -119,10 +88,11 @@ class RayLauncher:
             ray.kill(known)
         except (ValueError, RayActorError):  # none of this name, or one that just ended
             pass
-        options = _Supervisor.options(name=name, lifetime="detached", get_if_exists=True)
-        return options.remote(job, self.demand, self.restarts, self.wait_s)
+        actor = ray.remote(num_cpus=0, max_concurrency=4)(Supervisor)
+        lasting = actor.options(name=name, lifetime="detached", get_if_exists=True)
+        return lasting.remote(job, self.demand, self.restarts, self.wait_s)
 
-    def _follow(self, job: TrainingJob, supervisor: ActorHandle, observer: Observer) -> None:
+    def _follow(self, job: TrainingJob, supervisor: Any, observer: Observer) -> None:
         """Tell `observer` how the training goes, until its end. Raises what became of it."""
         heard, deadline = 0, None
         with stop_requests() as stopping:
@@ -142,7 +112,7 @@ class RayLauncher:
                 if news.finished:
                     return
                 if stopping() and deadline is None:
-                    deadline = time.monotonic() + _STOP_S
+                    deadline = time.monotonic() + (_STOP_S if news.running else 0.0)
                     supervisor.stop.remote()
                 if deadline is not None and time.monotonic() > deadline:
                     ray.kill(supervisor)
@@ -181,163 +151,11 @@ class RayLauncher:
         return Shards(location, cache, self.cache_bytes)
 
     def _stored(self, path: str) -> str:
-        """A copy of the file under the hash of its content."""
-        location = f"{self.storage}/files/{sha256_of(Path(path))}{Path(path).suffix}"
+        """A copy of the file in the storage."""
+        location = self._place_of(path)
         if not exists(location):
             put(Path(path), location)
         return location
 
-
-class News(NamedTuple):
-    """What a supervisor has to say: rows and remarks, the last step, and how it ended if it did."""
-
-    lasting: Sequence[Row | str]
-    progress: tuple[float, int, float] | None
-    finished: bool
-    failure: RatewrightError | None
-
-
-@ray.remote(num_cpus=0, max_concurrency=4)
-class _Supervisor:
-    """One training in the cluster, which outlives the process that asked for it."""
-
-    def __init__(self, job: TrainingJob, demand: Demand, restarts: int, wait_s: float):
-        self._job, self._demand, self._restarts, self._wait_s = job, demand, restarts, wait_s
-        self._lasting: list[Row | str] = []
-        self._progress: tuple[float, int, float] | None = None
-        self._finished, self._failure = False, None
-        self._stopping = False
-        self._me = ray.get_runtime_context().current_actor
-        threading.Thread(target=self._run, daemon=True).start()
-
-    def news(self, heard: int) -> News:
-        """What there is beyond the first `heard` entries."""
-        return News(self._lasting[heard:], self._progress, self._finished, self._failure)
-
-    def stop(self) -> None:
-        """Have the training save its state and stop."""
-        self._stopping = True
-
-    def hear(self, progress: tuple[float, int, float] | None, entries: Sequence[Row | str]) -> bool:
-        """From rank 0, how it goes; says whether it is to stop."""
-        self._progress = progress or self._progress
-        self._lasting.extend(entries)
-        return self._stopping
-
-    def interrupted(self, message: str) -> None:
-        """From rank 0, that it has stopped."""
-        self._failure = Interrupted(message)
-
-    def _run(self) -> None:
-        try:
-            self._wait()
-            for attempt in range(self._restarts + 1):
-                lost = self._attempt(attempt)
-                if lost is None:
-                    break
-                if attempt == self._restarts:
-                    raise RatewrightError(f"{self._job.name}: lost a worker {attempt + 1} times, the last time: {lost}")
-                self._lasting.append(f"lost a worker ({lost}); goes on from its last saved state")
-        except RatewrightError as error:
-            self._failure = error
-        except Exception as error:  # noqa: BLE001 - of any kind: whoever waits must hear of it
-            self._failure = RatewrightError(f"{self._job.name}: {one_line(error)[:500]}")
-        self._finished = self._failure is None
-
-    def _attempt(self, number: int) -> str | None:
-        """Train to the end; otherwise says how a worker was lost. Raises what a user can mend."""
-        needed = {name: amount for name, amount in self._demand.of_a_worker().items() if amount}
-        work = tempfile.mkdtemp(prefix="ratewright-ray-")
-        try:
-            TorchTrainer(
-                _train_rank,
-                train_loop_config={"job": self._job, "supervisor": self._me},
-                scaling_config=ScalingConfig(
-                    num_workers=self._demand.workers, use_gpu=self._demand.gpus > 0, resources_per_worker=needed
-                ),
-                run_config=RunConfig(
-                    name=f"{self._job.fingerprint[:16]}-{number}",
-                    storage_path=work,
-                    failure_config=FailureConfig(max_failures=0),
-                ),
-            ).fit()
-        except TrainingFailedError as error:
-            causes = list(getattr(error, "worker_failures", {0: error}).values())
-            for cause in causes:
-                if (own := _own(cause)) is not None:
-                    raise own from error
-            return one_line(causes[0])[:200]
-        finally:
-            shutil.rmtree(work, ignore_errors=True)
-        return None
-
-    def _wait(self) -> None:
-        """Wait for the cluster to have what is asked for: an autoscaler may bring it. Raises RatewrightError."""
-        demand, deadline = self._demand, time.monotonic() + self._wait_s
-        needed = demand.of_a_worker()
-        if workers_that_fit(needed) >= demand.workers:
-            return
-        from ray.util.placement_group import placement_group, remove_placement_group
-
-        bundle = {name: amount for name, amount in needed.items() if amount}
-        wish = placement_group([bundle] * demand.workers)  # what an autoscaler sees
-        try:
-            while workers_that_fit(needed) < demand.workers:
-                if self._stopping or time.monotonic() > deadline:
-                    raise RatewrightError(f"{self._job.name} asks for {demand}; the cluster has {contents()}")
-                time.sleep(1)
-        finally:
-            remove_placement_group(wish)
-
-
-class _Reporter:
-    """Rank 0's observer, which passes on to the supervisor what it is told, and asks it whether to stop."""
-
-    def __init__(self, supervisor: ActorHandle):
-        self._supervisor = supervisor
-        self._told, self._stop = 0.0, False
-
-    def stopped(self) -> bool:
-        """Whether the supervisor said so."""
-        return self._stop
-
-    def on_step(self, spent: float, step: int, loss: float) -> None:
-        """Tell of it, unless something was told just before."""
-        if time.monotonic() - self._told > _TELL_EVERY_S:
-            self._tell((spent, step, loss), [])
-
-    def on_validation(self, row: Row) -> None:
-        """Tell of it."""
-        self._tell(None, [row])
-
-    def begins(self, remark: str) -> None:
-        """Tell where it begins."""
-        self._tell(None, [remark])
-
-    def _tell(self, progress: tuple[float, int, float] | None, entries: list[Row | str]) -> None:
-        self._stop = ray.get(self._supervisor.hear.remote(progress, entries))
-        self._told = time.monotonic()
-
-
-def _train_rank(settings: dict[str, Any]) -> None:
-    """What every worker runs."""
-    job: TrainingJob = settings["job"]
-    context = ray.train.get_context()
-    if context.get_world_rank() > 0:
-        with suppress(Interrupted):
-            job.train(Unobserved())
-        return
-    reporter = _Reporter(settings["supervisor"])
-    step = TrainingState.load(job.state, job.fingerprint).step
-    reporter.begins(f"begins at step {step} with {context.get_world_size()} workers")
-    try:
-        job.train(reporter, reporter.stopped)
-    except Interrupted as error:
-        ray.get(settings["supervisor"].interrupted.remote(str(error)))
-
-
-def _own(error: BaseException | None) -> RatewrightError | None:
-    """The error of this project's that caused it, if one did."""
-    while error is not None and not isinstance(error, RatewrightError):
-        error = error.__cause__ or getattr(error, "cause", None) or getattr(error, "_base_exc", None)
-    return error
+    def _place_of(self, path: str) -> str:
+        return f"{self.storage}/files/{sha256_of(Path(path))}{Path(path).suffix}"

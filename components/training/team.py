@@ -58,7 +58,7 @@ class Team:
         return box[0]
 
 
-class _Given(ClusterEnvironment):
+class _Given(ClusterEnvironment):  # type: ignore[misc]
     """A team for Fabric, which otherwise counts ranks itself, and the same number on every machine."""
 
     def __init__(self, team: Team):

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from components.images.augment import Augmentation
 from components.images.shards import ShardSpec, SourceImage, write_shards
+from components.mapping import in_processes, on_cluster
 from pipeline import params
 from pipeline.console import console, progress
 from pipeline.entry import stage
@@ -25,8 +26,11 @@ def run(root: Path, dataset: str, name: str | None = None) -> None:
     )
     raw, out = layout.raw(dataset), layout.shards(name)
     images = [SourceImage(raw / file.name, file.sha256) for file in manifest(raw).files]
+    mapped = in_processes(os.cpu_count() or 1)
+    if settings.launcher == "ray":
+        mapped = on_cluster(settings.ray.address, settings.ray.wait_s)
     with progress(f"shard {name}") as bar:
-        index = write_shards(images, spec, out, workers=os.cpu_count() or 1, progress=bar)
+        index = write_shards(images, spec, out, mapped=mapped, progress=bar)
     counts = ", ".join(
         f"{split['samples']} {label} patches of {split['images']} pictures" for label, split in index["splits"].items()
     )

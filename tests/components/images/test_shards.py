@@ -3,7 +3,6 @@ import hashlib
 import json
 import tarfile
 import warnings
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,6 @@ import numpy as np
 import pytest
 
 from components.errors import SourceError
-from components.images import shards
 from components.images.augment import Augmentation, patches
 from components.images.decode import decode_rgb, encode_png
 from components.images.shard_reader import Shards
@@ -23,6 +21,7 @@ from components.images.shards import (
     split_of,
     write_shards,
 )
+from components.mapping import in_processes
 
 SPEC = ShardSpec(Augmentation(64, 0.6, 45.0, 0.3), 5, 0.7, seed=1, samples_per_shard=7)
 
@@ -49,17 +48,11 @@ def samples(folder: Path, split: str) -> list[tuple[str, bytes, dict[str, Any]]]
     return found
 
 
-@pytest.fixture
-def no_processes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Cut patches in threads: worker processes take seconds to start, and most tests are not about them."""
-    monkeypatch.setattr(shards, "ProcessPoolExecutor", lambda workers, **_: ThreadPoolExecutor(workers))
-
-
 def test_two_runs_and_any_number_of_workers_write_the_same_bytes(
     picture_files: list[Path], tiny_shards: Path, tmp_path: Path
 ) -> None:
     backwards = sources(picture_files[::-1])
-    write_shards(backwards, SPEC, tmp_path / "two", workers=2)
+    write_shards(backwards, SPEC, tmp_path / "two", mapped=in_processes(2))
     assert contents(tmp_path / "two") == contents(tiny_shards)
 
 
@@ -91,13 +84,12 @@ def test_adding_pictures_moves_none() -> None:
     assert all(new == "train" for old, new in zip(splits, grown, strict=True) if old == "train")
 
 
-@pytest.mark.usefixtures("no_processes")
 def test_adding_a_picture_leaves_the_others_samples_alone(
     picture_files: list[Path], tiny_shards: Path, tmp_path: Path
 ) -> None:
     few = [image for image in sources(picture_files) if image.path.name != "p3.png"]
     told: list[tuple[int, int]] = []
-    write_shards(few, SPEC, tmp_path, workers=1, progress=lambda done, total: told.append((done, total)))
+    write_shards(few, SPEC, tmp_path, mapped=map, progress=lambda done, total: told.append((done, total)))
     assert told == [(k + 1, len(few)) for k in range(len(few))]
     for split in SPLITS:
         kept = [sample for sample in samples(tiny_shards, split) if sample[2]["source"] != "p3.png"]
@@ -153,26 +145,23 @@ def test_webdataset_reads_them(tiny_shards: Path) -> None:
     assert [(s["__key__"], s["png"]) for s in read] == [s[:2] for s in samples(tiny_shards, "train")]
 
 
-@pytest.mark.usefixtures("no_processes")
 def test_pictures_that_are_too_small_are_a_source_error(tmp_path: Path) -> None:
     paths = [tmp_path / f"{k}.png" for k in range(6)]
     for k, path in enumerate(paths):
         path.write_bytes(encode_png(np.full((63, 300, 3), 40 * k, np.uint8)))
     with pytest.raises(SourceError, match=r"the train split is empty: \d of 6 pictures.*64x64 patch"):
-        write_shards(sources(paths), SPEC, tmp_path / "out", workers=1)
+        write_shards(sources(paths), SPEC, tmp_path / "out", mapped=map)
     assert not (tmp_path / "out" / "index.json").exists()
 
 
-@pytest.mark.usefixtures("no_processes")
 def test_a_split_without_a_picture_is_a_source_error(picture_files: list[Path], tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="the val split is empty: 0 of 8"):
-        write_shards(sources(picture_files), replace(SPEC, train_share=1.0), tmp_path, workers=1)
+        write_shards(sources(picture_files), replace(SPEC, train_share=1.0), tmp_path, mapped=map)
 
 
-@pytest.mark.usefixtures("no_processes")
 def test_the_same_picture_twice_makes_no_key_twice(picture_files: list[Path], tmp_path: Path) -> None:
     copy = tmp_path / "copy.png"
     copy.write_bytes(picture_files[0].read_bytes())
-    write_shards(sources([*picture_files, copy]), SPEC, tmp_path / "out", workers=1)
+    write_shards(sources([*picture_files, copy]), SPEC, tmp_path / "out", mapped=map)
     for split in SPLITS:
         samples(tmp_path / "out", split)
