@@ -2,11 +2,12 @@
 
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Any
 
-from components.errors import SourceError
+from components.errors import RatewrightError, SourceError, one_line
 from components.files import replacing
 from components.images.sources import S3, open_source
 
@@ -44,6 +45,23 @@ def storing(location: str | Path) -> Iterator[Path]:
     with _s3(location) as (bucket, name), tempfile.TemporaryDirectory() as folder:
         yield Path(folder) / name
         bucket.upload(Path(folder) / name, name)
+
+
+def save_tensors(tensors: Mapping[str, Any], location: str | Path, facts: Mapping[str, str]) -> None:
+    """Write a .safetensors file, whole or not at all, with `facts` as its metadata.
+
+    Raises RatewrightError, in one line, where it cannot be written: a full disk, no permission, a storage that refuses.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import save_file
+
+    try:
+        with storing(location) as temporary:
+            save_file(
+                {key: value.detach().cpu().contiguous() for key, value in tensors.items()}, temporary, dict(facts)
+            )
+    except (OSError, SafetensorError) as error:
+        raise RatewrightError(f"{location}: cannot be written: {one_line(error)}") from error
 
 
 def put(path: Path, location: str | Path) -> None:

@@ -8,17 +8,16 @@ from typing import Any
 from components.codecs.base import Codec
 from components.codecs.table import build
 from components.errors import CheckpointError, RatewrightError, one_line
-from components.files import replacing
+from components.storage import save_tensors
 
 
 def save(codec: Codec, path: Path, **facts: Any) -> None:
-    """Write weights, codec name, hyper-parameters and `facts` (lmbda, step, data hash, git commit …), atomically."""
-    from safetensors.torch import save_file
+    """Write weights, codec name, hyper-parameters and `facts` (lmbda, step, data hash, git commit …), atomically.
 
+    Raises RatewrightError where that is not possible.
+    """
     described = {"codec": codec.name, "hyperparameters": codec.hyperparameters, **facts}
-    state = {key: value.detach().cpu().contiguous() for key, value in codec.state_dict().items()}
-    with replacing(path) as temporary:
-        save_file(state, temporary, {key: json.dumps(value) for key, value in described.items()})
+    save_tensors(codec.state_dict(), path, {key: json.dumps(value) for key, value in described.items()})
 
 
 def read_facts(path: Path) -> dict[str, Any]:

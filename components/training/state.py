@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from components.errors import MissingError
-from components.storage import fetched, storing
+from components.storage import fetched, save_tensors
 
 Tensors = dict[str, Tensor]
 
@@ -41,17 +41,10 @@ class TrainingState:
     _GROUPS = ("players", "best")
 
     def save(self, location: str | Path) -> None:
-        """Write the state to a path or an s3:// address, whole or not at all. Raises OSError or SourceError."""
-        from safetensors.torch import save_file
-
-        tensors = {
-            f"{group}/{key}": value.detach().cpu().contiguous()
-            for group in self._GROUPS
-            for key, value in getattr(self, group).items()
-        }
+        """Write the state to a path or an s3:// address, whole or not at all. Raises RatewrightError."""
+        tensors = {f"{group}/{key}": value for group in self._GROUPS for key, value in getattr(self, group).items()}
         rest = {key: value for key, value in vars(self).items() if key not in self._GROUPS}
-        with storing(location) as temporary:
-            save_file(tensors, temporary, {"state": json.dumps(rest)})
+        save_tensors(tensors, location, {"state": json.dumps(rest)})
 
     @classmethod
     def load(cls, location: str | Path, fingerprint: str) -> "TrainingState":
