@@ -234,6 +234,7 @@ class Params(_Section):
     launcher: Literal["local", "ray"] = "local"
     """Where trainings run, and pictures are cut into patches: on this machine, or on a Ray cluster."""
     ray: RayCluster = RayCluster()
+    """The cluster, for launcher: ray."""
     resources: dict[str, Resources] = {}
     """What the training of each variant gets; `default` is for those without an entry. The results of a training
     depend on the number of its workers, since noise is drawn for each; nothing is trained anew because it changed."""

@@ -2,6 +2,7 @@
 
 import io
 from pathlib import Path
+from typing import Any
 
 from ruamel.yaml import YAML
 
@@ -18,6 +19,7 @@ def profile_names(root: Path) -> list[str]:
 def profile_text(root: Path, name: str, mirror: str | None = None) -> str:
     """A profile as params.yaml: its list of data sets becomes their definitions from profiles/datasets.yaml.
 
+    Where trainings run stays what the present params.yaml says: that is a fact of the site, not of the profile.
     Raises RatewrightError for an unknown profile or data set, or a profile that does not validate.
     """
     folder = root / "profiles"
@@ -31,10 +33,23 @@ def profile_text(root: Path, name: str, mirror: str | None = None) -> str:
         raise RatewrightError(f"profiles/{name}.yaml: not in profiles/datasets.yaml: {', '.join(unknown)}")
     document["datasets"] = {dataset: catalogue[dataset] for dataset in document["datasets"]}
     document["mirror"] = mirror
+    for key, value in _site(root, {"default", *document["variants"], *document["fine_tuned"]}).items():
+        document[key] = value
     text = io.StringIO()
     yaml.dump(document, text)
     params.parse(YAML(typ="safe").load(text.getvalue()), f"profiles/{name}.yaml")
     return text.getvalue()
+
+
+def _site(root: Path, known: set[str]) -> dict[str, Any]:
+    """`launcher`, `ray` and `resources` of params.yaml, the last as far as they concern the `known` variants."""
+    try:
+        present = params.load(root).model_dump(include={"launcher", "ray", "resources"}, exclude_unset=True)
+    except RatewrightError:  # whose file is replaced
+        present = {}
+    resources = {name: claim for name, claim in present.get("resources", {}).items() if name in known}
+    standing = {"launcher": "local", "ray": {"address": None, "storage": None}}
+    return {**standing, **present, "resources": resources}
 
 
 def write_profile(root: Path, name: str, mirror: str | None) -> None:

@@ -40,6 +40,21 @@ def test_comments_of_a_profile_are_kept(checkout: Path) -> None:
     assert (checkout / "params.yaml").read_text().splitlines()[0] == first
 
 
+def test_where_trainings_run_stays_as_it_is(checkout: Path) -> None:
+    path = checkout / "params.yaml"
+    document = YAML(typ="safe").load(path)
+    here = {"launcher": "ray", "ray": {"address": "ray://head:10001", "restarts": 5}}
+    claims = {"default": {"workers": 2}, "wcae": {"gpus": 1}, "haar_hyper": {"cpus": 4}}
+    YAML().dump({**document, **here, "resources": claims}, path)
+    write_profile(checkout, "paper-004", None)
+    written = YAML(typ="safe").load(path)
+    assert {key: written[key] for key in here} == here
+    assert written["resources"] == {"default": {"workers": 2}, "wcae": {"gpus": 1}}, "it has no haar_hyper"
+    path.write_text("nonsense")
+    write_profile(checkout, "small", None)
+    assert params.load(checkout).launcher == "local"
+
+
 def test_only_the_profiles_data_sets_are_written() -> None:
     document = YAML(typ="safe").load(profile_text(ROOT, "small"))
     assert set(document["datasets"]) == {f"bundled-{part}" for part in ("train", "calibration", "fine-tune", "test")}
