@@ -4,11 +4,15 @@ import fcntl
 import os
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
+from contextlib import ExitStack
+from itertools import islice
 from pathlib import Path
 
 _AGAIN_S = 1.0
+
+_held: list[str] = []
+"""What this process has."""
 
 
 def visible(count: int) -> list[str]:
@@ -17,30 +21,25 @@ def visible(count: int) -> list[str]:
     return [str(number) for number in range(count)] if named is None else named.split(",")[:count]
 
 
-@contextmanager
-def leased(count: int, gpus: Sequence[str], folder: Path | None = None) -> Iterator[list[str]]:
-    """`count` of `gpus`, which nobody else of this machine has meanwhile; waits until so many are free.
+def take(count: int, gpus: Sequence[str], folder: Path | None = None) -> list[str]:
+    """`count` of `gpus`, which no other process of this machine gets until this one ends; waits for so many.
 
-    The locks lie in `folder`, by default that of temporary files.
+    What this process has it keeps, since CUDA does not change its devices. The locks lie in `folder`, by default that
+    of temporary files.
     """
     folder = folder or Path(tempfile.gettempdir())
-    with ExitStack() as stack:
-        while len(taken := _attempt(stack, count, gpus, folder)) < count:
+    while len(_held) < count:
+        # One process at a time, or two could hold half of what each needs.
+        with ExitStack() as turn, ExitStack() as locks:
+            _lock(turn, folder / "ratewright-gpus.lock", wait=True)
+            free = (name for name in gpus if _lock(locks, folder / f"ratewright-gpu-{name}.lock"))
+            taken = list(islice(free, count))
+            if len(taken) == count:
+                _held.extend(taken)
+                locks.pop_all()
+        if len(_held) < count:
             time.sleep(_AGAIN_S)
-        yield taken
-
-
-def _attempt(stack: ExitStack, count: int, gpus: Sequence[str], folder: Path) -> list[str]:
-    """Lock `count` GPUs until `stack` ends, or none; one process at a time, or two could hold half of them each."""
-    with ExitStack() as turn, ExitStack() as held:
-        _lock(turn, folder / "ratewright-gpus.lock", wait=True)
-        taken: list[str] = []
-        for name in gpus:
-            if len(taken) < count and _lock(held, folder / f"ratewright-gpu-{name}.lock"):
-                taken.append(name)
-        if len(taken) == count:
-            stack.push(held.pop_all())
-        return taken
+    return _held[:count]
 
 
 def _lock(stack: ExitStack, path: Path, *, wait: bool = False) -> bool:

@@ -4,7 +4,7 @@ import os
 import socket
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from multiprocessing import get_context
 from multiprocessing.process import BaseProcess
 
@@ -13,7 +13,7 @@ import torch
 from components.errors import RatewrightError, one_line
 from components.storage import remove
 from components.training.config import Observer
-from components.training.gpus import leased, visible
+from components.training.gpus import take, visible
 from components.training.interrupt import die_with_parent
 from components.training.job import TrainingJob, Unobserved
 from components.training.state import TrainingState
@@ -25,7 +25,7 @@ class LocalLauncher:
     """Runs trainings on `workers` processes, of which this one is the first; each on a GPU of its own if there are any.
 
     None: as many as there are GPUs, or rather the most of them that batches can be parted among evenly; one without
-    GPUs. The GPUs are a training's alone until it ends, and it waits for those that others of this machine have.
+    GPUs. It waits for GPUs that other processes of this machine train on, and has its own to itself until it ends.
     """
 
     def __init__(self, workers: int | None = None):
@@ -37,11 +37,9 @@ class LocalLauncher:
         ranks = self._workers or max(n for n in range(1, max(1, gpus) + 1) if job.config.batch_size % n == 0)
         if 0 < gpus < ranks:
             raise RatewrightError(f"{job.name}: {ranks} workers were asked for, and this machine has {gpus} GPUs")
-        with ExitStack() as stack:
-            if gpus:
-                own = stack.enter_context(leased(ranks, visible(gpus)))
-                stack.enter_context(_environment({"CUDA_VISIBLE_DEVICES": ",".join(own)}))
-            return job.train(observer) if ranks == 1 else _with_others(job, observer, ranks)
+        if gpus:
+            os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(take(ranks, visible(gpus)))
+        return job.train(observer) if ranks == 1 else _with_others(job, observer, ranks)
 
     def forget(self, job: TrainingJob) -> None:
         """Remove its state."""
