@@ -93,6 +93,8 @@ class Supervisor:
                 self._running = False
                 if lost is None:
                     break
+                if self._stopping:
+                    raise Interrupted("stopped; run the same command to go on from the last saved state")
                 if attempt == self._restarts:
                     raise RatewrightError(f"{self._job.name}: lost a worker {attempt + 1} times, the last time: {lost}")
                 self._lasting.append(f"lost a worker ({lost}); goes on from its last saved state")
@@ -124,7 +126,8 @@ class Supervisor:
             for cause in causes:
                 if (own := _own(cause)) is not None:
                     raise own from error
-            return _reason(causes[0])
+            # One that died says more than those that it left waiting.
+            return _reason(max(causes, key=lambda cause: hasattr(cause, "health_check_failure")))
         finally:
             shutil.rmtree(work, ignore_errors=True)
         return None
