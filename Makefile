@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help venv repro test test-services lint graph lock mlflow airflow retrain benchmarks clean
+.PHONY: help venv repro test test-services lint graph lock mlflow airflow retrain benchmarks benchmarks-gpu clean
 
 PYTHON ?= python3.11
 BIN := .venv/bin
@@ -51,7 +51,10 @@ retrain: venv ## start a retraining in it and follow it; ARGS="--profile real --
 	@python -m pipeline.scheduler retrain $(ARGS)
 
 benchmarks: venv ## the measurements, each as a ratio against a named peer
-	for each in training loader range_coder lossless startup; do python -m benchmarks.$$each; done
+	for each in training loader range_coder lossless startup scaling; do python -m benchmarks.$$each; done
+
+benchmarks-gpu: venv ## those that need a GPU; ARGS="--compile --batch-size 64 --json gpu.json"
+	python -m benchmarks.gpu $(ARGS)
 
 clean: ## remove what the stages wrote; the DVC cache and the registry stay
 	rm -rf data models evaluation report work leaderboard.json registry.json

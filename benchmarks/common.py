@@ -1,4 +1,4 @@
-"""What the benchmarks share: patches to work on, and paired timing."""
+"""What the benchmarks share: patches and variants to work on, and timing."""
 
 import statistics
 import time
@@ -7,12 +7,33 @@ from pathlib import Path
 
 import numpy as np
 from rich.console import Console
+from ruamel.yaml import YAML
 
 from components.images.augment import Augmentation
 from components.images.shards import ShardSpec, SourceImage, write_shards
 from components.mapping import in_processes
+from components.training.config import Row
+from pipeline.params import Variant, parse
 
 console = Console(highlight=False, soft_wrap=True)
+
+
+class Clock:
+    """An observer that notes when each step ended."""
+
+    def __init__(self) -> None:
+        self.ends: list[float] = []
+
+    def on_step(self, spent: float, step: int, loss: float) -> None:
+        """A step ended."""
+        self.ends.append(time.perf_counter())
+
+    def rate(self, count: float) -> float:
+        """Things per second where each step does `count`, from the end of the first step to the end of the last."""
+        return count * (len(self.ends) - 1) / (self.ends[-1] - self.ends[0])
+
+    def on_validation(self, row: Row) -> None:
+        """Nothing."""
 
 
 def paired(ours: Callable[[], float], peer: Callable[[], float], rounds: int) -> tuple[float, float, float]:
@@ -63,3 +84,9 @@ def natural_symbols(channels: int, side: int, seed: int = 0) -> np.ndarray[tuple
     scales = np.geomspace(0.15, 8, channels)[:, None, None]
     means = random.normal(0, 2, channels)[:, None, None]
     return np.round(random.normal(means, scales, (channels, side, side))).astype(np.int32)
+
+
+def real_variant(name: str) -> Variant:
+    """A variant of the profile `real`: its sizes, and how it is trained."""
+    path = Path(__file__).parents[1] / "profiles" / "real.yaml"
+    return parse(YAML(typ="safe").load(path), path.name).variant(name)

@@ -7,7 +7,6 @@ AVX512-BF16, and our loop falls back to float32 where they are not. Run: python 
 """
 
 import tempfile
-import time
 from itertools import islice, pairwise
 from pathlib import Path
 from typing import ClassVar
@@ -15,12 +14,12 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from benchmarks.common import bundled_shards, console, paired, per_second
+from benchmarks.common import Clock, bundled_shards, console, paired, per_second
 from components.codecs.autoencoder import GaussianAutoencoder
 from components.images.loader import training_batches, validation_batches
 from components.images.shard_reader import Shards
 from components.layers.gdn import Gdn
-from components.training.config import Row, TrainingConfig
+from components.training.config import TrainingConfig
 from components.training.loop import prepared, to_channels_last, train
 from components.training.precision import Precision, fastest_precision
 
@@ -57,20 +56,6 @@ class ThreeMillion(GaussianAutoencoder):
         self.g_a, self.g_s = nn.Sequential(*analysis[:-1]), nn.Sequential(*synthesis[:-1])
 
 
-class Clock:
-    """An observer that notes when each step ended."""
-
-    def __init__(self) -> None:
-        self.ends: list[float] = []
-
-    def on_step(self, spent: float, step: int, loss: float) -> None:
-        """A step ended."""
-        self.ends.append(time.perf_counter())
-
-    def on_validation(self, row: Row) -> None:
-        """Nothing."""
-
-
 def ours(shards: Shards, work: Path, precision: Precision) -> float:
     """Images per second of the loop, from the end of its first step to the end of its last."""
     config = TrainingConfig(
@@ -85,7 +70,7 @@ def ours(shards: Shards, work: Path, precision: Precision) -> float:
     state, clock = work / "state", Clock()
     state.unlink(missing_ok=True)
     train(ThreeMillion(), shards, config, state_path=state, fingerprint="", observer=clock)
-    return BATCH * STEPS / (clock.ends[-1] - clock.ends[0])
+    return clock.rate(BATCH)
 
 
 def plain(shards: Shards) -> float:

@@ -18,6 +18,7 @@ class TrainingConfig:
         validations without gain.
     clip_norm: largest norm of the gradient. lmbda: where lambda starts.
     precision: "auto" measures, or "32-true", "bf16-mixed".
+    compile: whether the codec's forward pass is what torch.compile makes of it.
     validate_every: steps between validations. validation_patches: how many at the most.
     seed: of the weights, the sample order, the flips and the noise. workers: loader processes.
     max_skipped: share of the patches drawn, or of the train split while that is more, that may turn out damaged.
@@ -33,6 +34,7 @@ class TrainingConfig:
     patience: int = 5
     clip_norm: float = 1.0
     precision: Literal["auto", "32-true", "bf16-mixed"] = "auto"
+    compile: bool = False
     validate_every: int = 200
     validation_patches: int = 64
     seed: int = 0

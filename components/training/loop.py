@@ -115,7 +115,15 @@ class _Run:
                 state.precision = team.told(fastest_precision(codec.to(team.device), x, state.lmbda))
         self.fabric = team.fabric(state.precision)
         self.players = [
-            Player(self.fabric, network, config.optimizer, config.clip_norm, pace, under(f"{number}", state.players))
+            Player(
+                self.fabric,
+                network,
+                config.optimizer,
+                config.clip_norm,
+                pace,
+                under(f"{number}", state.players),
+                compiled=config.compile and network is codec,
+            )
             for number, (network, pace) in enumerate(paces)
         ]
         self._set_learning_rate(config.learning_rate)

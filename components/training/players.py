@@ -23,10 +23,19 @@ class Player:
 
     optimizer: "adam", or "sgd" with momentum 0.9. pace: what learning rates are multiplied by.
     kept: what `tensors` gave of the same player, to go on from; empty to start.
+    compiled: whether torch.compile makes the forward pass of `model`; `network` stays as it is.
     """
 
     def __init__(
-        self, fabric: Fabric, network: nn.Module, optimizer: OptimizerName, clip_norm: float, pace: float, kept: Tensors
+        self,
+        fabric: Fabric,
+        network: nn.Module,
+        optimizer: OptimizerName,
+        clip_norm: float,
+        pace: float,
+        kept: Tensors,
+        *,
+        compiled: bool = False,
     ):
         if kept:
             network.load_state_dict(under("model", kept))
@@ -38,7 +47,9 @@ class Player:
         # Tables in integers are not trained, and gloo cannot send every kind of them to the other ranks.
         constant = [name for name, buffer in network.named_buffers() if not buffer.is_floating_point()]
         DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(network, constant)  # type: ignore[no-untyped-call]
-        self.model, self.optimizer = fabric.setup(network, made)
+        # Fabric takes it off and compiles what it wraps the network in. Noise is drawn as it is without.
+        forward = torch.compile(network, options={"fallback_random": True}) if compiled else network
+        self.model, self.optimizer = fabric.setup(forward, made)
         if isinstance(network, Critic):
             self.model.mark_forward_method("loss")
 

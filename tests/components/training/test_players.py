@@ -3,6 +3,7 @@
 import signal
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -35,7 +36,7 @@ class Stop:
 def run(make_codec: Callable[..., Codec], tiny_shards: Path, tmp_path: Path) -> Callable[..., tuple[Weights, Weights]]:
     """A function that trains for six steps, or up to a stop: the weights it leaves, and what its players keep."""
 
-    def one(name: str, optimizer: OptimizerName, state: str, stop: int = 0) -> tuple[Weights, Weights]:
+    def one(name: str, optimizer: OptimizerName, state: str, stop: int = 0, **others: Any) -> tuple[Weights, Weights]:
         codec = make_codec(name, seed=1)
         config = TrainingConfig(
             batch_size=3,
@@ -48,6 +49,7 @@ def run(make_codec: Callable[..., Codec], tiny_shards: Path, tmp_path: Path) -> 
             validation_patches=3,
             seed=9,
             workers=0,
+            **others,
         )
         path = tmp_path / state
         train(codec, Shards(str(tiny_shards)), config, state_path=path, fingerprint="", observer=Stop(stop))
@@ -86,3 +88,20 @@ def test_critics_learn_at_a_pace_of_their_own(
     after = under("1/model", kept)
     moved = max(float((after[key] - value).abs().max()) for key, value in critic.state_dict().items())
     assert 0 < moved <= 6 * critic.pace * 2e-3 * 1.1, "Adam moves no weight by more than the rate, or hardly"
+
+
+def test_a_compiled_codec_keeps_the_names_of_its_weights_and_its_noise(
+    run: Callable[..., tuple[Weights, Weights]],
+) -> None:
+    plain, _ = run("wcae", "adam", "plain")
+    with torch.compiler.set_stance("force_eager"):  # compiling takes minutes on a processor
+        with pytest.raises(Interrupted):
+            run("wcae", "adam", "compiled", stop=4, compile=True)
+        compiled, kept = run("wcae", "adam", "compiled", compile=True)
+    assert under("0/model", kept).keys() == plain.keys()
+    assert all(torch.equal(compiled[key], value) for key, value in plain.items())
+
+
+def test_a_compiled_codec_is_compiled(run: Callable[..., tuple[Weights, Weights]]) -> None:
+    with torch.compiler.set_stance("fail_on_recompile"), pytest.raises(RuntimeError, match="fail_on_recompile"):
+        run("wcae", "adam", "state", compile=True)

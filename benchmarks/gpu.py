@@ -1,0 +1,345 @@
+"""What a GPU makes of our training loop, and whether what it codes is what a processor codes.
+
+For `haar_hyper`, `gmm` and `wcae` at the sizes of profiles/real.yaml:
+
+- Images per second of our loop, a TrainingJob with its loader, bf16-mixed and channels last, against the same codec in
+  the loop that one writes first, float32 NCHW (TF32 as torch has it: in convolutions), and against CompressAI's
+  nearest model in the loop of its own training script, if it is installed (see benchmarks/codecs.py). All read the
+  same patches with our loader. With --compile, the loop with torch.compile against that without.
+- The share of the time that the loop waits for data, from the second step on. Below 5 % is the goal. During the first
+  step loaders read ahead, so that few steps flatter it.
+- Model FLOP utilisation: convolutions and matrix products of a step, forward and backward, counted; over its time;
+  over what the device is said to do at most, and over what a large matrix product in the same precision reaches.
+- Exactness: whether streams that the briefly trained codec wrote on the GPU decode on the processor to the latents
+  that they decode to on the GPU, and the other way round.
+
+Run: python -m benchmarks.gpu [--compile] [--json FILE]. --device cpu --steps 3 tries the script without a GPU.
+"""
+
+import argparse
+import copy
+import json
+import math
+import os
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
+from statistics import median
+from typing import Any
+from unittest.mock import patch
+
+import torch
+from rich.table import Table
+from torch.utils.flop_counter import FlopCounterMode
+
+from benchmarks.codecs import Ours, Peer, declare_operators, photograph
+from benchmarks.common import Clock, bundled_shards, console, paired, per_second, real_variant
+from components.codecs.base import Codec
+from components.errors import BitstreamError, one_line
+from components.images.loader import Batch, training_batches
+from components.images.shard_reader import Shards
+from components.training import loop
+from components.training.job import TrainingJob
+from pipeline.training import config_of
+
+CODECS = ("haar_hyper", "gmm", "wcae")
+PEERS: dict[str, tuple[str, dict[str, int]]] = {
+    "haar_hyper": ("mbt2018-mean", {"N": 128, "M": 192}),
+    "gmm": ("cheng2020-anchor", {"N": 48}),
+    "wcae": ("bmshj2018-factorized", {"N": 128, "M": 192}),
+}
+"""CompressAI's nearest, and its sizes."""
+
+PEAKS = {
+    "NVIDIA H200": (989, 494),
+    "NVIDIA H100 80GB HBM3": (989, 494),
+    "NVIDIA H100 PCIe": (756, 378),
+    "NVIDIA A100-SXM4-80GB": (312, 156),
+    "NVIDIA A100-SXM4-40GB": (312, 156),
+    "NVIDIA A100 80GB PCIe": (312, 156),
+    "NVIDIA L40S": (362, 183),
+    "NVIDIA L4": (121, 60),
+}
+"""Dense TFLOP/s in bfloat16 and in TF32, of NVIDIA's data sheets; where these count sparsity, half of what they say."""
+
+HEIGHT, WIDTH = 512, 768  # of the picture that is coded
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What every measurement shares."""
+
+    shards: Shards
+    work: Path
+    device: torch.device
+    precision: Any
+    steps: int
+    rounds: int
+    workers: int
+    batch_size: int | None
+
+    def job(self, name: str, compiled: bool = False) -> TrainingJob:
+        """The training of a variant of the profile, of one step more than are timed."""
+        variant = real_variant(name)
+        config = replace(
+            config_of(variant.train, seed=0),
+            steps=self.steps + 1,
+            precision=self.precision,
+            compile=compiled,
+            validate_every=self.steps + 1,
+            validation_patches=1,
+            workers=self.workers,
+        )
+        if self.batch_size is not None:
+            config = replace(config, batch_size=self.batch_size)
+        state = str(self.work / "state")
+        return TrainingJob(name, "", variant.codec, variant.hyperparameters, config, self.shards, state)
+
+    def synchronised(self) -> None:
+        """Wait for what the device was told to do."""
+        if self.device.type == "cuda":
+            torch.cuda.synchronize()
+
+
+class OurLoop:
+    """Runs of our loop on a job: what it waited for, and the codec that the last one left."""
+
+    def __init__(self, job: TrainingJob):
+        self.job = job
+        self.waits: list[float] = []
+
+    def __call__(self) -> float:
+        """Images per second of a run."""
+        Path(self.job.state).unlink(missing_ok=True)
+        torch.compiler.reset()
+        clock = Clock()
+        with _timed_batches() as seconds:
+            self.best = replace(self.job, save_every_s=math.inf).train(clock).best
+        self.waits.append(sum(seconds[1:]) / (clock.ends[-1] - clock.ends[0]))
+        return clock.rate(self.job.config.batch_size)
+
+    def codec(self) -> Codec:
+        """The codec, trained."""
+        codec, _ = self.job.begin()
+        codec.load_state_dict(self.best)
+        return codec.eval()
+
+
+@contextmanager
+def _timed_batches() -> Iterator[list[float]]:
+    """The seconds of each next(batches) of a loop that runs meanwhile."""
+    seconds: list[float] = []
+
+    def timed(*arguments: Any, **settings: Any) -> Iterator[Batch]:
+        batches = training_batches(*arguments, **settings)
+        while True:
+            started = time.perf_counter()
+            batch = next(batches)
+            seconds.append(time.perf_counter() - started)
+            yield batch
+
+    with patch.object(loop, "training_batches", timed):
+        yield seconds
+
+
+def plain(bench: Bench, job: TrainingJob, trainee: Ours | Peer) -> float:
+    """Images per second of a plain float32 loop, its first step left out; CompressAI's has its clipping and its aux."""
+    config, model = job.config, trainee.model.to(bench.device).train()
+    auxiliary = [parameter for name, parameter in model.named_parameters() if name.endswith(".quantiles")]
+    main = [parameter for name, parameter in model.named_parameters() if not name.endswith(".quantiles")]
+    optimizer = torch.optim.Adam(main, 1e-4)
+    second = torch.optim.Adam(auxiliary, 1e-3) if auxiliary else None
+    batches = training_batches(bench.shards, batch_size=config.batch_size, seed=0, start_step=0, workers=config.workers)
+
+    def run(steps: int) -> None:
+        for batch in islice(batches, steps):
+            x = (batch.patches.to(bench.device).float() / 255).contiguous()
+            optimizer.zero_grad()
+            trainee.loss(x).backward()  # type: ignore[no-untyped-call]
+            if second is not None:
+                torch.nn.utils.clip_grad_norm_(main, 1.0)
+            optimizer.step()
+            if second is not None:
+                second.zero_grad()
+                model.aux_loss().backward()  # type: ignore[operator]
+                second.step()
+        bench.synchronised()
+
+    run(1)
+    return per_second(config.batch_size * bench.steps, lambda: run(bench.steps))
+
+
+def step_flops(bench: Bench, job: TrainingJob) -> int:
+    """Floating point operations of the convolutions and matrix products of a step."""
+    codec, _ = job.begin()
+    codec.to(bench.device).train()
+    x = torch.rand(job.config.batch_size, 3, 256, 256, device=bench.device)
+    with FlopCounterMode(display=False) as counter:
+        codec.loss(x, codec(x), job.config.lmbda).total.backward()  # type: ignore[no-untyped-call]
+    return int(counter.get_total_flops())
+
+
+def matmul_tflops(bench: Bench) -> float:
+    """What a large matrix product reaches, in bfloat16 or, as convolutions in float32 are on a GPU, in TF32."""
+    side, times = (8192, 20) if bench.device.type == "cuda" else (1024, 3)
+    dtype = torch.bfloat16 if bench.precision == "bf16-mixed" else torch.float32
+    a = torch.rand(side, side, device=bench.device, dtype=dtype)
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("high")
+
+    def work() -> None:
+        for _ in range(times):
+            a @ a
+        bench.synchronised()
+
+    work()
+    rate = max(per_second(times, work) for _ in range(3))
+    torch.set_float32_matmul_precision(before)
+    return rate * 2 * side**3 / 1e12
+
+
+def exactness(codec: Codec, device: torch.device) -> dict[str, bool | str]:
+    """Whether streams written on either side decode to the same latents on both, by where they were written."""
+    here, there = copy.deepcopy(codec).to("cpu"), copy.deepcopy(codec).to(device)
+    x = photograph(HEIGHT, WIDTH)
+    found: dict[str, bool | str] = {}
+    for name, writer, side in ((f"{device.type} to cpu", there, device), (f"cpu to {device.type}", here, x.device)):
+        try:
+            (stream,) = writer.compress(x.to(side))
+            found[name] = torch.equal(here.unpack(stream).cpu(), there.unpack(stream).cpu())
+        except BitstreamError as error:
+            found[name] = one_line(error)
+    return found
+
+
+def measured(bench: Bench, name: str, compiled: bool, with_peer: bool) -> dict[str, Any]:
+    """All of it for one codec."""
+    job = bench.job(name)
+    ours = OurLoop(job)
+    hyperparameters = dict(job.hyperparameters)
+    speeds: dict[str, dict[str, float]] = {}
+
+    def compare(what: str, mine: Callable[[], float], other: Callable[[], float]) -> None:
+        speeds[what] = dict(zip(("images_per_s", "peer", "ratio"), paired(mine, other, bench.rounds), strict=True))
+
+    compare("ours / plain float32 NCHW", ours, lambda: plain(bench, job, Ours(job.codec, hyperparameters)))
+    if with_peer:
+        peer, sizes = PEERS[name]
+        compare(f"ours / CompressAI {peer}", ours, lambda: plain(bench, job, Peer(peer, sizes)))
+    flop = step_flops(bench, job) / job.config.batch_size
+    figures = {
+        "batch_size": job.config.batch_size,
+        "speeds": speeds,
+        "waiting_share": median(ours.waits),
+        "gflop_per_image": flop / 1e9,
+        "tflops": median(speed["images_per_s"] for speed in speeds.values()) * flop / 1e12,
+        "exact": exactness(ours.codec(), bench.device),
+    }
+    if compiled:
+        compare("ours, compiled / not", OurLoop(bench.job(name, compiled=True)), ours)
+    return figures
+
+
+def main() -> None:
+    """Print the table, and write the figures where --json says."""
+    options = _options()
+    if options.device == "cpu":
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""  # the loop takes a GPU where it sees one
+    elif not torch.cuda.is_available():
+        raise SystemExit("benchmarks.gpu: no CUDA device here; --device cpu --steps 3 tries the script without one")
+    device = torch.device(options.device)
+    with_peer = _compressai()
+    with tempfile.TemporaryDirectory() as folder:
+        shards = Shards(options.shards or str(bundled_shards(Path(folder) / "shards")))
+        bench = Bench(
+            shards,
+            Path(folder),
+            device,
+            options.precision or ("bf16-mixed" if device.type == "cuda" else "32-true"),
+            options.steps,
+            options.rounds,
+            options.workers,
+            options.batch_size,
+        )
+        name = torch.cuda.get_device_name() if device.type == "cuda" else f"cpu, {torch.get_num_threads()} threads"
+        bf16, tf32 = PEAKS.get(name, (None, None))
+        report = {
+            "device": name,
+            "torch": torch.__version__,
+            "precision": bench.precision,
+            "steps": bench.steps,
+            "rounds": bench.rounds,
+            "workers": bench.workers,
+            "peak_tflops": bf16 if bench.precision == "bf16-mixed" else tf32,
+            "matmul_tflops": matmul_tflops(bench),
+            "codecs": {codec: measured(bench, codec, options.compile, with_peer) for codec in options.codecs},
+        }
+    _print(report)
+    if not with_peer:
+        console.print("CompressAI is not installed: not compared with it")
+    if options.json is not None:
+        options.json.write_text(json.dumps(report, indent=2) + "\n")
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
+    parser.add_argument("--codecs", nargs="+", choices=CODECS, default=CODECS)
+    parser.add_argument("--steps", type=int, default=200, help="timed in each run")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--workers", type=int, default=4, help="of the loader")
+    parser.add_argument("--batch-size", type=int, help="instead of the profile's")
+    parser.add_argument("--precision", choices=("bf16-mixed", "32-true"), help="bf16-mixed on a GPU, else 32-true")
+    parser.add_argument("--compile", action="store_true", help="also our loop with torch.compile")
+    parser.add_argument("--shards", help="a folder or address; otherwise a few bundled photographs")
+    parser.add_argument("--json", type=Path)
+    return parser.parse_args()
+
+
+def _compressai() -> bool:
+    """Whether CompressAI can be imported."""
+    try:
+        import torchvision  # type: ignore[import-not-found,import-untyped,unused-ignore]  # noqa: F401
+    except ImportError:
+        return False
+    except RuntimeError:  # one whose operators are for another build of torch
+        declare_operators()
+    try:
+        import compressai.zoo  # noqa: F401
+    except ImportError:
+        return False
+    return True
+
+
+def _print(report: dict[str, Any]) -> None:
+    peak, matmul = report["peak_tflops"], report["matmul_tflops"]
+    console.print(
+        f"{report['device']}, torch {report['torch']}, {report['precision']}, {report['workers']} loader workers,"
+        f" {report['steps']} steps; TFLOP/s: peak {peak or 'unknown'}, matrix product {matmul:.3g}"
+    )
+    table = Table("codec", "batch", "", "images/s", "peer", "ratio")
+    facts = Table("codec", "waits", "GFLOP/image", "TFLOP/s", "of peak", "of matrix product", "same latents")
+    for name, figures in report["codecs"].items():
+        for what, speed in figures["speeds"].items():
+            rates = (f"{speed[key]:.3g}" for key in ("images_per_s", "peer", "ratio"))
+            table.add_row(name, str(figures["batch_size"]), what, *rates)
+        reached = figures["tflops"]
+        facts.add_row(
+            name,
+            f"{figures['waiting_share']:.1%}",
+            f"{figures['gflop_per_image']:.1f}",
+            f"{reached:.3g}",
+            f"{reached / peak:.1%}" if peak else "",
+            f"{reached / matmul:.1%}",
+            ", ".join(f"{way}: {'yes' if same is True else same or 'NO'}" for way, same in figures["exact"].items()),
+        )
+    console.print(table)
+    console.print(facts)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,168 @@
+"""What several workers gain on this machine's cores, and what it costs to stop: `factorized` of profiles/real.yaml.
+
+- Images per second with two workers, each with half the threads, against one with all of them.
+- A saved state: its size, its milliseconds, and their share of the time at one a minute.
+- A training killed with -9 some seconds after its last saved state: the steps lost, which `save_every_s` bounds, and
+  the seconds from the start of a process to its first step when it goes on, against those of a fresh one.
+
+Run: python -m benchmarks.scaling
+"""
+
+import math
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import median
+from typing import Any
+from unittest.mock import patch
+
+import torch
+
+from benchmarks.common import Clock, bundled_shards, console, paired, real_variant
+from components.images.shard_reader import Shards
+from components.training.config import Row
+from components.training.job import TrainingJob
+from components.training.local import LocalLauncher
+from components.training.state import TrainingState
+from pipeline.training import config_of
+
+STEPS, ROUNDS, KILLS = 6, 2, 2
+SAVE_EVERY_S, KILLED_AFTER_S = 3.0, 5.0  # of a training that is killed
+
+
+def job(folder: Path, steps: int, save_every_s: float = math.inf) -> TrainingJob:
+    """A training on the shards in `folder` whose state is there too."""
+    variant = real_variant("factorized")
+    config = replace(
+        config_of(variant.train, seed=0),
+        steps=steps,
+        precision="32-true",
+        validate_every=1_000_000,
+        validation_patches=1,
+    )
+    return TrainingJob(
+        "factorized",
+        "",
+        variant.codec,
+        variant.hyperparameters,
+        config,
+        Shards(str(folder / "shards")),
+        str(folder / "state"),
+        save_every_s=save_every_s,
+    )
+
+
+def images_per_s(folder: Path, workers: int) -> float:
+    """Of a short training, its first step left out."""
+    short, clock = job(folder, STEPS + 1), Clock()
+    Path(short.state).unlink(missing_ok=True)
+    LocalLauncher(workers).train(short, clock)
+    return clock.rate(short.config.batch_size)
+
+
+@contextmanager
+def timed_saves() -> Iterator[list[float]]:
+    """The seconds of every saved state of a training that runs meanwhile."""
+    seconds: list[float] = []
+    save = TrainingState.save
+
+    def timed(state: TrainingState, location: str | Path) -> None:
+        started = time.perf_counter()
+        save(state, location)
+        seconds.append(time.perf_counter() - started)
+
+    with patch.object(TrainingState, "save", timed):
+        yield seconds
+
+
+@dataclass
+class Killed:
+    """What a process did until it was killed: seconds to its first step, and when (s) it ended each step."""
+
+    first_step_s: float
+    ends: dict[int, float]
+
+
+def trained_and_killed(folder: Path, after_s: float) -> Killed:
+    """Train in a process of its own, and kill that `after_s` seconds after its first step."""
+    started = time.monotonic()
+    command = [sys.executable, "-m", "benchmarks.scaling", str(folder)]
+    ends: dict[int, float] = {}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            ends[int(line)] = time.monotonic()
+            if ends[int(line)] - min(ends.values()) >= after_s:
+                break
+        process.kill()
+    if not ends:
+        raise SystemExit("benchmarks.scaling: a training ended before its first step")
+    return Killed(min(ends.values()) - started, ends)
+
+
+class Told:
+    """An observer that prints each step."""
+
+    def on_step(self, spent: float, step: int, loss: float) -> None:
+        """A step ended."""
+        print(step, flush=True)
+
+    def on_validation(self, row: Row) -> None:
+        """Nothing."""
+
+
+def kill_and_resume(folder: Path) -> dict[str, float]:
+    """Seconds to the first step of a fresh and of a resumed process, and the steps and seconds that the kill cost."""
+    state = folder / "state"
+    state.unlink(missing_ok=True)
+    fresh = trained_and_killed(folder, KILLED_AFTER_S)
+    kept, last = TrainingState.load(state, "").step, max(fresh.ends)
+    resumed = trained_and_killed(folder, 0.0)
+    if min(resumed.ends) != kept + 1:
+        raise SystemExit(f"benchmarks.scaling: saved at step {kept}, and gone on with at {min(resumed.ends)}")
+    lost_s = fresh.ends[last] - fresh.ends[max(kept, 1)]
+    return {"fresh_s": fresh.first_step_s, "resumed_s": resumed.first_step_s, "steps": last - kept, "lost_s": lost_s}
+
+
+def main() -> None:
+    """Print the figures."""
+    os.environ["CUDA_VISIBLE_DEVICES"] = ""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        bundled_shards(folder / "shards", 8)
+        threads = torch.get_num_threads()
+        two, one, ratio = paired(lambda: images_per_s(folder, 2), lambda: images_per_s(folder, 1), ROUNDS)
+        saving = job(folder, STEPS + 1, save_every_s=0.0)
+        Path(saving.state).unlink()
+        with timed_saves() as seconds:
+            saving.train(Clock())
+        size, saved_s = Path(saving.state).stat().st_size / 1e6, median(seconds)
+        kills = [kill_and_resume(folder) for _ in range(KILLS)]
+    figures: dict[str, Any] = {key: median(kill[key] for kill in kills) for key in kills[0]}
+    console.print(f"factorized, batch {saving.config.batch_size} of 256x256, {threads} threads")
+    console.print(f"  two workers {two:.2f} images/s, one {one:.2f}, ratio {ratio:.2f}")
+    console.print(
+        f"  a saved state: {size:.1f} MB, {1000 * saved_s:.0f} ms, {saved_s / 60:.3%} of the time at one a minute"
+    )
+    console.print(
+        f"  process start to first step: resumed {figures['resumed_s']:.1f} s, fresh {figures['fresh_s']:.1f} s,"
+        f" ratio {figures['resumed_s'] / figures['fresh_s']:.2f}"
+    )
+    console.print(
+        f"  lost to kill -9 with a state every {SAVE_EVERY_S:g} s:"
+        f" {figures['steps']:g} steps, {figures['lost_s']:.1f} s of work;"
+        f" at most {max(kill['lost_s'] for kill in kills):.1f} s in {KILLS} kills"
+    )
+
+
+if __name__ == "__main__":
+    if len(sys.argv) > 1:  # the process that is killed
+        job(Path(sys.argv[1]), 1_000_000, SAVE_EVERY_S).train(Told())
+    else:
+        main()
