@@ -12,13 +12,16 @@ from components.files import replacing
 
 
 def save(codec: Codec, path: Path, **facts: Any) -> None:
-    """Write weights, codec name, hyper-parameters and `facts` (lmbda, step, data hash, git commit …), atomically."""
-    from safetensors.torch import save_file
+    """Write weights, codec name, hyper-parameters and `facts` (lmbda, step, data hash, git commit …), atomically.
+
+    Raises OSError.
+    """
+    from safetensors import torch as safetensors
 
     described = {"codec": codec.name, "hyperparameters": codec.hyperparameters, **facts}
     state = {key: value.detach().cpu().contiguous() for key, value in codec.state_dict().items()}
     with replacing(path) as temporary:
-        save_file(state, temporary, {key: json.dumps(value) for key, value in described.items()})
+        temporary.write_bytes(safetensors.save(state, {key: json.dumps(value) for key, value in described.items()}))
 
 
 def read_facts(path: Path) -> dict[str, Any]:

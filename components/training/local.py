@@ -37,6 +37,8 @@ class LocalLauncher:
         ranks = self._workers or max(n for n in range(1, max(1, gpus) + 1) if job.config.batch_size % n == 0)
         if 0 < gpus < ranks:
             raise RatewrightError(f"{job.name}: {ranks} workers were asked for, and this machine has {gpus} GPUs")
+        if job.config.batch_size % ranks:
+            raise RatewrightError(f"{job.name}: {ranks} workers cannot share batches evenly")
         with ExitStack() as stack:
             if gpus:
                 own = stack.enter_context(leased(ranks, visible(gpus)))

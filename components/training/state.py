@@ -42,7 +42,7 @@ class TrainingState:
 
     def save(self, location: str | Path) -> None:
         """Write the state to a path or an s3:// address, whole or not at all. Raises OSError or SourceError."""
-        from safetensors.torch import save_file
+        from safetensors.torch import save
 
         tensors = {
             f"{group}/{key}": value.detach().cpu().contiguous()
@@ -51,7 +51,7 @@ class TrainingState:
         }
         rest = {key: value for key, value in vars(self).items() if key not in self._GROUPS}
         with storing(location) as temporary:
-            save_file(tensors, temporary, {"state": json.dumps(rest)})
+            temporary.write_bytes(save(tensors, {"state": json.dumps(rest)}))  # save_file hides what a full disk says
 
     @classmethod
     def load(cls, location: str | Path, fingerprint: str) -> "TrainingState":
