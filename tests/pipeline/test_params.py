@@ -11,7 +11,7 @@ from components.codecs.table import CODECS
 from components.errors import RatewrightError
 from components.images.augment import Augmentation
 from pipeline import params
-from pipeline.params import Params, Training
+from pipeline.params import Params, Resources, Training
 from pipeline.training import config_of
 
 ROOT = Path(__file__).parents[2]
@@ -74,6 +74,14 @@ def test_the_checkouts_params_load() -> None:
         (put("baselines", value="jpeg"), "baselines", "valid list"),
         (put("data", "test", value=None), "data.test", "valid string"),
         (put("variants", "wcae", value=None), "variants.wcae", "valid dictionary"),
+        (put("launcher", value="slurm"), "launcher", "'local' or 'ray' (got 'slurm')"),
+        (put("ray", value={"adress": "host:6379"}), "ray.adress", "Extra inputs"),
+        (put("ray", value={"restarts": -1}), "ray.restarts", "equal to 0"),
+        (put("ray", value={"wait_s": 0}), "ray.wait_s", "greater than 0"),
+        (put("ray", value={"cache_gb": -1.0}), "ray.cache_gb", "equal to 0"),
+        (put("resources", value={"wcae": {"workers": 0}}), "resources.wcae.workers", "greater than 0"),
+        (put("resources", value={"wcae": {"gpus": 2}}), "resources.wcae.gpus", "less than or equal to 1"),
+        (put("resources", value={"default": {"memory": 3}}), "resources.default.memory", "Extra inputs"),
     ],
 )
 def test_a_wrong_value_is_named(document: Document, change: Callable[[Document], None], key: str, why: str) -> None:
@@ -158,6 +166,32 @@ def test_a_document_of_another_kind(document: Any) -> None:
     assert "file: " in refused(document)
 
 
+def test_where_trainings_run_by_default(document: Document) -> None:
+    document = {key: value for key, value in document.items() if key not in ("launcher", "ray", "resources")}
+    loaded = params.parse(document, "params.yaml")
+    assert loaded.launcher == "local"
+    ray, resources = loaded.ray, loaded.resources_of("wcae")
+    assert (ray.address, ray.storage, ray.shards) == (None, None, None)
+    assert (ray.cache_gb, ray.restarts, ray.wait_s) == (20.0, 3, 30.0)
+    assert (resources.workers, resources.gpus, resources.cpus, resources.memory_gb) == (None, 0, 1, None)
+    assert resources.save_every_s == 60.0
+
+
+def test_resources_of_a_variant(tuned: Document) -> None:
+    tuned["resources"] = {"default": {"workers": 2}, "wcae": {"gpus": 1}, "wcae_ft": {"memory_gb": 0.5}}
+    loaded = params.parse(tuned, "params.yaml")
+    assert loaded.resources_of("nowcae") == Resources(workers=2)
+    assert loaded.resources_of("wcae") == Resources(gpus=1), "its own entry, whole"
+    assert loaded.resources_of("wcae_ft") == Resources(memory_gb=0.5)
+    del tuned["resources"]["default"]
+    assert params.parse(tuned, "params.yaml").resources_of("nowcae") == Resources()
+
+
+def test_resources_of_no_variant(document: Document) -> None:
+    document["resources"] = {"default": {}, "wace": {"workers": 2}, "jpeg": {}}
+    assert "resources: no variant jpeg, wace" in refused(document)
+
+
 def test_long_values_are_shortened(document: Document) -> None:
     document["seed"] = "x" * 10_000
     assert len(refused(document)) < 200
@@ -187,7 +221,7 @@ def test_every_field_is_documented() -> None:
     def visit(model: type[BaseModel]) -> None:
         seen.add(model)
         for name, field in model.model_fields.items():
-            structure = {"data", "datasets", "shards", "variants", "baselines", "selection", "registry", "train"}
+            structure = {"data", "datasets", "shards", "variants", "baselines", "selection", "registry", "train", "ray"}
             assert field.description or name in structure | {"calibrate"}, f"{model.__name__}.{name}"
             for part in (field.annotation, *getattr(field.annotation, "__args__", ())):
                 if isinstance(part, type) and issubclass(part, BaseModel) and part not in seen:

@@ -27,13 +27,18 @@ class Tell:
         pass
 
 
+def job_of(name: str, shards: Path, states: Path, config: TrainingConfig, save_every_s: float = 60.0) -> TrainingJob:
+    """The training of a small codec, with its state in the folder `states`."""
+    state = str(states / f"{name}.safetensors")
+    hyperparameters = small_hyperparameters(name)
+    return TrainingJob(name, "f", name, hyperparameters, config, Shards(str(shards)), state, save_every_s=save_every_s)
+
+
 def main() -> None:
     shards, states, config, *names = sys.argv[1:]
     torch.set_num_threads(1)
     for name in names:
-        state = str(Path(states) / f"{name}.safetensors")
-        settings = TrainingConfig(**json.loads(config))
-        job = TrainingJob(name, "f", name, small_hyperparameters(name), settings, Shards(shards), state)
+        job = job_of(name, Path(shards), Path(states), TrainingConfig(**json.loads(config)))
         try:
             job.train(Tell(name))
         except Interrupted as error:

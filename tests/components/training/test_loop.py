@@ -16,11 +16,8 @@ import torch
 from components.codecs.base import Codec
 from components.codecs.table import CODECS
 from components.errors import RatewrightError, SourceError
-from components.files import sha256_of
-from components.images.augment import Augmentation
 from components.images.loader import validation_batches
 from components.images.shard_reader import Shards
-from components.images.shards import ShardSpec, SourceImage, write_shards
 from components.training import loop
 from components.training.config import Row, TrainingConfig
 from components.training.interrupt import stop_requests
@@ -292,14 +289,6 @@ def test_damaged_patches_are_counted_and_past_a_share_the_end(
     said = rf"^{own}: 2 of {index['samples']} patches drawn are damaged, more than max_skipped \(0\.05\) allows$"
     with pytest.raises(SourceError, match=said):
         trainer(replace(epoch, max_skipped=0.05), fingerprint="another run")
-
-
-@pytest.fixture(scope="session")
-def shards_of_32(picture_files: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    sources = [SourceImage(path, sha256_of(path)) for path in picture_files]
-    out = tmp_path_factory.mktemp("shards_of_32")
-    write_shards(sources, ShardSpec(Augmentation(32, 0.6, 0.0, 0.0), 2, 0.7, seed=1), out, mapped=map)
-    return out
 
 
 @pytest.mark.parametrize("name", CODECS)

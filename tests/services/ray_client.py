@@ -1,0 +1,54 @@
+"""Run by the tests as who asks for a training on a Ray cluster: prints what it hears of it, as JSON lines.
+
+Arguments, as JSON: settings of RayLauncher, of TrainingJob and of TrainingConfig; those of `small_hyperparameters`
+are its codec's own.
+"""
+
+import hashlib
+import json
+import sys
+from typing import Any
+
+from components.errors import RatewrightError
+from components.images.shard_reader import Shards
+from components.training.config import Row, TrainingConfig
+from components.training.job import TrainingJob
+from components.training.ray_launcher import RayLauncher
+from components.training.ray_supervisor import Demand
+from tests.conftest import small_hyperparameters
+
+
+class Tell:
+    def on_step(self, spent: float, step: int, loss: float) -> None:
+        pass
+
+    def on_validation(self, row: Row) -> None:
+        tell(row=row)
+
+
+def tell(**what: Any) -> None:
+    print(json.dumps(what), flush=True)  # noqa: T201
+
+
+def main() -> None:
+    launcher, job, config = (json.loads(argument) for argument in sys.argv[1:])
+    demand = Demand(**launcher.pop("demand"))
+    shards = Shards(job.pop("shards"))
+    training = TrainingJob(
+        **job, hyperparameters=small_hyperparameters(job["codec"]), config=TrainingConfig(**config), shards=shards
+    )
+    try:
+        own = RayLauncher(**launcher, demand=demand, say=lambda line: tell(remark=line))
+        state = own.train(training, Tell())
+    except RatewrightError as error:
+        tell(error=str(error), kind=type(error).__name__)
+        return
+    digest = hashlib.sha256()
+    for name, value in sorted(state.best.items()):
+        digest.update(name.encode() + value.numpy().tobytes())
+    tell(step=state.step, history=state.history, weights=digest.hexdigest())
+    own.forget(training)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,295 @@
+"""Trainings on a Ray cluster of two nodes with a core each, as production has it: a token, states and shards in S3."""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import boto3
+import psutil
+import pytest
+from ruamel.yaml import YAML
+
+from components.training.checkpoint import read_facts
+from tests.services.running_airflow import free_port, wait_for
+
+Clone = tuple[Path, dict[str, str]]
+Line = dict[str, Any]
+
+ROOT = Path(__file__).parents[2]
+CONFIG = {
+    "batch_size": 4,
+    "learning_rate": 1e-3,
+    "lmbda": 0.01,
+    "steps": 300,
+    "precision": "32-true",
+    "validate_every": 20,
+    "validation_patches": 4,
+    "workers": 0,
+}
+STORAGE = "s3://store/some prefix"
+
+
+class Client:
+    """A process that asks for a training, and what it says."""
+
+    def __init__(self, command: list[str], environment: dict[str, str]):
+        self.process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True)
+        self.heard: list[Line] = []
+
+    def until(self, met: Callable[[Line], bool]) -> Line:
+        """The next line that is as wanted."""
+        assert self.process.stdout is not None
+        for text in self.process.stdout:
+            self.heard.append(json.loads(text))
+            if met(self.heard[-1]):
+                return self.heard[-1]
+        raise AssertionError(f"it never came; heard: {self.heard}")
+
+    def remark(self, part: str) -> str:
+        return str(self.until(lambda line: part in line.get("remark", ""))["remark"])
+
+    def row(self, step: int) -> None:
+        """Wait for a validation at this step or later."""
+        self.until(lambda line: "row" in line and line["row"]["step"] >= step)
+
+    def end(self) -> Line:
+        """Its last line."""
+        assert self.process.stdout is not None
+        self.heard += [json.loads(text) for text in self.process.stdout]
+        assert self.process.wait(60) == 0
+        return self.heard[-1]
+
+    def close(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        if self.process.stdout is not None:
+            self.process.stdout.close()
+
+
+@dataclass
+class Cluster:
+    """A running one. environment: that of its nodes and of who asks it for something."""
+
+    address: str
+    environment: dict[str, str]
+    nodes: list["subprocess.Popen[bytes]"]
+    shards: Path
+    clients: ExitStack
+
+    def client(
+        self,
+        fingerprint: str,
+        *,
+        storage: str = STORAGE,
+        address: str | None = None,
+        wait_s: float = 30.0,
+        demand: dict[str, int] | None = None,
+        environment: dict[str, str] | None = None,
+        **config: float,
+    ) -> Client:
+        """Who asks for the training of that fingerprint, by two workers unless `demand` says otherwise."""
+        launcher = {
+            "address": address or self.address,
+            "demand": {"workers": 2, **(demand or {})},
+            "storage": storage,
+            "wait_s": wait_s,
+        }
+        job = {
+            "name": f"train {fingerprint}",
+            "fingerprint": fingerprint,
+            "codec": "factorized",
+            "shards": str(self.shards),
+            "state": "/nowhere",
+            "save_every_s": 1.0,
+        }
+        arguments = [json.dumps(each) for each in (launcher, job, {**CONFIG, **config})]
+        command = [sys.executable, "-m", "tests.services.ray_client", *arguments]
+        client = Client(command, {**self.environment, **(environment or {}), "PYTHONPATH": str(ROOT)})
+        self.clients.callback(client.close)
+        return client
+
+    def processes(self, part: str) -> list[psutil.Process]:
+        """Those of the nodes whose command line has `part` in it."""
+        found = []
+        for node in self.nodes:
+            for process in psutil.Process(node.pid).children(recursive=True):
+                try:
+                    if part in " ".join(process.cmdline()):
+                        found.append(process)
+                except psutil.NoSuchProcess:
+                    pass
+        return found
+
+
+@contextmanager
+def node(arguments: list[str], environment: dict[str, str], log: Path) -> Iterator["subprocess.Popen[bytes]"]:
+    """A node of a cluster, with one core; it and all that it started end with the context."""
+    command = [str(Path(sys.executable).parent / "ray"), "start", "--block", "--num-cpus=1"]
+    command += ["--object-store-memory=100000000", "--disable-usage-stats", *arguments]
+    with log.open("w") as out:
+        process = subprocess.Popen(command, cwd=log.parent, env=environment, stdout=out, stderr=out)
+    try:
+        wait_for(lambda: "--block" in log.read_text() or process.poll() is not None, 120)
+        assert process.poll() is None, log.read_text()
+        yield process
+    finally:
+        started = psutil.Process(process.pid).children(recursive=True)
+        process.terminate()
+        for each in psutil.wait_procs(started, 10)[1]:
+            each.kill()
+        process.wait(30)
+
+
+@pytest.fixture(scope="module")
+def cluster(s3_server: str, tiny_shards: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    folder = tmp_path_factory.mktemp("ray")
+    apart = ("AWS_", "RAY_", "RATEWRIGHT_", "PYTHON")
+    environment = {
+        **{key: value for key, value in os.environ.items() if not key.startswith(apart)},
+        "AWS_ENDPOINT_URL": s3_server,
+        "AWS_ACCESS_KEY_ID": "testing",
+        "AWS_SECRET_ACCESS_KEY": "testing",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "RAY_AUTH_MODE": "token",
+        "RAY_AUTH_TOKEN": "a token of the tests, long enough for anybody",
+        "OMP_NUM_THREADS": "1",
+    }
+    client = boto3.client("s3", endpoint_url=s3_server, region_name="us-east-1", **keys(environment))
+    client.create_bucket(Bucket="store")
+    client.close()
+    short = tempfile.mkdtemp(prefix="rw", dir="/tmp")  # sockets lie in it, whose paths may have 107 bytes
+    head, door = free_port(), free_port()
+    first = ["--head", f"--port={head}", f"--ray-client-server-port={door}", "--include-dashboard=false"]
+    first += ["--node-ip-address=127.0.0.1", f"--temp-dir={short}"]
+    second = [f"--address=127.0.0.1:{head}", "--node-ip-address=127.0.0.2"]
+    with ExitStack() as stack:
+        stack.callback(shutil.rmtree, short, ignore_errors=True)
+        nodes = [
+            stack.enter_context(node(arguments, environment, folder / f"{number}.log"))
+            for number, arguments in enumerate((first, second))
+        ]
+        clients = stack.enter_context(ExitStack())
+        yield Cluster(f"ray://127.0.0.1:{door}", environment, nodes, tiny_shards, clients)
+
+
+def keys(environment: dict[str, str]) -> dict[str, str]:
+    return {name: environment[name.upper()] for name in ("aws_access_key_id", "aws_secret_access_key")}
+
+
+def test_a_training_outlives_a_worker_its_client_and_a_stop(cluster: Cluster) -> None:
+    """What is left in the end is, bit for bit, what an undisturbed one leaves."""
+    undisturbed = cluster.client("undisturbed").end()
+    assert undisturbed["step"] == 300
+    assert [row["step"] for row in undisturbed["history"]] == list(range(20, 301, 20))
+
+    first = cluster.client("disturbed")
+    first.remark("begins at step 0 with 2 workers")
+    first.row(100)
+    workers = cluster.processes("RayTrainWorker")
+    assert len(workers) == 2
+    workers[-1].kill()
+    first.remark("lost a worker")
+    first.process.kill()
+
+    second = cluster.client("disturbed")
+    second.remark("attached to the training under way")
+    begun = second.remark("begins at step")
+    assert len(cluster.processes("_Supervisor")) == 1
+    second.remark("lost a worker")
+    again = int(second.remark("begins at step").split()[-4])
+    assert begun.endswith("begins at step 0 with 2 workers"), "it hears of all that it missed"
+    assert again > 0, "it went on, and did not start anew"
+    second.row(again)
+    second.process.send_signal(signal.SIGINT)
+    end = second.end()
+    assert end["kind"] == "Interrupted"
+    stopped = int(end["error"].split()[3].rstrip(";"))
+    assert end["error"] == f"stopped at step {stopped}; run the same command to go on from there"
+
+    third = cluster.client("disturbed")
+    third.remark(f"begins at step {stopped} with 2 workers")
+    last = third.end()
+    assert last["history"] == undisturbed["history"]
+    assert last["weights"] == undisturbed["weights"]
+    assert cluster.processes("_Supervisor") == []
+
+
+def test_an_error_of_the_training_itself_arrives_and_is_not_tried_again(cluster: Cluster, tmp_path: Path) -> None:
+    client = cluster.client("nan", storage=str(tmp_path / "a folder"), lmbda=float("nan"))
+    end = client.end()
+    assert end["error"] == "training diverged: the loss is nan at step 1; lower learning_rate"
+    assert not any("lost a worker" in line.get("remark", "") for line in client.heard)
+
+
+def test_more_than_the_cluster_has(cluster: Cluster) -> None:
+    started = time.monotonic()
+    many = cluster.client("many", wait_s=2.0, demand={"workers": 4})
+    gpus = cluster.client("gpus", wait_s=2.0, demand={"gpus": 1})
+    said = [client.end()["error"] for client in (many, gpus)]
+    assert time.monotonic() - started < 60
+    asked = ("4 workers with 1 CPUs, 0 GPUs each", "2 workers with 1 CPUs, 1 GPUs each")
+    for name, demand, line in zip(("many", "gpus"), asked, said, strict=True):
+        assert line.startswith(f"train {name} asks for {demand}; the cluster has 2 nodes with 2 CPUs, 0 GPUs and ")
+        assert "\n" not in line
+
+
+@pytest.mark.parametrize("scheme", ["ray://", ""])
+def test_who_does_not_let_us_in(cluster: Cluster, scheme: str) -> None:
+    started = time.monotonic()
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        addresses = [f"{scheme}127.0.0.1:{port}" for port in (free_port(), silent.getsockname()[1])]
+        clients = [cluster.client("lost", address=address) for address in addresses]
+        clients.append(cluster.client("lost", environment={"RAY_AUTH_TOKEN": "another token, which nobody gave out"}))
+        said = [client.end()["error"] for client in clients]
+    assert time.monotonic() - started < 75
+    assert said[0] == f"no Ray cluster answers at {addresses[0]}: [Errno 111] Connection refused"
+    for line, address in zip(said[1:], (addresses[1], cluster.address), strict=True):
+        assert address in line
+        assert "\n" not in line
+
+
+def test_a_bucket_that_is_missing(cluster: Cluster) -> None:
+    end = cluster.client("no bucket", storage="s3://no-such-bucket/prefix").end()
+    assert end["error"] == "s3://no-such-bucket: no such bucket"
+
+
+def test_the_stage(cluster: Cluster, new_clone: Callable[[], Clone]) -> None:
+    folder, environment = new_clone()
+    environment |= cluster.environment | {"PYTHONPATH": str(folder)}
+    yaml = YAML()
+    params = yaml.load(folder / "params.yaml")
+    params["launcher"] = "ray"
+    params["ray"] = {"address": cluster.address, "storage": STORAGE}
+    params["resources"] = {"default": {"workers": 2}}
+    yaml.dump(params, folder / "params.yaml")
+    commands = [f"fetch {name}" for name in ("bundled-train", "bundled-calibration")]
+    said = ""
+    for command in (*commands, "shard bundled-train", "train wcae"):
+        module, *arguments = command.split()
+        done = subprocess.run(
+            [sys.executable, "-m", f"pipeline.stages.{module}", *arguments],
+            cwd=folder,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+        said += done.stdout
+    assert "train wcae: begins at step 0 with 2 workers" in said
+    facts = read_facts(folder / "models" / "wcae" / "trained.safetensors")
+    assert (facts["variant"], facts["step"]) == ("wcae", 12)
+    rows = [json.loads(line) for line in (folder / "models" / "wcae" / "history.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in rows] == [6, 12]
+    assert all(row["calibration_bpp"] > 0 for row in rows), "steered there, by the pictures sent along"
