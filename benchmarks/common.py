@@ -13,7 +13,7 @@ from components.images.augment import Augmentation
 from components.images.shards import ShardSpec, SourceImage, write_shards
 from components.mapping import in_processes
 from components.training.config import Row
-from pipeline.params import Variant, parse
+from pipeline.params import Variant
 
 console = Console(highlight=False, soft_wrap=True)
 
@@ -89,4 +89,4 @@ def natural_symbols(channels: int, side: int, seed: int = 0) -> np.ndarray[tuple
 def real_variant(name: str) -> Variant:
     """A variant of the profile `real`: its sizes, and how it is trained."""
     path = Path(__file__).parents[1] / "profiles" / "real.yaml"
-    return parse(YAML(typ="safe").load(path), path.name).variant(name)
+    return Variant.model_validate(YAML(typ="safe").load(path)["variants"][name])

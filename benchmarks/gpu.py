@@ -4,7 +4,8 @@ For `haar_hyper`, `gmm` and `wcae` at the sizes of profiles/real.yaml:
 
 - Images per second of our loop, a TrainingJob with its loader, bf16-mixed and channels last, against the same codec in
   the loop that one writes first, float32 NCHW (TF32 as torch has it: in convolutions), and against CompressAI's
-  nearest model in the loop of its own training script, if it is installed (see benchmarks/codecs.py). All read the
+  nearest model in the loop of its own training script, if it is installed (as benchmarks/codecs.py says,
+  with the torchvision of this build of torch). All read the
   same patches with our loader. With --compile, the loop with torch.compile against that without.
 - The share of the time that the loop waits for data, from the second step on. Below 5 % is the goal. During the first
   step loaders read ahead, so that few steps flatter it.
@@ -36,7 +37,7 @@ import torch
 from rich.table import Table
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks.codecs import Ours, Peer, declare_operators, photograph
+from benchmarks.codecs import Ours, Peer, photograph
 from benchmarks.common import Clock, bundled_shards, console, paired, per_second, real_variant
 from components.codecs.base import Codec
 from components.errors import BitstreamError, one_line
@@ -302,12 +303,6 @@ def _options() -> argparse.Namespace:
 
 def _compressai() -> bool:
     """Whether CompressAI can be imported."""
-    try:
-        import torchvision  # type: ignore[import-not-found,import-untyped,unused-ignore]  # noqa: F401
-    except ImportError:
-        return False
-    except RuntimeError:  # one whose operators are for another build of torch
-        declare_operators()
     try:
         import compressai.zoo  # noqa: F401
     except ImportError:

@@ -90,6 +90,7 @@ def test_critics_learn_at_a_pace_of_their_own(
     assert 0 < moved <= 6 * critic.pace * 2e-3 * 1.1, "Adam moves no weight by more than the rate, or hardly"
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # those of torch by torch
 def test_a_compiled_codec_keeps_the_names_of_its_weights_and_its_noise(
     run: Callable[..., tuple[Weights, Weights]],
 ) -> None:
@@ -102,6 +103,7 @@ def test_a_compiled_codec_keeps_the_names_of_its_weights_and_its_noise(
     assert all(torch.equal(compiled[key], value) for key, value in plain.items())
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # those of torch by torch
 def test_a_compiled_codec_is_compiled(run: Callable[..., tuple[Weights, Weights]]) -> None:
     with torch.compiler.set_stance("fail_on_recompile"), pytest.raises(RuntimeError, match="fail_on_recompile"):
         run("wcae", "adam", "state", compile=True)
