@@ -110,8 +110,7 @@ class Training(_Section):
     precision: Literal["auto", "32-true", "bf16-mixed"] = "auto"
     """auto measures which is faster here; the others fix it, for the same numbers on different machines."""
     compile: bool = False
-    """torch.compile the codec's forward pass: on a GPU it pays after a minute of compiling; results differ from those
-    without in rounding."""
+    """Have torch.compile make the codec's forward pass, which takes minutes first; results differ in rounding."""
     validate_every: PositiveInt = 200
     """Steps between validations."""
     validation_patches: PositiveInt = 64
