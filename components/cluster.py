@@ -63,7 +63,7 @@ def contents() -> str:
 
 
 def _knock(address: str) -> None:
-    """Raise RatewrightError unless somebody listens at the address."""
+    """Raise RatewrightError unless somebody at the address speaks gRPC: Ray waits for ever for who says nothing."""
     host, separator, port = address.rpartition("://")[2].rpartition(":")
     if not separator or not port.isdigit():
         if address in ("auto", "local"):
@@ -73,6 +73,15 @@ def _knock(address: str) -> None:
         socket.create_connection((host, int(port)), _ANSWER_S).close()
     except OSError as error:
         raise RatewrightError(f"no Ray cluster answers at {address}: {error}") from error
+    if os.environ.get("RAY_USE_TLS", "0").lower() in ("1", "true"):
+        return
+    import grpc
+
+    with grpc.insecure_channel(f"{host}:{port}", [("grpc.enable_http_proxy", 0)]) as channel:
+        try:
+            grpc.channel_ready_future(channel).result(_ANSWER_S)
+        except grpc.FutureTimeoutError as error:
+            raise RatewrightError(f"no Ray cluster answers at {address}: whoever listens there says nothing") from error
 
 
 @contextmanager

@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -147,7 +148,7 @@ def test_a_full_disk_leaves_the_old_state(place: str, tmp_path: Path) -> None:
     location = f"{place}/state.safetensors"
     a_state(1).save(location)
     (tmp_path / "tmp").mkdir()
-    environment = {**sources.os.environ, "TMPDIR": str(tmp_path / "tmp")}
+    environment = {**os.environ, "TMPDIR": str(tmp_path / "tmp")}
     done = subprocess.run(
         [sys.executable, "-c", FULL, location], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
     )
