@@ -34,10 +34,13 @@ def connect(address: str | None) -> None:
         _knock(address)
     settings: dict[str, Any] = {"include_dashboard": False} if address is None else {"address": address}
     code = {"py_modules": [str(Path(__file__).parent)], "env_vars": _QUIET}
+    refused = f"the Ray cluster at {address} does not let us in (RAY_AUTH_MODE, RAY_AUTH_TOKEN?)"
     try:
-        with _within(_CONNECT_S, f"the Ray cluster at {address} does not let us in (RAY_AUTH_MODE, RAY_AUTH_TOKEN?)"):
+        with _within(_CONNECT_S, refused):
             ray.init(namespace=NAMESPACE, runtime_env=code, log_to_driver=False, logging_level="ERROR", **settings)
-    except (ConnectionError, RuntimeError, ValueError) as error:
+    except ConnectionError as error:  # somebody answers: all that Ray says of a wrong token is that time is over
+        raise RatewrightError(f"{refused}: {one_line(error)[:300]}") from error
+    except (RuntimeError, ValueError) as error:
         raise RatewrightError(f"the Ray cluster at {address}: {one_line(error)[:300]}") from error
 
 

@@ -256,8 +256,7 @@ def test_who_does_not_let_us_in(cluster: Cluster) -> None:
         assert line == f"no Ray cluster answers at {address}: {why}"
     other = cluster.client("lost", environment={"RAY_AUTH_TOKEN": "another token, which nobody gave out"})
     line = other.end()["error"]
-    assert line.startswith(f"the Ray cluster at {cluster.address}"), line
-    assert "token" in line.lower()
+    assert line.startswith(f"the Ray cluster at {cluster.address} does not let us in (RAY_AUTH_MODE, RAY_AUTH_TOKEN?)")
     assert "\n" not in line
     assert time.monotonic() - started < 120, "twice the minute that one takes at the most"
 
