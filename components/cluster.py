@@ -34,10 +34,13 @@ def connect(address: str | None) -> None:
         _knock(address)
     settings: dict[str, Any] = {"include_dashboard": False} if address is None else {"address": address}
     code = {"py_modules": [str(Path(__file__).parent)], "env_vars": _QUIET}
+    refused = f"the Ray cluster at {address} does not let us in (RAY_AUTH_MODE, RAY_AUTH_TOKEN?)"
     try:
-        with _within(_CONNECT_S, f"the Ray cluster at {address} does not let us in (RAY_AUTH_MODE, RAY_AUTH_TOKEN?)"):
+        with _within(_CONNECT_S, refused):
             ray.init(namespace=NAMESPACE, runtime_env=code, log_to_driver=False, logging_level="ERROR", **settings)
-    except (ConnectionError, RuntimeError, ValueError) as error:
+    except ConnectionError as error:  # somebody answers: all that Ray says of a wrong token is that time is over
+        raise RatewrightError(f"{refused}: {one_line(error)[:300]}") from error
+    except (RuntimeError, ValueError) as error:
         raise RatewrightError(f"the Ray cluster at {address}: {one_line(error)[:300]}") from error
 
 
@@ -63,7 +66,7 @@ def contents() -> str:
 
 
 def _knock(address: str) -> None:
-    """Raise RatewrightError unless somebody listens at the address."""
+    """Raise RatewrightError unless somebody at the address speaks gRPC: Ray waits for ever for who says nothing."""
     host, separator, port = address.rpartition("://")[2].rpartition(":")
     if not separator or not port.isdigit():
         if address in ("auto", "local"):
@@ -73,6 +76,15 @@ def _knock(address: str) -> None:
         socket.create_connection((host, int(port)), _ANSWER_S).close()
     except OSError as error:
         raise RatewrightError(f"no Ray cluster answers at {address}: {error}") from error
+    if os.environ.get("RAY_USE_TLS", "0").lower() in ("1", "true"):
+        return
+    import grpc
+
+    with grpc.insecure_channel(f"{host}:{port}", [("grpc.enable_http_proxy", 0)]) as channel:
+        try:
+            grpc.channel_ready_future(channel).result(_ANSWER_S)
+        except grpc.FutureTimeoutError as error:
+            raise RatewrightError(f"no Ray cluster answers at {address}: whoever listens there says nothing") from error
 
 
 @contextmanager

@@ -37,6 +37,7 @@ CONFIG = {
     "validation_patches": 4,
     "workers": 0,
 }
+REFUSED, SILENT = "[Errno 111] Connection refused", "whoever listens there says nothing"
 STORAGE = "s3://store/some prefix"
 
 
@@ -237,26 +238,27 @@ def test_more_than_the_cluster_has(cluster: Cluster) -> None:
     many = cluster.client("many", wait_s=2.0, demand={"workers": 4})
     gpus = cluster.client("gpus", wait_s=2.0, demand={"gpus": 1})
     said = [client.end()["error"] for client in (many, gpus)]
-    assert time.monotonic() - started < 60
+    assert time.monotonic() - started < 120, "twice the minute that one takes at the most"
     asked = ("4 workers with 1 CPUs, 0 GPUs each", "2 workers with 1 CPUs, 1 GPUs each")
     for name, demand, line in zip(("many", "gpus"), asked, said, strict=True):
         assert line.startswith(f"train {name} asks for {demand}; the cluster has 2 nodes with 2 CPUs, 0 GPUs and ")
         assert "\n" not in line
 
 
-@pytest.mark.parametrize("scheme", ["ray://", ""])
-def test_who_does_not_let_us_in(cluster: Cluster, scheme: str) -> None:
+def test_who_does_not_let_us_in(cluster: Cluster) -> None:
     started = time.monotonic()
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        addresses = [f"{scheme}127.0.0.1:{port}" for port in (free_port(), silent.getsockname()[1])]
+        ports = free_port(), silent.getsockname()[1]
+        addresses = [f"{scheme}127.0.0.1:{port}" for port in ports for scheme in ("ray://", "")]
         clients = [cluster.client("lost", address=address) for address in addresses]
-        clients.append(cluster.client("lost", environment={"RAY_AUTH_TOKEN": "another token, which nobody gave out"}))
         said = [client.end()["error"] for client in clients]
-    assert time.monotonic() - started < 75
-    assert said[0] == f"no Ray cluster answers at {addresses[0]}: [Errno 111] Connection refused"
-    for line, address in zip(said[1:], (addresses[1], cluster.address), strict=True):
-        assert address in line
-        assert "\n" not in line
+    for line, address, why in zip(said, addresses, 2 * [REFUSED] + 2 * [SILENT], strict=True):
+        assert line == f"no Ray cluster answers at {address}: {why}"
+    other = cluster.client("lost", environment={"RAY_AUTH_TOKEN": "another token, which nobody gave out"})
+    line = other.end()["error"]
+    assert line.startswith(f"the Ray cluster at {cluster.address} does not let us in (RAY_AUTH_MODE, RAY_AUTH_TOKEN?)")
+    assert "\n" not in line
+    assert time.monotonic() - started < 120, "twice the minute that one takes at the most"
 
 
 def test_a_bucket_that_is_missing(cluster: Cluster) -> None:
