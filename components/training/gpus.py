@@ -18,7 +18,11 @@ _held: list[str] = []
 def visible(count: int) -> list[str]:
     """The names of this process's `count` GPUs, as CUDA_VISIBLE_DEVICES has them."""
     named = os.environ.get("CUDA_VISIBLE_DEVICES")
-    return [str(number) for number in range(count)] if named is None else named.split(",")[:count]
+    return (
+        [str(number) for number in range(count)]
+        if named is None
+        else [name.strip() for name in named.split(",")][:count]
+    )
 
 
 def take(count: int, gpus: Sequence[str], folder: Path | None = None) -> list[str]:
@@ -44,7 +48,10 @@ def take(count: int, gpus: Sequence[str], folder: Path | None = None) -> list[st
 
 def _lock(stack: ExitStack, path: Path, *, wait: bool = False) -> bool:
     """Lock the file until `stack` ends; False where someone else has."""
-    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        handle = os.open(path, os.O_RDONLY)  # another user's, perhaps
+    except FileNotFoundError:
+        handle = os.open(path, os.O_RDONLY | os.O_CREAT, 0o644)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
     except BlockingIOError:
