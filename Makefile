@@ -24,11 +24,7 @@ repro: venv ## run the pipeline on params.yaml and print the leaderboard
 test: venv ## the tests, on both cores
 	OMP_NUM_THREADS=1 pytest -n 2 --dist loadfile --ignore=tests/services
 
-<<<<<<< HEAD
 test-services: venv ## the tests with Airflow, PostgreSQL, S3, MLflow and Ray running (apt install postgresql)
-=======
-test-services: venv ## the tests with Airflow, Ray, PostgreSQL, S3 and MLflow running (apt install postgresql)
->>>>>>> s8e
 	pytest tests/services
 
 lint: venv ## format, lint, types, and the direction of imports
