@@ -15,6 +15,7 @@ NAMESPACE = "ratewright"
 
 _ANSWER_S = 10.0
 _CONNECT_S = 45
+_ATTEMPTS = 3
 _QUIET = {"NO_ALBUMENTATIONS_UPDATE": "1", "RAY_USAGE_STATS_ENABLED": "0", "RAY_TRAIN_ENABLE_STATE_TRACKING": "0"}
 
 
@@ -34,11 +35,30 @@ def connect(address: str | None) -> None:
         _knock(address)
     settings: dict[str, Any] = {"include_dashboard": False} if address is None else {"address": address}
     code = {"py_modules": [str(Path(__file__).parent)], "env_vars": _QUIET}
+    settings |= {"namespace": NAMESPACE, "runtime_env": code, "log_to_driver": False, "logging_level": "ERROR"}
+    for attempt in range(_ATTEMPTS):
+        try:
+            _enter(address, settings)
+            return
+        except _StillbornError as error:
+            if attempt == _ATTEMPTS - 1:
+                raise RatewrightError(f"the Ray cluster at {address}: {error}") from error
+
+
+class _StillbornError(Exception):
+    """The head could not start the server that each ray:// client gets of its own: at times gRPC dies as it forks."""
+
+
+def _enter(address: str | None, settings: dict[str, Any]) -> None:
+    import ray
+
     refused = f"the Ray cluster at {address} does not let us in (RAY_AUTH_MODE, RAY_AUTH_TOKEN?)"
     try:
         with _within(_CONNECT_S, refused):
-            ray.init(namespace=NAMESPACE, runtime_env=code, log_to_driver=False, logging_level="ERROR", **settings)
+            ray.init(**settings)
     except ConnectionError as error:  # somebody answers: all that Ray says of a wrong token is that time is over
+        if "Starting Ray client server failed" in str(error):
+            raise _StillbornError(one_line(error)[:300]) from error
         raise RatewrightError(f"{refused}: {one_line(error)[:300]}") from error
     except (RuntimeError, ValueError) as error:
         raise RatewrightError(f"the Ray cluster at {address}: {one_line(error)[:300]}") from error
