@@ -44,7 +44,10 @@ def on_cluster(address: str | None, wait_s: float) -> Mapped:
         import ray
         from ray.exceptions import RayTaskError
 
-        task: Any = ray.remote(num_cpus=1)(function)
+        def work(item: T) -> R:
+            return function(item)
+
+        task: Any = ray.remote(num_cpus=1)(work)  # which takes no partial, as `function` may be
 
         def result(reference: Any) -> R:
             deadline = time.monotonic() + wait_s
