@@ -1,5 +1,6 @@
 """Single files that lie in a folder or in S3: read, written whole or not at all, removed."""
 
+import json
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -55,13 +56,26 @@ def save_tensors(tensors: Mapping[str, Any], location: str | Path, facts: Mappin
     from safetensors import SafetensorError
     from safetensors.torch import save_file
 
+    plain = {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
     try:
         with storing(location) as temporary:
-            save_file(
-                {key: value.detach().cpu().contiguous() for key, value in tensors.items()}, temporary, dict(facts)
-            )
+            save_file(plain, temporary, dict(facts))
+            _order_facts(temporary)
     except (OSError, SafetensorError) as error:
         raise RatewrightError(f"{location}: cannot be written: {one_line(error)}") from error
+
+
+def _order_facts(path: Path) -> None:
+    """Sort the metadata in the header, which safetensors writes in a random order: same content, same bytes."""
+    with path.open("r+b") as file:
+        size = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(size))
+        header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+        text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode().ljust(size)
+        if len(text) > size:
+            raise OSError("its header is not as safetensors writes it")
+        file.seek(8)
+        file.write(text)
 
 
 def put(path: Path, location: str | Path) -> None:

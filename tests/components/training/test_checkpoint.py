@@ -50,6 +50,15 @@ def test_round_trip(name: str, make_codec: Make, tmp_path: Path) -> None:
     assert [p.name for p in path.parent.iterdir()] == [path.name]
 
 
+def test_the_same_content_is_the_same_file(make_codec: Make, tmp_path: Path) -> None:
+    facts = {key: ["µ", key] for key in "abcdefgh"}
+    paths = [tmp_path / f"{number}.safetensors" for number in range(4)]
+    for path in paths:
+        checkpoint.save(make_codec("wcae", seed=5), path, **facts)
+    assert len({path.read_bytes() for path in paths}) == 1
+    assert load_file(paths[0]).keys() == make_codec("wcae", seed=5).state_dict().keys()
+
+
 def test_a_loaded_codec_reads_what_the_saved_one_wrote(make_codec: Make, tmp_path: Path) -> None:
     codec = make_codec("wcae")
     x = torch.rand(1, 3, 40, 50, generator=torch.Generator().manual_seed(0))
