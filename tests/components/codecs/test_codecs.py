@@ -75,6 +75,7 @@ def test_forward_bits_foretell_the_file(name: str, make_codec: Make) -> None:
     from skimage import data
 
     codec = make_codec(name)
+    torch.manual_seed(0)  # the noise of six steps moves what they reach by a tenth
     x = to_tensor(data.astronaut())
     with torch.no_grad():
         codec.train()(x)  # a prior that knows the scale of its latents
