@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from components.codecs.base import Codec
 from components.codecs.table import build
+from components.errors import RatewrightError
 from components.evaluation import rate_over_gain
 from components.images.shard_reader import Shards
 from components.storage import fetched
@@ -70,6 +71,13 @@ class TrainingJob:
                 checkpoint.load_into(codec, path)
             remarks = []
         return codec, remarks
+
+    def refuse_uneven(self, workers: int) -> None:
+        """Raise RatewrightError where so many workers cannot have equal parts of every batch: before they start."""
+        if self.config.batch_size % workers:
+            raise RatewrightError(
+                f"{self.name}: batches of {self.config.batch_size} cannot be shared evenly by {workers} workers"
+            )
 
     def train(self, observer: Observer, stopped: Callable[[], bool] = lambda: False) -> TrainingState:
         """Train to the end in this process, one of a `Team` if the environment says so. Raises as `loop.train`."""

@@ -37,8 +37,7 @@ class LocalLauncher:
         ranks = self._workers or max(n for n in range(1, max(1, gpus) + 1) if job.config.batch_size % n == 0)
         if 0 < gpus < ranks:
             raise RatewrightError(f"{job.name}: {ranks} workers were asked for, and this machine has {gpus} GPUs")
-        if job.config.batch_size % ranks:
-            raise RatewrightError(f"{job.name}: {ranks} workers cannot share batches evenly")
+        job.refuse_uneven(ranks)
         if gpus:
             os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(take(ranks, visible(gpus)))
         return job.train(observer) if ranks == 1 else _with_others(job, observer, ranks)

@@ -52,8 +52,7 @@ class RayLauncher:
         Raises Interrupted on SIGINT and SIGTERM, which stop the training, and RatewrightError where it fails, the
         cluster lacks what it asks for, or is lost sight of: then it may go on.
         """
-        if job.config.batch_size % self.demand.workers:
-            raise RatewrightError(f"{job.name}: {self.demand.workers} workers cannot share batches evenly")
+        job.refuse_uneven(self.demand.workers)
         connect(self.address)
         sent = self._sent(job)
         for _ in range(self.restarts + 1):

@@ -269,15 +269,14 @@ def test_a_bucket_that_is_missing(cluster: Cluster) -> None:
 def test_the_stage(cluster: Cluster, new_clone: Callable[[], Clone]) -> None:
     folder, environment = new_clone()
     environment |= cluster.environment | {"PYTHONPATH": str(folder)}
-    yaml = YAML()
-    params = yaml.load(folder / "params.yaml")
-    params["launcher"] = "ray"
-    params["ray"] = {"address": cluster.address, "storage": STORAGE}
-    params["resources"] = {"default": {"workers": 2}}
-    yaml.dump(params, folder / "params.yaml")
-    commands = [f"fetch {name}" for name in ("bundled-train", "bundled-calibration")]
-    said = ""
-    for command in (*commands, "shard bundled-train", "train wcae"):
+
+    def run(command: str, launcher: str) -> str:
+        yaml = YAML()
+        params = yaml.load(folder / "params.yaml")
+        params["launcher"] = launcher
+        params["ray"] = {"address": cluster.address, "storage": STORAGE}
+        params["resources"] = {"default": {"workers": 2}}
+        yaml.dump(params, folder / "params.yaml")
         module, *arguments = command.split()
         done = subprocess.run(
             [sys.executable, "-m", f"pipeline.stages.{module}", *arguments],
@@ -288,8 +287,18 @@ def test_the_stage(cluster: Cluster, new_clone: Callable[[], Clone]) -> None:
             check=False,
         )
         assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
-        said += done.stdout
-    assert "train wcae: begins at step 0 with 2 workers" in said
+        return done.stdout
+
+    def cut(launcher: str) -> dict[str, bytes]:
+        shards = folder / "data" / "shards" / "bundled-train"
+        shutil.rmtree(shards, ignore_errors=True)
+        run("shard bundled-train", launcher)
+        return {path.name: path.read_bytes() for path in shards.iterdir()}
+
+    run("fetch bundled-train", "ray")
+    run("fetch bundled-calibration", "ray")
+    assert cut("local") == cut("ray"), "whoever cuts, the shards have the same bytes"
+    assert "train wcae: begins at step 0 with 2 workers" in run("train wcae", "ray")
     facts = read_facts(folder / "models" / "wcae" / "trained.safetensors")
     assert (facts["variant"], facts["step"]) == ("wcae", 12)
     rows = [json.loads(line) for line in (folder / "models" / "wcae" / "history.jsonl").read_text().splitlines()]

@@ -13,7 +13,6 @@ from typing import Any
 import boto3
 import numpy as np
 import pytest
-from moto.server import ThreadedMotoServer
 from PIL import Image
 from ruamel.yaml import YAML
 
@@ -158,15 +157,6 @@ def test_what_does_not_belong_is_removed(folder: Path, tmp_path: Path) -> None:
     (folder / "a.jpg").unlink()
     fetch(FetchSpec("set", str(folder)), out)
     assert sorted(contents(out)) == ["b.png", "grey.png", "manifest.json", "sub_alpha.png"]
-
-
-@pytest.fixture(scope="module")
-def s3_server() -> Iterator[str]:
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
 
 
 def test_every_mirror_gives_the_same_bytes(

@@ -198,5 +198,5 @@ def test_a_killed_worker_is_named_and_the_training_goes_on(shards_of_32: Path, t
 def test_workers_that_cannot_share_a_batch(shards_of_32: Path, tmp_path: Path) -> None:
     with pytest.raises(RatewrightError) as caught:
         LocalLauncher(workers=3).train(job_of("wcae", shards_of_32, tmp_path, SHORT), Watch())
-    assert str(caught.value) == "wcae: 3 workers cannot share batches evenly"
+    assert str(caught.value) == "wcae: batches of 4 cannot be shared evenly by 3 workers"
     assert children() == []
