@@ -47,8 +47,7 @@ def block_dwt(x: Tensor) -> Tensor:
     As one convolution of 8x8 blocks, in float32 or wider: a third of the time that the three levels take.
     """
     with torch.autocast(x.device.type, enabled=False):
-        filters = _block_filters(x.shape[1])
-        return conv2d(x, filters.to(x.device, x.dtype), stride=8)
+        return conv2d(x, _block_filters(x.shape[1]).to(x), stride=8)
 
 
 def block_idwt(bands: Tensor) -> Tensor:
@@ -56,9 +55,8 @@ def block_idwt(bands: Tensor) -> Tensor:
     batch, _, h, w = bands.shape
     channels = bands.shape[1] // 64
     with torch.autocast(bands.device.type, enabled=False):
-        filters = _block_filters(channels).to(bands.device, bands.dtype)
-        blocks = bands.permute(0, 2, 3, 1) @ filters.flatten(1)
-        blocks = blocks.unflatten(-1, (channels, 8, 8)).permute(0, 3, 1, 4, 2, 5)
+        blocks = bands.permute(0, 2, 3, 1) @ _block_filters(channels).to(bands).flatten(1)
+        blocks = blocks.reshape(batch, h, w, channels, 8, 8).permute(0, 3, 1, 4, 2, 5)
         return blocks.reshape(batch, channels, 8 * h, 8 * w)
 
 
@@ -66,8 +64,8 @@ def block_idwt(bands: Tensor) -> Tensor:
 def _block_filters(channels: int) -> Tensor:
     """(64C, C, 8, 8): what each band of three levels of `dwt` weighs the samples of a block with."""
     with torch.inference_mode(False), torch.no_grad(), torch.device("cpu"):
-        low, fine = dwt(torch.eye(64 * channels, dtype=torch.float64).unflatten(1, (channels, 8, 8)))
+        low, fine = dwt(torch.eye(64 * channels, dtype=torch.float64).reshape(-1, channels, 8, 8))
         low, middle = dwt(low)
         low, coarse = dwt(low)
         bands = torch.cat((low, coarse, pixel_unshuffle(middle, 2), pixel_unshuffle(fine, 4)), dim=1)
-        return bands.flatten(1).t().contiguous().unflatten(1, (channels, 8, 8))
+        return bands.flatten(1).t().reshape(-1, channels, 8, 8)
