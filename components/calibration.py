@@ -75,35 +75,26 @@ def climb(rate_of: Callable[[float], float], rungs: range, target_bpp: float) ->
 def trim(rate_of: Callable[[float], float], target_bpp: float, tolerance: float, start: float = 1.0) -> list[Trial]:
     """Find the gain (1 / quantiser step) whose real rate lies in [(1 - tolerance) * target, target].
 
-    `rate_of(gain)` grows with the gain. Brackets from `start`, then bisects in the logarithm until the rate is
-    in the upper quarter of that window, or tries run out; the last trial is the best admissible one. Raises
-    CalibrationError, which names the nearest rate reached.
+    `rate_of(gain)` grows with the gain. Secant steps in the logarithms of both, from `start`, halving where they leave
+    the bracket, until the rate is in the upper quarter of that window or tries run out; the last trial is the best
+    admissible one. Raises CalibrationError, which names the nearest rate reached.
     """
-    trials: list[Trial] = []
-
-    def rate(gain: float) -> float:
-        trials.append(Trial(gain, rate_of(gain)))
-        return trials[-1].bpp
-
-    gain, bpp = start, rate(start)
+    trials = [Trial(start, rate_of(start))]
     below: float | None = None
     above: float | None = None
-    for _ in range(_TRIES):
-        if (1 - tolerance / 4) * target_bpp <= bpp <= target_bpp:
-            break
+    while not (1 - tolerance / 4) * target_bpp <= trials[-1].bpp <= target_bpp and len(trials) <= _TRIES:
+        gain, bpp = trials[-1].value, trials[-1].bpp
         if bpp > target_bpp:
-            above = gain
+            above = gain if above is None else min(above, gain)
         else:
-            below = gain
-        if below is None or above is None:
-            # The rate is close to proportional to the gain; overshoot a little to close the bracket.
-            ratio = max(0.25, min(4.0, target_bpp / bpp))
-            gain *= ratio * (0.98 if ratio < 1 else 1.02)
-            if not start / _REACH <= gain <= start * _REACH:
-                break
-        else:
+            below = gain if below is None else max(below, gain)
+        step = math.log((1 - tolerance / 8) * target_bpp / bpp) / _slope(trials)
+        gain *= math.exp(max(-_LARGEST_STEP, min(_LARGEST_STEP, step)))
+        if below is not None and above is not None and not below < gain < above:
             gain = math.sqrt(below * above)
-        bpp = rate(gain)
+        if not start / _REACH <= gain <= start * _REACH:
+            break
+        trials.append(Trial(gain, rate_of(gain)))
     admissible = [trial for trial in trials if (1 - tolerance) * target_bpp <= trial.bpp <= target_bpp]
     if not admissible:
         nearest = min(trials, key=lambda trial: abs(math.log(trial.bpp / target_bpp)))
@@ -113,3 +104,12 @@ def trim(rate_of: Callable[[float], float], target_bpp: float, tolerance: float,
         )
     best = max(admissible, key=lambda trial: trial.bpp)
     return [trial for trial in trials if trial != best] + [best]
+
+
+def _slope(trials: list[Trial]) -> float:
+    """d log(bpp) / d log(gain) from the last two trials; 1, a little above what is usual, where they do not tell."""
+    if len(trials) < 2:
+        return 1.0
+    (before, rate_before), (now, rate_now) = ((trial.value, trial.bpp) for trial in trials[-2:])
+    measured = math.log(rate_now / rate_before) / math.log(now / before) if now != before else 0.0
+    return measured if 0.2 < measured < 5 else 1.0

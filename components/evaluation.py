@@ -4,6 +4,7 @@ import math
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Protocol
 
 import numpy as np
@@ -180,13 +181,17 @@ def rate_and_psnr(coder: Coder, pictures: Sequence[Rgb]) -> tuple[float, float |
 
 
 def rate_over_gain(codec: Codec, pictures: Iterable[Rgb]) -> Callable[[float], float]:
-    """bpp of the real bitstreams of `pictures` as a function of the gain; the analysis runs once for all gains."""
+    """bpp of the real bitstreams of `pictures` as a function of the gain.
+
+    The analysis runs once for all gains, and the coding once for each: the codec must not change meanwhile.
+    """
     latents, pixels = [], 0
     for rgb in pictures:
         x = to_tensor(rgb).to(codec.gain.device)
         latents.append((codec.latents(x), x.shape[-2:]))
         pixels += rgb.shape[0] * rgb.shape[1]
 
+    @cache
     def rate(gain: float) -> float:
         return 8 * sum(len(codec.pack(latent, size, gain)) for latent, size in latents) / pixels
 
@@ -199,20 +204,24 @@ def gain_at(
     target_bpp: float,
     tolerance: float,
     told: Callable[[Trial], None] = lambda _: None,
+    *,
+    over_gain: Callable[[float], float] | None = None,
 ) -> float:
     """The gain that takes `pictures` to the target rate, without training; `told` hears of every trial.
+
+    over_gain: `rate_over_gain` of the same, where it is at hand.
 
     Where gains are rungs, the one that comes nearest below the target, whatever the tolerance: of each range the
     last, and of these the one of the best pictures. Raises CalibrationError.
     """
-    over_gain = rate_over_gain(codec, pictures)
+    rate_at = over_gain or rate_over_gain(codec, pictures)
 
     def stored(gain: float) -> float:
         """As a checkpoint holds it: what is measured is what is deployed."""
         return torch.tensor(gain, dtype=codec.gain.dtype).item()
 
     def rate_of(gain: float) -> float:
-        bpp = over_gain(stored(gain))
+        bpp = rate_at(stored(gain))
         told(Trial(gain, bpp))
         return bpp
 

@@ -14,7 +14,7 @@ import typer
 from components.errors import BitstreamError, RatewrightError
 from components.files import write_bytes
 from pipeline.entry import guarded
-from pipeline.layout import CHECKOUT
+from pipeline.layout import CHECKOUT, Layout
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 
 STREAM_SUFFIX = ".rw"
+KEPT = Layout(CHECKOUT).kept_model("real")
+"""The winner of the reference run."""
 
 ModelOption = Annotated[
     str | None, typer.Option(help="a registered model, such as models:/image-codec-0.15bpp@champion")
@@ -45,9 +47,8 @@ def compress(
     checkpoint: CheckpointOption = None,
     bpp: BppOption = None,
 ) -> None:
-    """Compress a picture, or every picture of a folder."""
-    if (model is None) == (checkpoint is None):
-        raise RatewrightError("name the codec with --model or with --checkpoint")
+    """Compress a picture, or every picture of a folder; without a model, with the one that this checkout keeps."""
+    _check_named_once(model, checkpoint)
     _check_rate(bpp)
     codec = _codec(model, checkpoint)
     if bpp is not None and not codec.progressive:
@@ -63,9 +64,8 @@ def compress(
 
 @app.command()
 def decompress(source: Input, target: Output, model: ModelOption = None, checkpoint: CheckpointOption = None) -> None:
-    """Decompress a bitstream, or every one of a folder, to PNG; without a model, the registry is asked for it."""
-    if model is not None and checkpoint is not None:
-        raise RatewrightError("name the codec with --model or with --checkpoint, not with both")
+    """Decompress a bitstream, or every one of a folder, to PNG; without a model, with the one that wrote the stream."""
+    _check_named_once(model, checkpoint)
     named = None if model is None and checkpoint is None else _codec(model, checkpoint)
     known: dict[bytes, Codec] = {}
 
@@ -146,7 +146,6 @@ def leaderboard() -> None:
     from components.files import read_json
     from components.metrics.table import METRICS
     from pipeline.console import console
-    from pipeline.layout import Layout
 
     layout = Layout(_checkout())
     board, registered = read_json(layout.leaderboard), read_json(layout.registry)
@@ -189,6 +188,17 @@ def _lossless_table(test_set: str, rows: list[dict[str, Any]]) -> "Table":
 
 
 @app.command()
+def keep(
+    name: Annotated[str, typer.Argument(help="the folder of results/, such as real")],
+) -> None:
+    """Keep the finished run of the checkout in results/: figures, machine, budget, the winner's checkpoint."""
+    from pipeline.console import console
+    from pipeline.results import keep as keep_run
+
+    console.print(f"kept in {keep_run(_checkout(), name)}; `python -m pipeline.results --write` renews README")
+
+
+@app.command()
 def rollback(
     model: Annotated[str, typer.Argument(help="a registered model, such as image-codec-0.15bpp")],
 ) -> None:
@@ -203,6 +213,11 @@ def rollback(
 def main() -> None:
     """The entry point: exit 0, or 2 with one line on standard error (and the usage, for a mistyped command)."""
     guarded(app)
+
+
+def _check_named_once(model: str | None, checkpoint: Path | None) -> None:
+    if model is not None and checkpoint is not None:
+        raise RatewrightError("name the codec with --model or with --checkpoint, not with both")
 
 
 def _check_rate(bpp: float | None) -> None:
@@ -228,14 +243,20 @@ def _codec(model: str | None, checkpoint: Path | None) -> "Codec":
         from pipeline.tracking import checkpoint_of
 
         checkpoint = checkpoint_of(CHECKOUT, model)
-    assert checkpoint is not None
+    elif checkpoint is None:
+        checkpoint = KEPT
+        if not KEPT.is_file():
+            raise RatewrightError(f"no {KEPT}: name the codec with --model or with --checkpoint")
     return load(checkpoint)[0]
 
 
 def _codec_of_stream(codec: str, model_hash: bytes) -> "Codec":
+    """The codec that wrote a stream: the one that this checkout keeps, or one that the registry holds."""
     from components.training.checkpoint import load
     from pipeline.tracking import checkpoint_for_stream
 
+    if KEPT.is_file() and (kept := load(KEPT)[0]).model_hash() == model_hash:
+        return kept
     return load(checkpoint_for_stream(CHECKOUT, codec, model_hash))[0]
 
 

@@ -71,6 +71,14 @@ class Layout:
         """What was registered and promoted, and why."""
         return self.root / "registry.json"
 
+    def results(self, name: str) -> Path:
+        """A finished run that the repository keeps."""
+        return self.root / "results" / name
+
+    def kept_model(self, name: str) -> Path:
+        """The winner's checkpoint of a run that is kept."""
+        return self.results(name) / "champion.safetensors"
+
     @property
     def weights(self) -> Path:
         """Fetched files of published weights."""

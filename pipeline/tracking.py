@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 EXPERIMENT = "ratewright"
 CHAMPION, CHALLENGER = "champion", "challenger"
+TRAINING_S = "training_s"  # metric of a training's run
 IDENTITY = "checkpoint"  # tag of a version: the checkpoint's model hash and gain
 
 
@@ -198,6 +199,15 @@ class RegisteredModel:
         self.tag(champion, rolled_back="true")
         self.point(CHAMPION, previous)
         return champion, previous
+
+
+def training_seconds(root: Path, identity: str) -> float | None:
+    """How long the training of this identity took, interruptions left out; None where no run says so."""
+    found = client(root)
+    experiment = found.get_experiment_by_name(EXPERIMENT)
+    assert experiment is not None  # `client` made it
+    runs = found.search_runs([experiment.experiment_id], f"tags.identity = '{identity}'", max_results=1)
+    return runs[0].data.metrics.get(TRAINING_S) if runs else None
 
 
 def checkpoint_of(root: Path, model_uri: str) -> Path:

@@ -3,6 +3,7 @@
 Budgets are a few steps: what is tested is that everything runs, and that nothing runs without need.
 """
 
+import csv
 import json
 import subprocess
 import sys
@@ -98,6 +99,70 @@ def test_the_champion_codes_a_photograph_from_another_folder(clone: Clone, tmp_p
     with Image.open(tmp_path / "back.png") as back:
         assert back.size == (301, 203)
     assert "301x203" in run(clone, *command, "info", "photo.rw", cwd=tmp_path)
+
+
+def test_both_sets_are_measured_and_curves_have_bd_rates(clone: Clone) -> None:
+    """The calibration set at the calibrated gain: the same rate there as calibrate found, file by file."""
+    folder, _ = clone
+    board = read(folder / "leaderboard.json")
+    assert board["calibration"]["test_set"] == "bundled-calibration"
+    assert {row["name"] for row in board["calibration"]["rows"]} == {row["name"] for row in board["rows"]}
+    metrics = read(folder / "evaluation" / "nowcae" / "metrics.json")
+    points = metrics["test_sets"]["bundled-calibration"]
+    assert points["at_target"] == points["as_calibrated"]
+    assert points["at_target"]["bpp"] == read(folder / "models" / "nowcae" / "calibration.json")["bpp"]
+    curve = metrics["curve"]["bundled-test"]
+    assert [point["bpp"] for point in curve] == sorted(point["bpp"] for point in curve)
+    assert metrics["test_sets"]["bundled-test"]["at_target"]["bpp"] in [point["bpp"] for point in curve]
+    for row in board["rows"]:
+        assert row["bd_rate_percent"] is None
+        assert row["bd_rate_percent_why"] == "jpeg2000 is not among the baselines"
+
+
+def test_a_run_that_is_kept(clone: Clone, tmp_path: Path) -> None:
+    """Figures as data, no address of a mirror, and a checkpoint that compresses without a registry."""
+    folder, environment = clone
+    command = (sys.executable, "-c", "from pipeline.cli import main; main()")
+    assert "results/real" in run(clone, *command, "keep", "real").replace("\n", "")
+    kept = folder / "results" / "real"
+    board = read(kept / "leaderboard.json")
+    assert board == read(folder / "leaderboard.json")
+    budget = read(kept / "run.json")["variants"][board["winner"]]
+    assert budget["training_s"] > 0
+    assert budget["patches"] == 4 * budget["step"]
+    with (kept / "images.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert {row["codec"] for row in rows} == {row["name"] for row in board["rows"]}
+    there = [
+        row for row in rows if (row["codec"], row["test_set"], row["point"]) == ("jpeg", "bundled-test", "at_target")
+    ]
+    point = read(kept / "evaluations.json")["jpeg"]["test_sets"]["bundled-test"]["at_target"]
+    assert sum(int(row["bytes"]) for row in there) == point["bytes"]
+    assert "mirror: null" in (kept / "params.yaml").read_text()
+    assert sorted(path.name for path in kept.glob("bundled-test_*.png"))
+
+    photo = str(folder / "data" / "raw" / "bundled-test" / "chelsea.png")
+    nowhere = folder, {**environment, "MLFLOW_TRACKING_URI": "http://127.0.0.1:9"}
+    run(nowhere, *command, "compress", photo, str(tmp_path / "photo.rw"))
+    run(nowhere, *command, "decompress", str(tmp_path / "photo.rw"), str(tmp_path / "back.png"))
+    with Image.open(tmp_path / "back.png") as back, Image.open(photo) as original:
+        assert back.size == original.size
+
+
+def test_readme_has_the_figures_of_a_kept_run(clone: Clone) -> None:
+    folder, _ = clone
+    readme = folder / "README.md"
+    readme.write_text("# Codecs\n<!-- results/real -->\n<!-- end of results/real -->\nThe end.\n")
+    run(clone, sys.executable, "-m", "pipeline.results", "--write")
+    text = readme.read_text()
+    for row in read(folder / "results" / "real" / "leaderboard.json")["rows"]:
+        assert f"{row['psnr_db']:.2f}" in text
+    assert text.endswith("The end.\n")
+    assert (folder / "results" / "real" / "bundled-test_psnr_db.png").is_file()
+    run(clone, sys.executable, "-m", "pipeline.results", "--check")
+    readme.write_text(text.replace("| jpeg |", "| jpg |"))
+    with pytest.raises(AssertionError, match="not current"):
+        run(clone, sys.executable, "-m", "pipeline.results", "--check")
 
 
 def with_qae(folder: Path, name: str, hyperparameters: dict[str, Any], train: dict[str, Any]) -> None:

@@ -106,7 +106,7 @@ def _check(a: Picture, b: Picture) -> None:
 
 
 def _tensor(picture: Picture) -> "Tensor":
-    """(H, W, 3) uint8 to (1, 3, H, W) float32 in [0, 1]."""
+    """(H, W, 3) uint8 to (1, 3, H, W) float32 in [0, 1], channels last: windows take half the time so."""
     import torch
 
-    return torch.from_numpy(picture.transpose(2, 0, 1)[None].astype(np.float32) / 255)
+    return torch.from_numpy(picture[None].astype(np.float32) / 255).permute(0, 3, 1, 2)

@@ -18,6 +18,7 @@ METRICS: dict[str, Metric] = {
     "ssim": Metric("SSIM", "", True),
     "ms_ssim": Metric("MS-SSIM", "", True),
     "swd": Metric("SWD", "", False),
+    "bd_rate_percent": Metric("BD-rate", "%", False),
     "encode_s_per_mpx": Metric("Encoding", "s/Mpx", False),
     "decode_s_per_mpx": Metric("Decoding", "s/Mpx", False),
 }

@@ -54,7 +54,14 @@ def rd_points(evaluations: Mapping[str, Record]) -> list[RdPoint]:
 
 def comparisons(root: Path, evaluations: Mapping[str, Record], test_set: str) -> list[Comparison]:
     """The first few pictures that codecs kept a reconstruction of, in every lossy codec at the target."""
-    kept: dict[str, list[tuple[str, Path, Mapping[str, str]]]] = {}
+    return [side_by_side(*shown) for shown in decoded_pictures(root, evaluations, test_set)[:PICTURES]]
+
+
+def decoded_pictures(
+    root: Path, evaluations: Mapping[str, Record], test_set: str
+) -> list[tuple[str, Pixels, list[Version]]]:
+    """The pictures that codecs kept a reconstruction of: name, original, and every lossy codec's at the target."""
+    kept: dict[str, list[Version]] = {}
     for name, metrics in evaluations.items():
         if metrics["kind"] == "lossless" or not metrics["test_sets"].get(test_set, {}).get("at_target"):
             continue
@@ -62,22 +69,10 @@ def comparisons(root: Path, evaluations: Mapping[str, Record], test_set: str) ->
         for row in _table(folder / "images.csv"):
             path = folder / "reconstructions" / test_set / f"{Path(row['image']).stem}.png"
             if (row["test_set"], row["point"]) == (test_set, "at_target") and path.is_file():
-                kept.setdefault(row["image"], []).append((name, path, row))
-    shown = []
-    for image, decoded in list(kept.items())[:PICTURES]:
-        versions = [
-            Version(
-                codec=name,
-                kind=evaluations[name]["kind"],
-                pixels=_pixels(path),
-                bpp=float(row["bpp"]),
-                psnr_db=float(row["psnr_db"]) if row["psnr_db"] else None,
-            )
-            for name, path, row in decoded
-        ]
-        original = picture_of(root, test_set, image)
-        shown.append(side_by_side(image, original, versions))
-    return shown
+                psnr_db = float(row["psnr_db"]) if row["psnr_db"] else None
+                version = Version(name, metrics["kind"], _pixels(path), float(row["bpp"]), psnr_db)
+                kept.setdefault(row["image"], []).append(version)
+    return [(image, picture_of(root, test_set, image), versions) for image, versions in kept.items()]
 
 
 def prefix_curves(root: Path, evaluations: Mapping[str, Record], test_set: str) -> dict[str, Record]:

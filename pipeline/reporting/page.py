@@ -119,7 +119,6 @@ def figure(field: str, spec: str, record: Record, *more: Record) -> str | Markup
 def side_by_side(image: str, original: Pixels, versions: Sequence[Version]) -> Comparison:
     """The same detail of a picture in all versions, and the whole of each, scaled down.
 
-    The detail is where the versions differ most; a single one is held against the original.
     Details are embedded without loss, so that what is seen is the codec's doing.
 
     Raises RatewrightError if a version is not of the original's size.
@@ -128,7 +127,7 @@ def side_by_side(image: str, original: Pixels, versions: Sequence[Version]) -> C
         if version.pixels.shape != original.shape:
             (height, width), (h, w) = original.shape[:2], version.pixels.shape[:2]
             raise RatewrightError(f"{version.codec} decodes {image} of {width}x{height} pixels to {w}x{h}")
-    top, left = _telling_corner(original, [version.pixels for version in versions])
+    top, left = telling_corner(original, [version.pixels for version in versions])
 
     def tile(codec: str, kind: str, pixels: Pixels, bpp: float | None, psnr_db: float | None) -> Tile:
         whole = Image.fromarray(pixels)
@@ -156,8 +155,8 @@ def _point(metrics: Record, test_set: str) -> Record:
     return {**why, **(points.get("at_target") or points.get("as_calibrated") or {})}
 
 
-def _telling_corner(original: Pixels, versions: Sequence[Pixels]) -> tuple[int, int]:
-    """Top and left of the detail."""
+def telling_corner(original: Pixels, versions: Sequence[Pixels]) -> tuple[int, int]:
+    """Top and left of the detail: where the versions differ most; a single one is held against the original."""
     height, width = original.shape[:2]
     compared = versions if len(versions) > 1 else [original, *versions]
     total, squares = np.zeros((2, *original.shape), np.float32)

@@ -33,6 +33,7 @@ STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "ratewright",
 }
+DPI = 160
 WIDTH = 10.5
 """Width of every figure in inches."""
 
@@ -40,7 +41,7 @@ WIDTH = 10.5
 def png(figure: Figure) -> bytes:
     """The figure as a PNG file."""
     stream = io.BytesIO()
-    figure.savefig(stream, format="png", dpi=160)
+    figure.savefig(stream, format="png", dpi=DPI)
     return stream.getvalue()
 
 

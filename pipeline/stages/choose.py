@@ -5,6 +5,7 @@ from typing import Any
 
 from components.errors import RatewrightError
 from components.files import read_json, write_json
+from components.metrics.bd_rate import bd_rate_percent
 from components.selection import rank, winner
 from pipeline import params
 from pipeline.console import console
@@ -13,31 +14,46 @@ from pipeline.layout import Layout
 
 FIGURES = ("bpp", "psnr_db", "ssim", "ms_ssim", "swd", "encode_s_per_mpx", "decode_s_per_mpx")
 LOSSLESS_FIGURES = ("bpp", "encode_s_per_mpx", "decode_s_per_mpx")
+ANCHOR = "jpeg2000"  # whose curve BD-rates are against
 COSTS = ("parameters", "encoder_kmac_per_px", "decoder_kmac_per_px", "peak_mb")
 
 
 def run(root: Path) -> None:
     """Rank every variant and baseline of the params on the test set: at the target, lossless ones by size."""
     settings, layout = params.load(root), Layout(root)
-    test_set, metric = settings.data.test, settings.selection.metric
+    test_set, calibration_set = settings.data.test, settings.data.calibration
+    metric = settings.selection.metric
     found = [read_json(layout.metrics(name)) for name in (*settings.all_variants, *settings.baselines)]
-    hashes = {metrics["test_set_sha256"][test_set] for metrics in found}
-    if len(hashes) > 1:
-        raise RatewrightError(f"the evaluations saw different versions of {test_set}; run `dvc repro evaluate`")
-    rows = rank([_row(metrics, test_set) for metrics in found if metrics["kind"] != "lossless"], metric)
+    hashes = {key: _hash(found, key) for key in (test_set, calibration_set)}
+    lossy = [metrics for metrics in found if metrics["kind"] != "lossless"]
+    anchor = next((metrics["curve"][test_set] for metrics in lossy if metrics["name"] == ANCHOR), None)
+    rows = rank([_row(metrics, test_set) | _bd_rate(metrics["curve"][test_set], anchor) for metrics in lossy], metric)
     best, why = winner(rows, metric, settings.target_bpp)
     leaderboard = {
         "target_bpp": settings.target_bpp,
         "test_set": test_set,
-        "test_set_sha256": hashes.pop() if hashes else None,
+        "test_set_sha256": hashes[test_set],
         "metric": metric,
         "rows": rows,
+        "anchor": ANCHOR,
+        "calibration": {
+            "test_set": calibration_set,
+            "test_set_sha256": hashes[calibration_set],
+            "rows": rank([_row(metrics, calibration_set) for metrics in lossy], metric),
+        },
         "lossless": _lossless([metrics for metrics in found if metrics["kind"] == "lossless"], test_set),
         "winner": best,
         "why": why,
     }
     write_json(layout.leaderboard, leaderboard)
     console.print(f"choose: {why}, {layout.leaderboard}")
+
+
+def _hash(found: list[dict[str, Any]], test_set: str) -> str | None:
+    hashes = {metrics["test_set_sha256"][test_set] for metrics in found}
+    if len(hashes) > 1:
+        raise RatewrightError(f"the evaluations saw different versions of {test_set}; run `dvc repro evaluate`")
+    return hashes.pop() if hashes else None
 
 
 def _row(metrics: dict[str, Any], test_set: str) -> dict[str, Any]:
@@ -50,6 +66,18 @@ def _row(metrics: dict[str, Any], test_set: str) -> dict[str, Any]:
         if row[field] is None:
             row[f"{field}_why"] = points.get("at_target_why") if point is None else point.get(f"{field}_why")
     return row | _costs(metrics)
+
+
+def _bd_rate(curve: list[dict[str, Any]], anchor: list[dict[str, Any]] | None) -> dict[str, Any]:
+    """BD-rate in per cent of one checkpoint's curve, and how many rates that has."""
+    if anchor is None:
+        return {"bd_rate_percent": None, "bd_rate_percent_why": f"{ANCHOR} is not among the baselines"}
+    bpp, psnr = ([[point[key] for point in points] for points in (anchor, curve)] for key in ("bpp", "psnr_db"))
+    percent = bd_rate_percent(bpp[0], psnr[0], bpp[1], psnr[1])
+    if percent is not None:
+        return {"bd_rate_percent": percent, "bd_rate_points": len(curve)}
+    why = f"the curve, of {len(curve)} rates, is too short, falls, or is too far from {ANCHOR}'s"
+    return {"bd_rate_percent": None, "bd_rate_percent_why": why}
 
 
 def _lossless(found: list[dict[str, Any]], test_set: str) -> list[dict[str, Any]]:

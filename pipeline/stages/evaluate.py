@@ -1,11 +1,13 @@
-"""The stage `evaluate`: a variant or a baseline measured on the test set into evaluation/<name>/.
+"""The stage `evaluate`: a variant or a baseline measured on the test and the calibration set into evaluation/<name>/.
 
-A lossless one has no rate to trade for quality, so there is none at the target; every pixel must come back.
+On the calibration set it meets the target as it is. On the test set it is brought there once more, since qualities
+compare at equal rates, and to a few rates around it, since a BD-rate is of a curve. A lossless one has no rate to trade
+for quality, so there is none at the target; every pixel must come back.
 """
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +19,16 @@ from components.codecs.classic import BASELINES, AtQuality
 from components.codecs.lossless_baselines import LOSSLESS
 from components.codecs.quality_search import largest_quality
 from components.errors import CalibrationError, RatewrightError
-from components.evaluation import Coder, ImageResult, LearnedCoder, gain_at, measure, summarise
+from components.evaluation import (
+    Coder,
+    ImageResult,
+    LearnedCoder,
+    gain_at,
+    measure,
+    rate_and_psnr,
+    rate_over_gain,
+    summarise,
+)
 from components.files import write_bytes, write_json
 from components.images.decode import encode_png
 from pipeline import params
@@ -28,7 +39,9 @@ from pipeline.layout import Layout
 from pipeline.params import Params
 from pipeline.pictures import content_hash, pictures
 
-SHOWN = 4  # pictures of each test set whose reconstructions are kept
+SHOWN = 4  # pictures of each set whose reconstructions are kept
+CURVE = (0.6, 0.8, 1.25, 1.6)  # the rates of a curve beside the target, in targets
+CURVE_TOLERANCE = 0.04
 NO_TARGET = "lossless: its rate is what the picture takes"
 COLUMNS = "test_set,point,image,width,height,bytes,bpp,psnr_db,ssim,ms_ssim,swd,encode_s,decode_s"
 
@@ -37,103 +50,149 @@ Rgb = NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class Subject:
-    """What is measured: its coder as deployed, its coder at the target on the test set, and its facts."""
+    """What is measured: its facts, its coder as deployed, and its coder at any rate, but for a lossless one.
+
+    at_rate: (bpp, tolerance) to the coder that has this rate on the test set, and what to say of it. Raises
+    CalibrationError where there is none.
+    """
 
     facts: dict[str, Any]
     as_calibrated: Coder
-    at_target: Coder | None
-    at_target_why: str
+    at_rate: Callable[[float, float], tuple[Coder, dict[str, Any]]] | None
 
 
 def run(root: Path, name: str) -> None:
     """Write metrics.json, images.csv and the first reconstructions of `name`."""
     settings, layout = params.load(root), Layout(root)
-    test_set = settings.data.test
-    originals = list(pictures(layout.raw(test_set)))
-    rgbs = [rgb for _, rgb in originals]
-    baseline = name in settings.baselines
-    subject = _baseline(name, settings, layout, rgbs) if baseline else _learned(name, settings, layout, rgbs)
+    test_set, calibration_set, target = settings.data.test, settings.data.calibration, settings.target_bpp
+    originals = {key: list(pictures(layout.raw(key))) for key in (test_set, calibration_set)}
+    rgbs = {key: [rgb for _, rgb in found] for key, found in originals.items()}
+    tolerance = 0.0
+    if name in settings.baselines:
+        subject = _baseline(name, target, rgbs[calibration_set], rgbs[test_set])
+    else:
+        subject = _learned(name, settings, layout, rgbs[test_set])
+        tolerance = settings.variant(name).calibrate.tolerance
 
     out = layout.evaluation(name)
-    (out / "reconstructions" / test_set).mkdir(parents=True, exist_ok=True)
-    shown = {file for file, _ in originals[:SHOWN]}
+    try:
+        deployed = {
+            test_set: measure(subject.as_calibrated, originals[test_set], lossless=subject.at_rate is None),
+            calibration_set: measure(
+                subject.as_calibrated,
+                originals[calibration_set],
+                _keep(out, calibration_set, originals[calibration_set]),
+                lossless=subject.at_rate is None,
+            ),
+        }
+    except RatewrightError as error:
+        raise RatewrightError(f"evaluate {name}: {error}") from error
+    points: dict[str, Any] = {
+        key: {"as_calibrated": summarise(results), "at_target": None} for key, results in deployed.items()
+    }
+    table = [(key, "as_calibrated", result) for key, results in deployed.items() for result in results]
+    facts, curve = subject.facts, []
+    if subject.at_rate is None:
+        for point in points.values():
+            point["at_target_why"] = NO_TARGET
+    else:
+        points[calibration_set]["at_target"] = points[calibration_set]["as_calibrated"]
+        table += [(calibration_set, "at_target", result) for result in deployed[calibration_set]]
+        try:
+            coder, said = subject.at_rate(target, tolerance)
+        except CalibrationError as error:
+            points[test_set]["at_target_why"] = str(error)
+        else:
+            facts = facts | said
+            results = measure(coder, originals[test_set], _keep(out, test_set, originals[test_set]))
+            points[test_set]["at_target"] = summarise(results)
+            table += [(test_set, "at_target", result) for result in results]
+        curve = _curve(points[test_set]["at_target"], subject.at_rate, target, rgbs[test_set])
+
+    keep_prefixes(subject.as_calibrated, *originals[test_set][0], layout.prefixes(name, test_set))
+    keep_maps(subject.as_calibrated, *originals[test_set][0], layout.maps(name, test_set))
+    metrics = {
+        "name": name,
+        "target_bpp": target,
+        **facts,
+        **_costs(subject),
+        **_rungs(subject, test_set, originals[test_set]),
+        "test_sets": points,
+        "test_set_sha256": {key: content_hash(layout.raw(key)) for key in points},
+        "curve": {test_set: curve},
+    }
+    write_bytes(out / "images.csv", _csv(table).encode())
+    write_json(layout.metrics(name), metrics)
+    console.print(f"evaluate {name}: {_brief(points, test_set)}, {layout.metrics(name)}")
+
+
+def _keep(out: Path, key: str, originals: Sequence[tuple[str, Rgb]]) -> Callable[[str, Rgb], None]:
+    """Keeps the first reconstructions of a set."""
+    folder, shown = out / "reconstructions" / key, {file for file, _ in originals[:SHOWN]}
+    folder.mkdir(parents=True, exist_ok=True)
 
     def keep(file: str, decoded: Rgb) -> None:
         if file in shown:
-            write_bytes(out / "reconstructions" / test_set / f"{Path(file).stem}.png", encode_png(decoded))
+            write_bytes(folder / f"{Path(file).stem}.png", encode_png(decoded))
 
-    points: dict[str, Any] = {"as_calibrated": None, "at_target": None}
-    table: list[tuple[str, ImageResult]] = []
-    try:
-        as_deployed = measure(subject.as_calibrated, originals, lossless=subject.facts["kind"] == "lossless")
-    except RatewrightError as error:
-        raise RatewrightError(f"evaluate {name}: {error}") from error
-    points["as_calibrated"] = summarise(as_deployed)
-    table += [("as_calibrated", result) for result in as_deployed]
-    if subject.at_target is None:
-        points["at_target_why"] = subject.at_target_why
-    else:
-        at_target = measure(subject.at_target, originals, keep)
-        points["at_target"] = summarise(at_target)
-        table += [("at_target", result) for result in at_target]
+    return keep
 
-    keep_prefixes(subject.as_calibrated, *originals[0], layout.prefixes(name, test_set))
-    keep_maps(subject.as_calibrated, *originals[0], layout.maps(name, test_set))
-    metrics = {
-        "name": name,
-        "target_bpp": settings.target_bpp,
-        **subject.facts,
-        **_costs(subject),
-        **_rungs(subject, test_set, originals),
-        "test_sets": {test_set: points},
-        "test_set_sha256": {test_set: content_hash(layout.raw(test_set))},
-    }
-    write_bytes(out / "images.csv", _csv(test_set, table).encode())
-    write_json(layout.metrics(name), metrics)
-    console.print(f"evaluate {name}: {_brief(points, test_set)}, {layout.metrics(name)}")
+
+def _curve(
+    at_target: dict[str, Any] | None,
+    at_rate: Callable[[float, float], tuple[Coder, dict[str, Any]]],
+    target: float,
+    rgbs: list[Rgb],
+) -> list[dict[str, Any]]:
+    """bpp and PSNR at the target and around it, by rate, where it reaches them."""
+    points = [] if at_target is None else [(at_target["bpp"], at_target["psnr_db"])]
+    for share in CURVE:
+        try:
+            coder, _ = at_rate(share * target, CURVE_TOLERANCE)
+        except CalibrationError:
+            continue
+        points.append(rate_and_psnr(coder, rgbs))
+    return [{"bpp": bpp, "psnr_db": psnr} for bpp, psnr in sorted(points) if psnr is not None]
 
 
 def _learned(name: str, settings: Params, layout: Layout, rgbs: list[Rgb]) -> Subject:
     from components.training import checkpoint
 
-    variant = settings.variant(name)
-    codec, _ = checkpoint.load(layout.calibrated(name), codec=variant.codec)
+    codec, _ = checkpoint.load(layout.calibrated(name), codec=settings.variant(name).codec)
     deployed = LearnedCoder(codec)
     if codec.knob is None:
-        return Subject({"kind": "lossless", "reported": codec.reported}, deployed, None, NO_TARGET)
-    facts: dict[str, Any] = {"kind": "learned", "reported": codec.reported, "setting": codec.setting(codec.gain.item())}
-    try:
-        gain = gain_at(codec, rgbs, settings.target_bpp, variant.calibrate.tolerance)
-    except CalibrationError as error:
-        return Subject(facts, deployed, None, str(error))
-    facts |= {"gain_at_target": gain, "setting_at_target": codec.setting(gain)}
-    return Subject(facts, deployed, LearnedCoder(codec, gain), "")
+        return Subject({"kind": "lossless", "reported": codec.reported}, deployed, None)
+
+    over_gain = rate_over_gain(codec, rgbs)
+
+    def at_rate(bpp: float, tolerance: float) -> tuple[Coder, dict[str, Any]]:
+        gain = gain_at(codec, rgbs, bpp, tolerance, over_gain=over_gain)
+        return LearnedCoder(codec, gain), {"gain_at_target": gain, "setting_at_target": codec.setting(gain)}
+
+    facts = {"kind": "learned", "reported": codec.reported, "setting": codec.setting(codec.gain.item())}
+    return Subject(facts, deployed, at_rate)
 
 
-def _baseline(name: str, settings: Params, layout: Layout, rgbs: list[Rgb]) -> Subject:
+def _baseline(name: str, target_bpp: float, calibration: list[Rgb], rgbs: list[Rgb]) -> Subject:
     if name in LOSSLESS:
         exact = LOSSLESS[name]
-        return Subject(
-            {"kind": "lossless", "version": exact.version, "settings": exact.settings}, exact, None, NO_TARGET
-        )
+        return Subject({"kind": "lossless", "version": exact.version, "settings": exact.settings}, exact, None)
     if name not in BASELINES:
         raise RatewrightError(f"unknown baseline {name!r}; known: {', '.join((*BASELINES, *LOSSLESS))}")
-    classic, target = BASELINES[name], settings.target_bpp
-    calibration = [rgb for _, rgb in pictures(layout.raw(settings.data.calibration))]
-    deployed = largest_quality(classic, calibration, target).quality
+    classic = BASELINES[name]
+    deployed = largest_quality(classic, calibration, target_bpp).quality
+
+    def at_rate(bpp: float, _: float) -> tuple[Coder, dict[str, Any]]:
+        quality = largest_quality(classic, rgbs, bpp).quality
+        return AtQuality(classic, quality), {"quality": {"as_calibrated": deployed, "at_target": quality}}
+
     facts = {
         "kind": "baseline",
         "version": classic.version,
         "settings": classic.settings,
         "quality": {"as_calibrated": deployed, "at_target": None},
     }
-    coder = AtQuality(classic, deployed)
-    try:
-        quality = largest_quality(classic, rgbs, target).quality
-    except CalibrationError as error:
-        return Subject(facts, coder, None, str(error))
-    facts["quality"] = {"as_calibrated": deployed, "at_target": quality}
-    return Subject(facts, coder, AtQuality(classic, quality), "")
+    return Subject(facts, AtQuality(classic, deployed), at_rate)
 
 
 def _rungs(subject: Subject, test_set: str, originals: Sequence[tuple[str, Rgb]]) -> dict[str, Any]:
@@ -165,12 +224,12 @@ def _costs(subject: Subject) -> dict[str, Any]:
     return {**dict.fromkeys(fields), **{f"{field}_why": why for field in fields}, "peak_mb": peak_mb()}
 
 
-def _csv(test_set: str, table: list[tuple[str, ImageResult]]) -> str:
+def _csv(table: list[tuple[str, str, ImageResult]]) -> str:
     fields = COLUMNS.split(",")
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(fields)
-    for point, result in table:
+    for test_set, point, result in table:
         writer.writerow([test_set, point, *(getattr(result, field) for field in fields[2:])])
     return text.getvalue()
 
@@ -178,7 +237,7 @@ def _csv(test_set: str, table: list[tuple[str, ImageResult]]) -> str:
 def _brief(points: dict[str, Any], test_set: str) -> str:
     said = []
     for label in ("as_calibrated", "at_target"):
-        if (point := points[label]) is not None:
+        if (point := points[test_set][label]) is not None:
             quality = "lossless" if point["psnr_db"] is None else f"{point['psnr_db']:.2f} dB"
             said.append(f"{label.replace('_', ' ')} {quality} at {point['bpp']:.4f} bpp")
     return f"{test_set}: " + ", ".join(said)

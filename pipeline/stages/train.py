@@ -63,6 +63,7 @@ def run(root: Path, name: str) -> None:
         narrated(job.name, tracked.log_row) as narrator,
     ):
         state = launcher.train(job, narrator)
+        tracked.log_row({"step": state.step, tracking.TRAINING_S: state.elapsed_s})
         codec.load_state_dict(state.best)
         coder = LearnedCoder(codec.eval())
         for file, rgb in samples[:SAMPLES]:

@@ -77,6 +77,7 @@ def tree(tmp_path: Path) -> Path:
         figures = ("bpp", "psnr_db", "ssim", "ms_ssim", "swd", "encode_s_per_mpx", "decode_s_per_mpx")
         row = {"name": name, "kind": KINDS[name], "decoder_kmac_per_px": None, "parameters": None}
         row |= {figure: shown[figure] for figure in figures}
+        row["bd_rate_percent"] = -12.3 if name == "swift" else None
         if KINDS[name] == "lossless":
             more = {"bits_per_sample": 3.0, "share_of_png": None, "share_of_png_why": "png is not here"}
             lossless.append({**row, **more})
@@ -105,6 +106,7 @@ def tree(tmp_path: Path) -> Path:
         "target_bpp": 0.15,
         "test_set": "kodak",
         "rows": rows,
+        "anchor": "jpeg2000",
         "lossless": lossless,
         "winner": "swift",
         "why": "2 dB above <jpeg>",
@@ -124,6 +126,7 @@ def test_the_page_shows_the_leaderboard_and_needs_nothing_else(tree: Path) -> No
     assert "swift wins at 0.15 bpp" in page
     assert page.count(">winner<") == 1
     assert "2 dB above &lt;jpeg&gt;" in page
+    assert "<td>-12.3</td>" in page
     assert re.search(r"packed</th>\s+<td>9\.0000</td>\s+<td>3\.0000</td>\s+<td><[^>]*png is not here", page)
     assert 'title="no network &lt;here&gt;" aria-label="none: no network &lt;here&gt;">&ndash;<' in page
     assert "0.143 bpp · 29.07 dB" in page

@@ -1,0 +1,107 @@
+"""What it takes to meet the target rate: steering, secant steps and the trim, against bisection over λ.
+
+The peer is what one does by hand: train from scratch at a λ, measure real files of the calibration set, halve the
+interval in log λ, until the rate is within the tolerance below the target. Both sides train the variant of params.yaml
+with the same budget in steps, on the data of this checkout, which `dvc repro shard fetch` made.
+
+Run: python -m benchmarks.rate_search factorized --steps 300
+"""
+
+import math
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from ruamel.yaml import YAML
+
+from benchmarks.common import console
+from components.evaluation import LearnedCoder, rate_and_psnr
+from components.files import read_json
+from components.training import checkpoint
+from pipeline import params
+from pipeline.layout import CHECKOUT, Layout
+from pipeline.pictures import pictures
+from pipeline.stages import calibrate, train
+
+REACH = 8.0  # bisection starts from λ / 8 to 8 λ
+TRIES = 12
+
+
+@dataclass
+class Search:
+    """What a search took and reached."""
+
+    trainings: int
+    steps: int
+    seconds: float
+    bpp: float
+    psnr_db: float | None
+
+
+def main(variant: str, steps: Annotated[int, typer.Option(help="of every training from scratch")] = 300) -> None:
+    """Print both searches for one variant."""
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        (root / "data").symlink_to(CHECKOUT / "data")
+        ours, peer = steered(root, variant, steps), bisected(root, variant, steps)
+    for label, found in (("steered and trimmed", ours), ("bisection over lambda", peer)):
+        quality = "" if found.psnr_db is None else f", {found.psnr_db:.2f} dB"
+        console.print(
+            f"{variant}, {label}: {found.trainings} training(s), {found.steps} steps, {found.seconds:.0f} s, "
+            f"{found.bpp:.4f} bpp{quality}"
+        )
+    console.print(
+        f"ratio: {peer.steps / ours.steps:.1f} times the steps, {peer.seconds / ours.seconds:.1f} the seconds"
+    )
+
+
+def steered(root: Path, name: str, steps: int) -> Search:
+    """The stages train and calibrate as they are."""
+    _write_params(root, name, {"steps": steps})
+    started = time.perf_counter()
+    train.run(root, name)
+    calibrate.run(root, name)
+    found = read_json(Layout(root).calibration(name))
+    return Search(1, found["steps"], time.perf_counter() - started, found["bpp"], found["psnr_db"])
+
+
+def bisected(root: Path, name: str, steps: int) -> Search:
+    """A training from scratch for every λ."""
+    settings = params.load(root)
+    target, tolerance = settings.target_bpp, settings.variant(name).calibrate.tolerance
+    middle = settings.variant(name).train.lmbda
+    originals = [rgb for _, rgb in pictures(Layout(root).raw(settings.data.calibration))]
+    assert middle is not None
+    below, above = middle / REACH, middle * REACH
+    bpp, psnr_db, trainings = math.inf, None, 0
+    started = time.perf_counter()
+    while not (1 - tolerance) * target <= bpp <= target and trainings < TRIES:
+        lmbda = math.sqrt(below * above)
+        _write_params(root, name, {"steps": steps, "lmbda": lmbda, "steer": False})
+        train.run(root, name)
+        codec = checkpoint.load(Layout(root).trained(name))[0]
+        assert codec.knob is not None
+        bpp, psnr_db = rate_and_psnr(LearnedCoder(codec), originals)
+        trainings += 1
+        console.print(f"bisection: lambda {lmbda:.5g}: {bpp:.4f} bpp")
+        if (bpp > target) == codec.knob.raises_rate:
+            above = lmbda
+        else:
+            below = lmbda
+    return Search(trainings, trainings * steps, time.perf_counter() - started, bpp, psnr_db)
+
+
+def _write_params(root: Path, name: str, changes: dict[str, Any]) -> None:
+    yaml = YAML()
+    document = yaml.load(CHECKOUT / params.FILE)
+    block = document["variants"][name]["train"]
+    block.pop("minutes", None)
+    block.update(changes)
+    yaml.dump(document, root / params.FILE)
+
+
+if __name__ == "__main__":
+    typer.run(main)
