@@ -1,10 +1,13 @@
 """The convolutional branches that the codecs of paper 004 are made of."""
 
+from collections.abc import Sequence
+from itertools import pairwise
+
 import torch
 from torch import nn
 
 from components.layers.gdn import Gdn
-from components.layers.initial import identity, orthogonal, smooth, start
+from components.layers.initial import Band, haar_packet, identity, start, start_doubling, start_halving
 
 WIDTHS = (16, 32, 32, 32, 32)  # outputs of the five 3x3 convolutions: "doubled once", 32 in the code
 CODE = WIDTHS[-1]
@@ -19,33 +22,34 @@ def strides(steps: int) -> list[int]:
     return [2] * (steps - 2) + [1] * (len(WIDTHS) - steps) + [2, 2]
 
 
-def branches(inputs: int, steps: int) -> tuple[nn.Sequential, nn.Sequential]:
-    """An analysis from (B, inputs, h, w) to (B, 32, h / 2^steps, w / 2^steps), and its mirrored synthesis.
+def branches(bands: Sequence[Band], steps: int) -> tuple[nn.Sequential, nn.Sequential]:
+    """An analysis from RGB `bands` (B, C, h, w) to (B, 32, h / 2^steps, w / 2^steps), and its mirrored synthesis.
 
     Analysis: five 3x3 convolutions with GDN between them. Synthesis: one more convolution at the code's own
     resolution, then the mirror, with transposed convolutions for the steps and inverse GDN.
 
-    Together they start as a low-pass pyramid and its interpolation: each convolution mixes channels by an
-    orthogonal matrix that its mirror undoes, and smooths where it halves. Random weights alone take
+    Together they start as a Haar packet that keeps the lowest frequencies, and its inverse. Random weights alone take
     thousands of steps to find an invertible map.
     """
-    channels = (inputs, *WIDTHS)
+    channels = (len(bands), *WIDTHS)
+    halving = [k for k, stride in enumerate(strides(steps)) if stride == 2]
+    packet = haar_packet([WIDTHS[k] for k in halving], bands, [channels[k] for k in halving])
+    stages = dict(zip(halving, packet, strict=True))
     analysis: list[nn.Module] = []
     synthesis: list[nn.Module] = []
-    for k, stride in enumerate(strides(steps)):
-        mixing = orthogonal(channels[k + 1], channels[k])
-        down = nn.Conv2d(channels[k], channels[k + 1], 3, stride, padding=1)
+    for k, (inputs, outputs) in enumerate(pairwise(channels)):
+        down = nn.Conv2d(inputs, outputs, 3, 2 if k in stages else 1, padding=1)
         up: nn.Module
-        if stride == 1:
-            up = nn.Conv2d(channels[k + 1], channels[k], 3, padding=1)
-            start(down, mixing, identity())
-            start(up, mixing.t(), identity())
+        if k in stages:
+            up = nn.ConvTranspose2d(outputs, inputs, 3, 2, padding=1, output_padding=1)
+            start_halving(down, stages[k])
+            start_doubling(up, stages[k])
         else:
-            up = nn.ConvTranspose2d(channels[k + 1], channels[k], 3, stride, padding=1, output_padding=1)
-            start(down, mixing, smooth(3))
-            start(up, mixing, 4 * smooth(3))
-        analysis += [down, Gdn(channels[k + 1])]
-        synthesis = [up, Gdn(channels[k], inverse=True), *synthesis]
+            up = nn.Conv2d(outputs, inputs, 3, padding=1)
+            start(down, torch.eye(outputs, inputs), identity())
+            start(up, torch.eye(inputs, outputs), identity())
+        analysis += [down, Gdn(outputs)]
+        synthesis = [up, Gdn(inputs, inverse=True), *synthesis]
     first = nn.Conv2d(CODE, CODE, 3, padding=1)
     start(first, torch.eye(CODE), identity())
     return (

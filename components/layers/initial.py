@@ -7,6 +7,7 @@ channels times a spatial kernel, or as a stage of a Haar wavelet packet, either 
 import math
 from collections.abc import Sequence
 from itertools import product
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -20,22 +21,11 @@ def start(conv: nn.Conv2d | nn.ConvTranspose2d, mixing: Tensor, kernel: Tensor) 
     _fill(conv, mixing[:, :, None, None] * kernel, _JITTER)
 
 
-def orthogonal(rows: int, columns: int) -> Tensor:
-    """A random matrix with orthonormal rows or columns, whichever are fewer."""
-    return nn.init.orthogonal_(torch.empty(rows, columns))
-
-
 def identity(side: int = 3) -> Tensor:
     """A kernel that passes the middle."""
     kernel = torch.zeros(side, side)
     kernel[side // 2, side // 2] = 1
     return kernel
-
-
-def smooth(side: int) -> Tensor:
-    """A binomial kernel with sum 1."""
-    row = torch.tensor([float(math.comb(side - 1, k)) for k in range(side)])
-    return torch.outer(row, row) / row.sum() ** 2
 
 
 _PACKET_JITTER = 0.01
@@ -45,16 +35,26 @@ _INWARD, _OUTWARD = math.sqrt(0.5), math.sqrt(2.0)
 _CHROMA = 3.0  # a chroma band counts as one of this many times the squared frequency
 
 
-def haar_packet(widths: Sequence[int]) -> list[Tensor]:
-    """The stages of a Haar wavelet packet from RGB to luma and two chromas: (widths[k], 4 * inputs) each.
+class Band(NamedTuple):
+    """A band of a wavelet packet: its frequencies down the columns and along the rows, and its colour, 0 for luma."""
+
+    u: int
+    v: int
+    colour: int
+
+
+PIXELS = tuple(Band(0, 0, colour) for colour in range(3))
+
+
+def haar_packet(widths: Sequence[int], bands: Sequence[Band] = PIXELS, inputs: Sequence[int] = ()) -> list[Tensor]:
+    """The stages of a Haar wavelet packet from bands in RGB to luma and two chromas: (widths[k], 4 * inputs[k]) each.
 
     A stage maps 2x2 blocks (the columns, as pixel_unshuffle orders them) to at most widths[k] bands, those of the
-    lowest frequencies; rows beyond four times the inputs are zero. Rows are orthonormal.
+    lowest frequencies; other rows are zero, and columns of inputs that are no band. Rows are orthonormal. Without
+    `inputs`, each stage has the outputs of the one before, and the first has the bands.
     """
-    colours = opponent_colours()
-    bands = [(0, 0, colour) for colour in range(3)]
     stages = []
-    for number, width in enumerate(widths):
+    for number, (width, count) in enumerate(zip(widths, inputs or (len(bands), *widths), strict=False)):
         children = []
         for parent, (u, v, colour) in enumerate(bands):
             for a, b in product((0, 1), repeat=2):
@@ -67,11 +67,15 @@ def haar_packet(widths: Sequence[int]) -> list[Tensor]:
         for row, (_, _, parent, a, b, _) in enumerate(kept):
             stage[row, parent] = 0.5 * torch.tensor([[1.0, (-1) ** b], [(-1) ** a, (-1) ** (a + b)]])
         if number == 0:
-            stage = torch.einsum("opyx,pc->ocyx", stage, colours)
-        inputs = 3 if number == 0 else widths[number - 1]
-        stages.append(F.pad(stage, (0, 0, 0, 0, 0, inputs - stage.shape[1])).flatten(1))
-        bands = [(*at, colour) for _, colour, _, _, _, at in kept]
+            stage = torch.einsum("opyx,pc->ocyx", stage, opponent(len(bands)))
+        stages.append(F.pad(stage, (0, 0, 0, 0, 0, count - stage.shape[1])).flatten(1))
+        bands = [Band(*at, colour) for _, colour, _, _, _, at in kept]
     return stages
+
+
+def opponent(channels: int) -> Tensor:
+    """(channels, channels): RGB triple by triple to luma and two chromas."""
+    return torch.kron(torch.eye(channels // 3), opponent_colours())
 
 
 def opponent_colours() -> Tensor:

@@ -4,6 +4,7 @@ from typing import ClassVar
 
 from components.codecs.autoencoder import GaussianAutoencoder
 from components.layers.branch import branches
+from components.layers.initial import PIXELS
 
 STEPS = 4
 
@@ -23,4 +24,4 @@ class NoWcae(GaussianAutoencoder):
 
     def __init__(self) -> None:
         super().__init__(32)
-        self.g_a, self.g_s = branches(3, STEPS)
+        self.g_a, self.g_s = branches(PIXELS, STEPS)

@@ -8,9 +8,13 @@ from torch import Tensor, nn
 from components.codecs.autoencoder import GaussianAutoencoder
 from components.layers.branch import branches
 from components.layers.haar import dwt, idwt
+from components.layers.initial import PIXELS, Band
+
+DETAILS = tuple(Band(u, v, colour) for u, v in ((1, 0), (0, 1), (1, 1)) for colour in range(3))
+"""What `dwt` calls details, in its order."""
 
 # Inputs and stride-2 steps of each branch, from the finest scale (1/2) to the coarsest (1/8, with its low band).
-BRANCHES = ((9, 4), (9, 3), (12, 2))
+BRANCHES = ((DETAILS, 4), (DETAILS, 3), (PIXELS + DETAILS, 2))
 
 # The low band of three orthonormal levels spans [-8, 8]; divided by this it is as large as the details.
 LOW_BAND_SCALE = 4.0
@@ -73,6 +77,6 @@ class Wcae(GaussianAutoencoder):
 
     def __init__(self) -> None:
         super().__init__(96)
-        pairs = [branches(inputs, steps) for inputs, steps in BRANCHES]
+        pairs = [branches(bands, steps) for bands, steps in BRANCHES]
         self.g_a = WaveletAnalysis([analysis for analysis, _ in pairs])
         self.g_s = WaveletSynthesis([synthesis for _, synthesis in pairs])

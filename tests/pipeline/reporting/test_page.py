@@ -75,7 +75,7 @@ def tree(tmp_path: Path) -> Path:
         points = metrics["test_sets"]["kodak"]
         shown = points["at_target"] or points["as_calibrated"]
         figures = ("bpp", "psnr_db", "ssim", "ms_ssim", "swd", "encode_s_per_mpx", "decode_s_per_mpx")
-        row = {"name": name, "kind": KINDS[name], "decoder_kmac_per_px": None, "parameters": None}
+        row: dict[str, Any] = {"name": name, "kind": KINDS[name], "decoder_kmac_per_px": None, "parameters": None}
         row |= {figure: shown[figure] for figure in figures}
         row["bd_rate_percent"] = -12.3 if name == "swift" else None
         if KINDS[name] == "lossless":
