@@ -5,6 +5,7 @@ A lossless codec has no rate to bring anywhere: its checkpoint goes on as it is,
 
 import json
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 from components.calibration import Trial, search_lmbda
 from components.codecs.base import Codec
 from components.errors import CalibrationError
-from components.evaluation import LearnedCoder, bpp_of, gain_at, rate_and_psnr
+from components.evaluation import LearnedCoder, bpp_of, gain_at, rate_and_psnr, rate_over_gain
 from components.files import write_json
 from components.images.shard_reader import Shards
 from components.training import checkpoint
@@ -47,11 +48,13 @@ def run(root: Path, name: str) -> None:
         known = lmbda if codec.steered else None
         return {"phase": phase, "lmbda": known, "gain": gain, "bpp": bpp, "psnr_db": psnr_db, "steps": steps}
 
-    def whole_set(phase: str, lmbda: float, steps: int) -> dict[str, Any]:
-        bpp, psnr_db = rate_and_psnr(LearnedCoder(codec), originals)
-        return measured(phase, lmbda, bpp, steps, psnr_db)
+    def rate_now(phase: str, lmbda: float, steps: int) -> Callable[[float], float]:
+        rates = rate_over_gain(codec, originals)
+        history.append(measured(phase, lmbda, rates(codec.gain.item()), steps))
+        return rates
 
-    history = [whole_set("trained", facts["lmbda"], facts["step"])]
+    history: list[dict[str, Any]] = []
+    over_gain = rate_now("trained", facts["lmbda"], facts["step"])
     steps = facts["step"]
     # A progressive codec meets any rate as it is, and what lambda does not steer cannot be steered again.
     fixed = codec.progressive or not codec.steered or not _fine_tune_steps(variant, facts)
@@ -59,9 +62,9 @@ def run(root: Path, name: str) -> None:
     fine_tune = _FineTuner(codec, settings, variant, layout, facts)
 
     def rate_of(lmbda: float) -> float:
-        nonlocal steps
+        nonlocal steps, over_gain
         steps += fine_tune(lmbda)
-        history.append(whole_set("fine_tune", lmbda, steps))
+        over_gain = rate_now("fine_tune", lmbda, steps)
         return float(history[-1]["bpp"])
 
     trials = search_lmbda(
@@ -79,11 +82,12 @@ def run(root: Path, name: str) -> None:
         history.append(measured("trim", lmbda, trial.bpp, steps))
 
     try:
-        codec.gain.fill_(gain_at(codec, originals, target, calibrate.tolerance, tried))
+        codec.gain.fill_(gain_at(codec, originals, target, calibrate.tolerance, tried, over_gain=over_gain))
     except CalibrationError as error:
         raise CalibrationError(f"calibrate {name} on {settings.data.calibration}: {error}") from error
-    history.append(whole_set("final", lmbda, steps))
-    final = history[-1]
+    bpp, psnr_db = rate_and_psnr(LearnedCoder(codec), originals)
+    final = measured("final", lmbda, bpp, steps, psnr_db)
+    history.append(final)
 
     facts |= {"lmbda": lmbda, "step": steps, "target_bpp": target, "calibrated_bpp": final["bpp"]}
     _save(codec, layout.calibrated(name), facts)
