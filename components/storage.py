@@ -10,7 +10,8 @@ from typing import Any
 
 from components.errors import RatewrightError, SourceError, one_line
 from components.files import replacing
-from components.images.sources import S3, open_source
+from components.images.remote_sources import S3
+from components.images.sources import open_source
 
 
 def is_remote(location: str | Path) -> bool:

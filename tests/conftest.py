@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from components.images import sources
+from components.images import remote_sources
 from tests.site import Site
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ def tiny_shards(picture_files: list[Path], tmp_path_factory: pytest.TempPathFact
 
 @pytest.fixture
 def site(monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
-    monkeypatch.setattr(sources, "BACKOFF_S", 0.001)
+    monkeypatch.setattr(remote_sources, "BACKOFF_S", 0.001)
     site = Site()
     yield site
     site.close()
@@ -109,7 +109,7 @@ def s3_server() -> Iterator[str]:
 def s3(s3_server: str, monkeypatch: pytest.MonkeyPatch) -> Any:
     import boto3
 
-    monkeypatch.setattr(sources, "BACKOFF_S", 0.001)
+    monkeypatch.setattr(remote_sources, "BACKOFF_S", 0.001)
     monkeypatch.setenv("AWS_ENDPOINT_URL", s3_server)
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")

@@ -12,7 +12,8 @@ from typing import Any
 
 from components.errors import SourceError
 from components.images.names import of_use
-from components.images.sources import Folder, Source, checked_name, open_source
+from components.images.source import Source, checked_name
+from components.images.sources import Folder, open_source
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from components.images.decode import decode, encode_png
 from components.images.manifest import MANIFEST, ArchiveFile, FetchedFile, LostFile, Manifest
 from components.images.members import Member, members_in
 from components.images.names import archive_of, stored_names
-from components.images.sources import Source
+from components.images.source import Source
 
 MAX_ARCHIVE_BYTES = 1 << 35
 MAX_ARCHIVE_FILES = 1_000_000

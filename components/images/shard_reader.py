@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 
 from components.errors import SourceError, one_line
 from components.files import write_bytes
-from components.images.sources import Source, open_source
+from components.images.source import Source
+from components.images.sources import open_source
 
 READS = 16
 """Patches of a remote location that one process reads at the same time."""

@@ -14,7 +14,7 @@ import pytest
 from numpy.typing import NDArray
 
 from components.errors import SourceError
-from components.images import sources
+from components.images import remote_sources
 from components.images.augment import Augmentation
 from components.images.batches import read_batch
 from components.images.dataset import FetchSpec
@@ -43,7 +43,7 @@ def packed() -> bytes:
 
 @pytest.fixture
 def site(packed: bytes, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
-    monkeypatch.setattr(sources, "BACKOFF_S", 0.001)
+    monkeypatch.setattr(remote_sources, "BACKOFF_S", 0.001)
     site = Site()
     site.files[f"kriz/{NAME}"] = packed
     yield site

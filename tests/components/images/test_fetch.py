@@ -17,7 +17,7 @@ from PIL import Image
 from ruamel.yaml import YAML
 
 from components.errors import SourceError
-from components.images import sources
+from components.images import remote_sources
 from components.images.dataset import FetchSpec
 from components.images.decode import decode, decode_rgb
 from components.images.fetch import fetch
@@ -96,7 +96,7 @@ class Web:
 
 @pytest.fixture
 def web(monkeypatch: pytest.MonkeyPatch) -> Iterator[Web]:
-    monkeypatch.setattr(sources, "BACKOFF_S", 0.001)
+    monkeypatch.setattr(remote_sources, "BACKOFF_S", 0.001)
     web = Web()
     yield web
     web.server.shutdown()

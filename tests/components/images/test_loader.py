@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from components.errors import RatewrightError, SourceError
-from components.images import shard_reader, sources
+from components.images import remote_sources, shard_reader
 from components.images.decode import decode_rgb, encode_png
 from components.images.loader import Batch, sample_order, training_batches, turned, validation_batches
 from components.images.shard_reader import Shards
@@ -223,7 +223,7 @@ def test_validation_is_upright_and_spread(location: Shards) -> None:
 def test_connections_that_drop_change_nothing(
     site: Site, tiny_shards: Path, shards: Shards, workers: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sources, "ATTEMPTS", 30)  # since one request may meet the faults of many
+    monkeypatch.setattr(remote_sources, "ATTEMPTS", 30)  # since one request may meet the faults of many
     remote = on_site(site, tiny_shards)
     site.faults = {path: ["short", "hang up", 503, "short", "short"] for path in site.files}
     assert digest(stream(remote, 10, workers=workers)) == digest(stream(shards, 10))
@@ -236,7 +236,9 @@ def test_a_server_that_stays_away_is_told_in_one_line(site: Site, tiny_shards: P
         stuck = batches(remote, workers=workers)
         for path in site.files:
             site.faults[path] = [503] * 10_000
-        with pytest.raises(SourceError, match=rf"^{remote.location}/train-.*503.*\(tried {sources.ATTEMPTS} times\)$"):
+        with pytest.raises(
+            SourceError, match=rf"^{remote.location}/train-.*503.*\(tried {remote_sources.ATTEMPTS} times\)$"
+        ):
             next(stuck)
         site.faults.clear()
 

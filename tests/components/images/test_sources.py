@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from components.errors import SourceError
-from components.images import sources
-from components.images.sources import Http, open_source
+from components.images import remote_sources
+from components.images.remote_sources import Http
+from components.images.sources import open_source
 from tests.site import Site
 
 CONTENT = bytes(range(256)) * 5000
@@ -36,17 +37,17 @@ def test_http_downloads_and_creates_folders(site: Site, http: Http, tmp_path: Pa
 @pytest.mark.parametrize("fault", [503, 500, 429, "short", "hang up"])
 def test_http_tries_again_what_may_pass(site: Site, http: Http, tmp_path: Path, fault: int | str) -> None:
     site.files["set/x"] = CONTENT
-    site.faults["set/x"] = [fault] * (sources.ATTEMPTS - 1)
+    site.faults["set/x"] = [fault] * (remote_sources.ATTEMPTS - 1)
     http.download("x", tmp_path / "x")
     assert (tmp_path / "x").read_bytes() == CONTENT
-    assert len(site.requests) == sources.ATTEMPTS
+    assert len(site.requests) == remote_sources.ATTEMPTS
 
 
 @pytest.mark.parametrize("fault", [503, "short"])
 def test_http_gives_up_and_leaves_nothing(site: Site, http: Http, tmp_path: Path, fault: int | str) -> None:
     site.files["set/x"] = CONTENT
     site.faults["set/x"] = [fault] * 100
-    with pytest.raises(SourceError, match=rf"{site.address}set/x: .*tried {sources.ATTEMPTS} times") as caught:
+    with pytest.raises(SourceError, match=rf"{site.address}set/x: .*tried {remote_sources.ATTEMPTS} times") as caught:
         http.download("x", tmp_path / "x")
     assert "\n" not in str(caught.value)
     assert list(tmp_path.iterdir()) == []
@@ -105,7 +106,7 @@ def test_http_cannot_be_listed(http: Http) -> None:
 
 
 def test_http_host_that_cannot_be_reached(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(sources, "BACKOFF_S", 0.001)
+    monkeypatch.setattr(remote_sources, "BACKOFF_S", 0.001)
     site = Site()
     site.close()
     source = open_source(site.address)
