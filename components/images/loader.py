@@ -5,6 +5,7 @@ that the stream is the same for any number of either. Where a patch is damaged, 
 stands in.
 """
 
+import signal
 from collections.abc import Iterable, Iterator
 from contextlib import closing
 from itertools import islice, tee
@@ -19,6 +20,7 @@ from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 from components.errors import RatewrightError, SourceError
 from components.images.shard_reader import Patches, Read, Shards
 
+_GRACE_S = 60  # that a worker lives on after a signal to stop, if its reader does not end it
 Rgb = NDArray[np.uint8]
 Sample = tuple[int, int]  # (epoch, position in the split)
 
@@ -46,6 +48,7 @@ def training_batches(
         batch_size=None,
         num_workers=workers,
         prefetch_factor=4 if workers else None,
+        worker_init_fn=_outlive_a_stop,
         pin_memory=torch.cuda.is_available(),
     )
     return map(_raised, iter(loader))
@@ -101,6 +104,12 @@ class _Stream(IterableDataset["Batch | RatewrightError"]):
         walk = sample_order(len(self.patches), self.seed, self.start_step * self.batch_size)
         while True:
             yield list(islice(walk, self.batch_size))[self.rank :: self.ranks]
+
+
+def _outlive_a_stop(_: int) -> None:
+    """Terminals and schedulers stop a whole process group; the workers' reader still has a step to finish."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: signal.alarm(_GRACE_S))
 
 
 def _raised(item: Batch | RatewrightError) -> Batch:

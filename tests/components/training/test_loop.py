@@ -1,5 +1,6 @@
 import math
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -208,22 +209,38 @@ codec = codec_class("wcae")()
 def a_rate(codec):
     return 0.4 + float(next(codec.parameters()).detach().abs().mean())
 loop.train(codec, Shards(str(shards)), config, state_path=state, fingerprint="this run", observer=Tell(),
-           control=RateControl(0.5, config.lmbda, raises_rate=False), rate_of=a_rate, save_every_s=-1.0)
+           control=RateControl(0.5, config.lmbda, raises_rate=False), rate_of=a_rate, save_every_s=float(sys.argv[4]))
 """
+
+
+def killed(
+    trainer: Trainer, config: TrainingConfig, save_every_s: float, end: Callable[[int], None]
+) -> tuple[int, str]:
+    """A run in a process group of its own, which `end` ends by its pid after five steps: its exit code and errors."""
+    arguments = [str(trainer.shards), str(trainer.state), repr(vars(config)), str(save_every_s)]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
+    with subprocess.Popen(
+        [sys.executable, "-c", KILLED, *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment,
+        start_new_session=True,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        for line in process.stdout:
+            if int(line) == 5:
+                end(process.pid)
+                break
+        return process.wait(), process.stderr.read()
 
 
 def test_a_run_killed_in_the_middle_goes_on_bit_for_bit(
     trainer: Trainer, straight: tuple[Weights, TrainingState]
 ) -> None:
-    arguments = [sys.executable, "-c", KILLED, str(trainer.shards), str(trainer.state), repr(vars(SHORT))]
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
-    with subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True, env=environment) as process:
-        assert process.stdout is not None
-        for line in process.stdout:
-            if int(line) == 5:
-                process.kill()
-                break
-    assert process.wait() == -signal.SIGKILL
+    code, _ = killed(trainer, SHORT, -1.0, lambda pid: os.kill(pid, signal.SIGKILL))
+    assert code == -signal.SIGKILL
     watch = Watch()
     run = trainer(watch=watch)
     assert 5 <= watch.steps[0] <= 12, "it lost one step at the most, and had not finished"
@@ -231,6 +248,18 @@ def test_a_run_killed_in_the_middle_goes_on_bit_for_bit(
     assert [path.name for path in trainer.state.parent.iterdir() if not path.name.startswith(".")] == [
         trainer.state.name
     ]
+
+
+def test_a_stop_that_the_loader_gets_too_keeps_the_state(
+    trainer: Trainer, straight: tuple[Weights, TrainingState]
+) -> None:
+    """As a terminal or a scheduler stops: the signal goes to the whole group, the loader's workers among it."""
+    _, errors = killed(trainer, replace(SHORT, workers=2), math.inf, lambda pid: os.killpg(pid, signal.SIGTERM))
+    stopped = re.search(r"Interrupted: stopped at step (\d+); run the same command", errors)
+    assert stopped, errors
+    watch = Watch()
+    assert_same(trainer(watch=watch), straight)
+    assert watch.steps[0] == int(stopped[1]) + 1
 
 
 def test_loss_goes_down_on_a_tiny_set(trainer: Trainer) -> None:
