@@ -24,10 +24,18 @@ from components.training.state import TrainingState
 
 @dataclass(frozen=True)
 class Steering:
-    """What lambda is steered by: the rate of real bitstreams of `pictures`, uint8 (H, W, 3), against `target_bpp`."""
+    """What lambda is steered by: the rate of real bitstreams against `target_bpp`.
+
+    pictures: uint8 (H, W, 3) each. scale: what their rate is multiplied by, where they stand for larger ones.
+    """
 
     target_bpp: float
     pictures: tuple[NDArray[np.uint8], ...]
+    scale: float = 1.0
+
+    def rate(self, codec: Codec) -> float:
+        """bpp of the pictures that `pictures` stand for, coded as the codec is now."""
+        return self.scale * rate_over_gain(codec, self.pictures)(codec.gain.item())
 
 
 @dataclass(frozen=True)
@@ -87,7 +95,7 @@ class TrainingJob:
         control, rate_of = None, None
         if self.steering is not None and codec.knob is not None and codec.steered:
             control = RateControl(self.steering.target_bpp, self.config.lmbda, codec.knob.raises_rate)
-            rate_of = partial(_rate, pictures=self.steering.pictures)
+            rate_of = self.steering.rate
         return train(
             codec,
             self.shards,
@@ -100,10 +108,6 @@ class TrainingJob:
             stopped=stopped,
             save_every_s=self.save_every_s,
         )
-
-
-def _rate(codec: Codec, pictures: tuple[NDArray[np.uint8], ...]) -> float:
-    return rate_over_gain(codec, pictures)(codec.gain.item())
 
 
 class Unobserved:
