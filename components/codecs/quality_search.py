@@ -1,7 +1,7 @@
 """The quality of a classic codec that meets a target rate."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, MutableMapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -24,26 +24,35 @@ class Search:
     """Every (quality, bpp) measured, in the order of the search, those above the target too."""
 
 
-def largest_quality(codec: Classic, images: Sequence[Picture], target_bpp: float, *, workers: int = 2) -> Search:
+def largest_quality(
+    codec: Classic,
+    images: Sequence[Picture],
+    target_bpp: float,
+    *,
+    workers: int = 2,
+    known: MutableMapping[float, float] | None = None,
+) -> Search:
     """The largest quality, common to all `images`, whose rate is at most `target_bpp`.
 
     The rate is 8 x total bytes over total pixels, headers included. A whole-number quality is found exactly
     (the next one is above the target); a real one until the rate is within 0.5 % below the target or the
     quality is known to 0.1 %, whichever comes first. `workers` pictures are encoded at a time, one thread
-    each. Raises `CalibrationError` where even the lowest quality is above the target.
+    each. `known` holds rates of these images by quality, from searches for other targets, and gets what is measured.
+    Raises `CalibrationError` where even the lowest quality is above the target.
     """
     if not images:
         raise ValueError("no pictures to search a quality on")
     pixels: int = sum(image.shape[0] * image.shape[1] for image in images)
     tried: list[tuple[float, float]] = []
+    rates = {} if known is None else known
 
     with ThreadPoolExecutor(workers) as pool:
 
         def rate(quality: float) -> float:
-            sizes = pool.map(lambda image: len(codec.encode(image, quality)), images)
-            bpp = 8 * sum(sizes) / pixels
-            tried.append((quality, bpp))
-            return bpp
+            if quality not in rates:
+                rates[quality] = 8 * sum(pool.map(lambda image: len(codec.encode(image, quality)), images)) / pixels
+            tried.append((quality, rates[quality]))
+            return rates[quality]
 
         lowest = rate(codec.low)
         if lowest > target_bpp:

@@ -182,8 +182,10 @@ def _baseline(name: str, target_bpp: float, calibration: list[Rgb], rgbs: list[R
     classic = BASELINES[name]
     deployed = largest_quality(classic, calibration, target_bpp).quality
 
+    known: dict[float, float] = {}
+
     def at_rate(bpp: float, _: float) -> tuple[Coder, dict[str, Any]]:
-        quality = largest_quality(classic, rgbs, bpp).quality
+        quality = largest_quality(classic, rgbs, bpp, known=known).quality
         return AtQuality(classic, quality), {"quality": {"as_calibrated": deployed, "at_target": quality}}
 
     facts = {

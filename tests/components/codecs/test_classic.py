@@ -1,11 +1,13 @@
 import subprocess
 import sys
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
 import pytest
 
 from components.codecs.classic import BASELINES, Classic
+from components.codecs.libraries import Picture
 from components.codecs.quality_search import Search, largest_quality
 from components.errors import BitstreamError, CalibrationError, ImageError
 from components.metrics.quality import psnr_db
@@ -103,6 +105,23 @@ def test_the_largest_quality_meets_the_target_from_below(codec: Classic) -> None
 def test_the_search_does_not_depend_on_the_workers(codec: Classic) -> None:
     small = [picture[:64, :64] for picture in photographs()]
     assert largest_quality(codec, small, 2.0, workers=1) == largest_quality(codec, small, 2.0, workers=3)
+
+
+def test_searches_for_several_targets_share_what_they_measure() -> None:
+    codec, picture = BASELINES["jpeg"], photographs()[0]
+    encoded: list[float] = []
+    known: dict[float, float] = {}
+
+    def encode(rgb: Picture, quality: float) -> bytes:
+        encoded.append(quality)
+        return codec.encoder(rgb, quality)
+
+    counted = replace(codec, encoder=encode)
+    first = largest_quality(counted, [picture], 0.8, known=known)
+    assert largest_quality(counted, [picture], 0.8, known=known) == first
+    second = largest_quality(counted, [picture], 0.6, known=known)
+    assert second == largest_quality(codec, [picture], 0.6)
+    assert len(encoded) == len(set(encoded)) == len(known)
 
 
 def test_the_order_of_the_codecs_on_photographs() -> None:
