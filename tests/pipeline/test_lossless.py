@@ -177,7 +177,8 @@ def test_an_evaluation_is_as_calibrated_alone(name: str, tree: Path) -> None:
     assert point["psnr_db"] is None
     assert "identical" in point["psnr_db_why"]
     rows = (tree / "evaluation" / name / "images.csv").read_text().splitlines()
-    assert [row.split(",")[1] for row in rows[1:]] == ["as_calibrated"] * 2
+    assert {row.split(",")[1] for row in rows[1:]} == {"as_calibrated"}
+    assert sorted(row.split(",")[0] for row in rows[1:]) == ["bundled-calibration"] * 2 + ["bundled-test"] * 2
     assert list((tree / "evaluation" / name / "reconstructions").rglob("*.*")) == []
 
 
