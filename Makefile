@@ -33,6 +33,7 @@ lint: venv ## format, lint, types, and the direction of imports
 	mypy
 	lint-imports
 	python -m pipeline.graph --check
+	python -m pipeline.results --check
 
 graph: venv ## dags/stages.json anew from dvc.yaml and the profiles
 	python -m pipeline.graph --write

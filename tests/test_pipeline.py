@@ -22,6 +22,7 @@ from pipeline.graph import stage_nodes
 
 Clone = tuple[Path, dict[str, str]]
 ROOT = Path(__file__).parents[1]
+COMMAND = (sys.executable, "-c", "from pipeline.cli import main; main()")
 
 
 def run(clone: Clone, *command: str, cwd: Path | None = None) -> str:
@@ -92,13 +93,12 @@ def test_the_champion_codes_a_photograph_from_another_folder(clone: Clone, tmp_p
     photo = tmp_path / "photo.png"
     with Image.open(folder / "data" / "raw" / "bundled-test" / "chelsea.png") as chelsea:
         chelsea.crop((0, 0, 301, 203)).save(photo)
-    command = (sys.executable, "-c", "from pipeline.cli import main; main()")
     champion = "models:/image-codec-0.15bpp@champion"
-    run(clone, *command, "compress", "photo.png", "photo.rw", "--model", champion, cwd=tmp_path)
-    run(clone, *command, "decompress", "photo.rw", "back.png", cwd=tmp_path)
+    run(clone, *COMMAND, "compress", "photo.png", "photo.rw", "--model", champion, cwd=tmp_path)
+    run(clone, *COMMAND, "decompress", "photo.rw", "back.png", cwd=tmp_path)
     with Image.open(tmp_path / "back.png") as back:
         assert back.size == (301, 203)
-    assert "301x203" in run(clone, *command, "info", "photo.rw", cwd=tmp_path)
+    assert "301x203" in run(clone, *COMMAND, "info", "photo.rw", cwd=tmp_path)
 
 
 def test_both_sets_are_measured_and_curves_have_bd_rates(clone: Clone) -> None:
@@ -119,12 +119,16 @@ def test_both_sets_are_measured_and_curves_have_bd_rates(clone: Clone) -> None:
         assert row["bd_rate_percent_why"] == "jpeg2000 is not among the baselines"
 
 
-def test_a_run_that_is_kept(clone: Clone, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def kept(clone: Clone) -> Path:
+    """The folder of the run after `ratewright keep real`."""
+    assert "results/real" in run(clone, *COMMAND, "keep", "real")
+    return clone[0] / "results" / "real"
+
+
+def test_a_run_that_is_kept(clone: Clone, kept: Path, tmp_path: Path) -> None:
     """Figures as data, no address of a mirror, and a checkpoint that compresses without a registry."""
     folder, environment = clone
-    command = (sys.executable, "-c", "from pipeline.cli import main; main()")
-    assert "results/real" in run(clone, *command, "keep", "real").replace("\n", "")
-    kept = folder / "results" / "real"
     board = read(kept / "leaderboard.json")
     assert board == read(folder / "leaderboard.json")
     budget = read(kept / "run.json")["variants"][board["winner"]]
@@ -143,22 +147,22 @@ def test_a_run_that_is_kept(clone: Clone, tmp_path: Path) -> None:
 
     photo = str(folder / "data" / "raw" / "bundled-test" / "chelsea.png")
     nowhere = folder, {**environment, "MLFLOW_TRACKING_URI": "http://127.0.0.1:9"}
-    run(nowhere, *command, "compress", photo, str(tmp_path / "photo.rw"))
-    run(nowhere, *command, "decompress", str(tmp_path / "photo.rw"), str(tmp_path / "back.png"))
+    run(nowhere, *COMMAND, "compress", photo, str(tmp_path / "photo.rw"))
+    run(nowhere, *COMMAND, "decompress", str(tmp_path / "photo.rw"), str(tmp_path / "back.png"))
     with Image.open(tmp_path / "back.png") as back, Image.open(photo) as original:
         assert back.size == original.size
 
 
-def test_readme_has_the_figures_of_a_kept_run(clone: Clone) -> None:
+def test_readme_has_the_figures_of_a_kept_run(clone: Clone, kept: Path) -> None:
     folder, _ = clone
     readme = folder / "README.md"
     readme.write_text("# Codecs\n<!-- results/real -->\n<!-- end of results/real -->\nThe end.\n")
     run(clone, sys.executable, "-m", "pipeline.results", "--write")
     text = readme.read_text()
-    for row in read(folder / "results" / "real" / "leaderboard.json")["rows"]:
+    for row in read(kept / "leaderboard.json")["rows"]:
         assert f"{row['psnr_db']:.2f}" in text
     assert text.endswith("The end.\n")
-    assert (folder / "results" / "real" / "bundled-test_psnr_db.png").is_file()
+    assert (kept / "bundled-test_psnr_db.png").is_file()
     run(clone, sys.executable, "-m", "pipeline.results", "--check")
     readme.write_text(text.replace("| jpeg |", "| jpg |"))
     with pytest.raises(AssertionError, match="not current"):

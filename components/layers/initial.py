@@ -67,13 +67,13 @@ def haar_packet(widths: Sequence[int], bands: Sequence[Band] = PIXELS, inputs: S
         for row, (_, _, parent, a, b, _) in enumerate(kept):
             stage[row, parent] = 0.5 * torch.tensor([[1.0, (-1) ** b], [(-1) ** a, (-1) ** (a + b)]])
         if number == 0:
-            stage = torch.einsum("opyx,pc->ocyx", stage, opponent(len(bands)))
+            stage = torch.einsum("opyx,pc->ocyx", stage, _opponent(len(bands)))
         stages.append(F.pad(stage, (0, 0, 0, 0, 0, count - stage.shape[1])).flatten(1))
         bands = [Band(*at, colour) for _, colour, _, _, _, at in kept]
     return stages
 
 
-def opponent(channels: int) -> Tensor:
+def _opponent(channels: int) -> Tensor:
     """(channels, channels): RGB triple by triple to luma and two chromas."""
     return torch.kron(torch.eye(channels // 3), opponent_colours())
 

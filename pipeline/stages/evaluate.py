@@ -41,24 +41,26 @@ from pipeline.pictures import content_hash, pictures
 
 SHOWN = 4  # pictures of each set whose reconstructions are kept
 CURVE = (0.6, 0.8, 1.25, 1.6)  # the rates of a curve beside the target, in targets
-CURVE_TOLERANCE = 0.04
 NO_TARGET = "lossless: its rate is what the picture takes"
 COLUMNS = "test_set,point,image,width,height,bytes,bpp,psnr_db,ssim,ms_ssim,swd,encode_s,decode_s"
 
 Rgb = NDArray[np.uint8]
 
 
+AtRate = Callable[[float], tuple[Coder, dict[str, Any]]]
+
+
 @dataclass(frozen=True)
 class Subject:
     """What is measured: its facts, its coder as deployed, and its coder at any rate, but for a lossless one.
 
-    at_rate: (bpp, tolerance) to the coder that has this rate on the test set, and what to say of it. Raises
-    CalibrationError where there is none.
+    at_rate: bpp to the coder that has this rate on the test set, and what to say of it. Raises CalibrationError where
+        there is none.
     """
 
     facts: dict[str, Any]
     as_calibrated: Coder
-    at_rate: Callable[[float, float], tuple[Coder, dict[str, Any]]] | None
+    at_rate: AtRate | None
 
 
 def run(root: Path, name: str) -> None:
@@ -67,17 +69,15 @@ def run(root: Path, name: str) -> None:
     test_set, calibration_set, target = settings.data.test, settings.data.calibration, settings.target_bpp
     originals = {key: list(pictures(layout.raw(key))) for key in (test_set, calibration_set)}
     rgbs = {key: [rgb for _, rgb in found] for key, found in originals.items()}
-    tolerance = 0.0
     if name in settings.baselines:
         subject = _baseline(name, target, rgbs[calibration_set], rgbs[test_set])
     else:
         subject = _learned(name, settings, layout, rgbs[test_set])
-        tolerance = settings.variant(name).calibrate.tolerance
 
     out, lossless = layout.evaluation(name), subject.at_rate is None
     keep = {key: _keep(out, key, found) for key, found in originals.items()}
     # Of each set those at the target: on the test set that is another gain.
-    kept = {calibration_set: keep[calibration_set]} if not lossless else {}
+    kept = {} if lossless else {calibration_set: keep[calibration_set]}
     try:
         deployed = {
             key: measure(subject.as_calibrated, found, kept.get(key), lossless=lossless)
@@ -97,7 +97,7 @@ def run(root: Path, name: str) -> None:
         points[calibration_set]["at_target"] = points[calibration_set]["as_calibrated"]
         table += [(calibration_set, "at_target", result) for result in deployed[calibration_set]]
         try:
-            coder, said = subject.at_rate(target, tolerance)
+            coder, said = subject.at_rate(target)
         except CalibrationError as error:
             points[test_set]["at_target_why"] = str(error)
         else:
@@ -138,7 +138,7 @@ def _keep(out: Path, key: str, originals: Sequence[tuple[str, Rgb]]) -> Callable
 
 def _curve(
     at_target: dict[str, Any] | None,
-    at_rate: Callable[[float, float], tuple[Coder, dict[str, Any]]],
+    at_rate: AtRate,
     target: float,
     rgbs: list[Rgb],
 ) -> list[dict[str, Any]]:
@@ -146,7 +146,7 @@ def _curve(
     points = [] if at_target is None else [(at_target["bpp"], at_target["psnr_db"])]
     for share in CURVE:
         try:
-            coder, _ = at_rate(share * target, CURVE_TOLERANCE)
+            coder, _ = at_rate(share * target)
         except CalibrationError:
             continue
         points.append(rate_and_psnr(coder, rgbs))
@@ -156,15 +156,16 @@ def _curve(
 def _learned(name: str, settings: Params, layout: Layout, rgbs: list[Rgb]) -> Subject:
     from components.training import checkpoint
 
-    codec, _ = checkpoint.load(layout.calibrated(name), codec=settings.variant(name).codec)
+    variant = settings.variant(name)
+    codec, _ = checkpoint.load(layout.calibrated(name), codec=variant.codec)
     deployed = LearnedCoder(codec)
     if codec.knob is None:
         return Subject({"kind": "lossless", "reported": codec.reported}, deployed, None)
 
     over_gain = rate_over_gain(codec, rgbs)
 
-    def at_rate(bpp: float, tolerance: float) -> tuple[Coder, dict[str, Any]]:
-        gain = gain_at(codec, rgbs, bpp, tolerance, over_gain=over_gain)
+    def at_rate(bpp: float) -> tuple[Coder, dict[str, Any]]:
+        gain = gain_at(codec, rgbs, bpp, variant.calibrate.tolerance, over_gain=over_gain)
         return LearnedCoder(codec, gain), {"gain_at_target": gain, "setting_at_target": codec.setting(gain)}
 
     facts = {"kind": "learned", "reported": codec.reported, "setting": codec.setting(codec.gain.item())}
@@ -182,7 +183,7 @@ def _baseline(name: str, target_bpp: float, calibration: list[Rgb], rgbs: list[R
 
     known: dict[float, float] = {}
 
-    def at_rate(bpp: float, _: float) -> tuple[Coder, dict[str, Any]]:
+    def at_rate(bpp: float) -> tuple[Coder, dict[str, Any]]:
         quality = largest_quality(classic, rgbs, bpp, known=known).quality
         return AtQuality(classic, quality), {"quality": {"as_calibrated": deployed, "at_target": quality}}
 

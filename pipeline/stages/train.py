@@ -4,6 +4,7 @@ They write models/<name>/trained.safetensors and history.jsonl.
 """
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,6 @@ def run(root: Path, name: str) -> None:
     if start is not None and training.lmbda is None:
         training = training.model_copy(update={"lmbda": start["lmbda"]})
     samples = list(pictures(layout.raw(settings.data.calibration), max(SAMPLES, training.steer_images)))
-    steering = steered_by(settings.target_bpp, [rgb for _, rgb in samples[: training.steer_images]])
     job = TrainingJob(
         name=f"train {name}",
         fingerprint=identity,
@@ -49,10 +49,12 @@ def run(root: Path, name: str) -> None:
         state=str(layout.resumable("train", name) / "state.safetensors"),
         weights=published_weights(training.weights, layout.weights),
         start=None if start is None else str(layout.trained(start["variant"])),
-        steering=steering if training.steer else None,
         save_every_s=settings.resources_of(name).save_every_s,
     )
     codec, remarks = job.begin()
+    if training.steer and codec.steered:
+        steering = steered_by(settings.target_bpp, [rgb for _, rgb in samples[: training.steer_images]])
+        job = replace(job, steering=steering)
     if codec.steered and training.lmbda is None:
         raise RatewrightError(f"train.lmbda of {name} is missing: codec {variant.codec!r} is trained with one")
     for remark in remarks if start is None else [f"goes on from {start['variant']}"]:

@@ -20,8 +20,8 @@ _LUMA_SHARE = 0.75  # of the latents, at the start
 class Depthwise(nn.Conv2d):
     """Each channel with its own kernel, in float32: CPUs take three times as long for a gradient in bfloat16."""
 
-    def __init__(self, channels: int, side: int = 5):
-        super().__init__(channels, channels, side, padding=side // 2, groups=channels)
+    def __init__(self, channels: int):
+        super().__init__(channels, channels, 5, padding=2, groups=channels)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) to the same shape, float32."""
