@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 import pywt
 import torch
+from torch.nn.functional import pixel_unshuffle
 
-from components.layers.haar import dwt, idwt
+from components.layers.haar import block_dwt, block_idwt, dwt, idwt
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 SHAPES = pytest.mark.parametrize("shape", [(1, 1, 2, 2), (2, 3, 8, 12), (1, 4, 2, 30)])
@@ -55,3 +56,15 @@ def test_an_edge_lands_in_its_band(axis: int, band: int) -> None:
     x.select(axis, 0).fill_(1.0)  # changes along `axis` only
     details = dwt(x)[1][0]
     assert [bool(b.abs().max() > 0) for b in details] == [k == band for k in range(3)]
+
+
+def test_blocks_are_three_levels_of_the_transform() -> None:
+    x = torch.rand(2, 3, 16, 24, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    low, fine = dwt(x)
+    low, middle = dwt(low)
+    low, coarse = dwt(low)
+    levels = torch.cat((low, coarse, pixel_unshuffle(middle, 2), pixel_unshuffle(fine, 4)), dim=1)
+    torch.testing.assert_close(block_dwt(x), levels)
+    torch.testing.assert_close(block_idwt(levels), x)
+    with torch.autocast("cpu", torch.bfloat16):
+        torch.testing.assert_close(block_idwt(block_dwt(x.float())), x.float(), rtol=0, atol=1e-6)
