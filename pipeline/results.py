@@ -131,7 +131,7 @@ def _detail(original: Pixels, versions: Sequence[Version]) -> Figure:
         axes = figure.add_axes((place / len(titles), 0, 1 / len(titles), DETAIL / (DETAIL + TITLE)))
         axes.imshow(pixels[top : top + DETAIL, left : left + DETAIL], interpolation="none")
         axes.set_axis_off()
-        axes.set_title(title, size=7)
+        axes.set_title(title, size=7, pad=3)
     return figure
 
 
