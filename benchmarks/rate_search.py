@@ -18,7 +18,7 @@ import typer
 from ruamel.yaml import YAML
 
 from benchmarks.common import console
-from components.evaluation import LearnedCoder, rate_and_psnr
+from components.evaluation import LearnedCoder, bpp_of
 from components.files import read_json
 from components.training import checkpoint
 from pipeline import params
@@ -38,7 +38,6 @@ class Search:
     steps: int
     seconds: float
     bpp: float
-    psnr_db: float | None
 
 
 def main(variant: str, steps: Annotated[int, typer.Option(help="of every training from scratch")] = 300) -> None:
@@ -48,10 +47,9 @@ def main(variant: str, steps: Annotated[int, typer.Option(help="of every trainin
         (root / "data").symlink_to(CHECKOUT / "data")
         ours, peer = steered(root, variant, steps), bisected(root, variant, steps)
     for label, found in (("steered and trimmed", ours), ("bisection over lambda", peer)):
-        quality = "" if found.psnr_db is None else f", {found.psnr_db:.2f} dB"
         console.print(
             f"{variant}, {label}: {found.trainings} training(s), {found.steps} steps, {found.seconds:.0f} s, "
-            f"{found.bpp:.4f} bpp{quality}"
+            f"{found.bpp:.4f} bpp"
         )
     console.print(
         f"ratio: {peer.steps / ours.steps:.1f} times the steps, {peer.seconds / ours.seconds:.1f} the seconds"
@@ -65,7 +63,7 @@ def steered(root: Path, name: str, steps: int) -> Search:
     train.run(root, name)
     calibrate.run(root, name)
     found = read_json(Layout(root).calibration(name))
-    return Search(1, found["steps"], time.perf_counter() - started, found["bpp"], found["psnr_db"])
+    return Search(1, found["steps"], time.perf_counter() - started, found["bpp"])
 
 
 def bisected(root: Path, name: str, steps: int) -> Search:
@@ -76,7 +74,7 @@ def bisected(root: Path, name: str, steps: int) -> Search:
     originals = [rgb for _, rgb in pictures(Layout(root).raw(settings.data.calibration))]
     assert middle is not None
     below, above = middle / REACH, middle * REACH
-    bpp, psnr_db, trainings = math.inf, None, 0
+    bpp, trainings = math.inf, 0
     started = time.perf_counter()
     while not (1 - tolerance) * target <= bpp <= target and trainings < TRIES:
         lmbda = math.sqrt(below * above)
@@ -84,14 +82,14 @@ def bisected(root: Path, name: str, steps: int) -> Search:
         train.run(root, name)
         codec = checkpoint.load(Layout(root).trained(name))[0]
         assert codec.knob is not None
-        bpp, psnr_db = rate_and_psnr(LearnedCoder(codec), originals)
+        bpp = bpp_of(LearnedCoder(codec), originals)
         trainings += 1
         console.print(f"bisection: lambda {lmbda:.5g}: {bpp:.4f} bpp")
         if (bpp > target) == codec.knob.raises_rate:
             above = lmbda
         else:
             below = lmbda
-    return Search(trainings, trainings * steps, time.perf_counter() - started, bpp, psnr_db)
+    return Search(trainings, trainings * steps, time.perf_counter() - started, bpp)
 
 
 def _write_params(root: Path, name: str, changes: dict[str, Any]) -> None:

@@ -94,7 +94,7 @@ class Training(_Section):
     steer: bool = True
     """Steer lambda to the target rate while training; false keeps it."""
     steer_images: PositiveInt = 16
-    """Pictures of the calibration set whose middle the steering measures, at the most."""
+    """Pictures of the calibration set that the steering measures the middles of the quarters of, at the most."""
     batch_size: PositiveInt = 8
     """Patches in a step."""
     learning_rate: PositiveFloat

@@ -2,26 +2,23 @@
 
 import math
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from components.metrics.patch_statistics import MIN_SIDE as SWD_MIN_SIDE
 from components.metrics.patch_statistics import sliced_wasserstein
-
-if TYPE_CHECKING:
-    from torch import Tensor
+from components.metrics.structural_similarity import MS_SSIM_MIN_SIDE, SSIM_MIN_SIDE, ssim_and_ms_ssim
 
 Picture = NDArray[np.uint8]
-
-SSIM_MIN_SIDE = 11  # one Gaussian window
-MS_SSIM_MIN_SIDE = 176  # four halvings leave one window: 16 x 11
 
 
 @dataclass(frozen=True)
 class Quality:
-    """The quality of one decoded picture; a figure that does not exist is None, and `why` says why."""
+    """The quality of one decoded picture; a figure that does not exist is None, and `why` says why.
+
+    ssim, ms_ssim: `ssim_and_ms_ssim`. swd: `sliced_wasserstein`.
+    """
 
     psnr_db: float | None
     ssim: float | None
@@ -41,34 +38,6 @@ def psnr_db(a: Picture, b: Picture) -> float | None:
     return None if squares == 0 else 10 * math.log10(255**2 * error.size / squares)
 
 
-def ssim(a: Picture, b: Picture) -> float | None:
-    """SSIM (Wang et al. 2004), Gaussian window of 11 (sigma 1.5) mean over R, G and B; edges reflected.
-
-    None where a side is shorter than `SSIM_MIN_SIDE`. Raises `ValueError` for unlike shapes.
-    """
-    _check(a, b)
-    if min(a.shape[:2]) < SSIM_MIN_SIDE:
-        return None
-    from torchmetrics.functional.image import structural_similarity_index_measure
-
-    return float(structural_similarity_index_measure(_tensor(a), _tensor(b), data_range=1.0))
-
-
-def ms_ssim(a: Picture, b: Picture) -> float | None:
-    """MS-SSIM (Wang et al. 2003), five scales, mean over R, G and B; negative terms count as zero.
-
-    None where a side is shorter than `MS_SSIM_MIN_SIDE`. Raises `ValueError` for unlike shapes.
-    """
-    _check(a, b)
-    if min(a.shape[:2]) < MS_SSIM_MIN_SIDE:
-        return None
-    from torchmetrics.functional.image import multiscale_structural_similarity_index_measure
-
-    return float(
-        multiscale_structural_similarity_index_measure(_tensor(a), _tensor(b), data_range=1.0, normalize="relu")
-    )
-
-
 def swd(a: Picture, b: Picture) -> float | None:
     """How far the texture of `b` is from that of its original `a`, by `sliced_wasserstein`.
 
@@ -82,11 +51,13 @@ def swd(a: Picture, b: Picture) -> float | None:
 
 def measure(original: Picture, decoded: Picture) -> Quality:
     """All figures of one picture; raises `ValueError` for pictures of different shapes."""
+    _check(original, decoded)
     height, width = original.shape[:2]
+    ssim, ms_ssim = ssim_and_ms_ssim(original, decoded)
     figures = {
         "psnr_db": psnr_db(original, decoded),
-        "ssim": ssim(original, decoded),
-        "ms_ssim": ms_ssim(original, decoded),
+        "ssim": ssim,
+        "ms_ssim": ms_ssim,
         "swd": swd(original, decoded),
     }
     reasons = {
@@ -103,10 +74,3 @@ def _check(a: Picture, b: Picture) -> None:
         raise ValueError(f"two (H, W, 3) pictures of one shape are needed, not {a.shape} and {b.shape}")
     if a.dtype != np.uint8 or b.dtype != np.uint8:
         raise ValueError(f"uint8 pictures are needed, not {a.dtype} and {b.dtype}")
-
-
-def _tensor(picture: Picture) -> "Tensor":
-    """(H, W, 3) uint8 to (1, 3, H, W) float32 in [0, 1], channels last: windows take half the time so."""
-    import torch
-
-    return torch.from_numpy(picture[None].astype(np.float32) / 255).permute(0, 3, 1, 2)

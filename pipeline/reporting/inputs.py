@@ -41,15 +41,20 @@ def records(path: Path) -> list[Record]:
 
 
 def rd_points(evaluations: Mapping[str, Record]) -> list[RdPoint]:
-    """Every point of every lossy codec's evaluation, in the order of the leaderboard."""
-    return [
-        RdPoint(name, metrics["kind"], test_set, kind, point["bpp"], point["psnr_db"], point["ms_ssim"])
-        for name, metrics in evaluations.items()
-        if metrics["kind"] != "lossless"
-        for test_set, points in metrics["test_sets"].items()
-        for kind in ("as_calibrated", "at_target")
-        if (point := points.get(kind)) is not None
-    ]
+    """Every point of every lossy codec's evaluation, its curve's last, in the order of the leaderboard."""
+    found = []
+    for name, metrics in evaluations.items():
+        if metrics["kind"] == "lossless":
+            continue
+        for test_set, points in metrics["test_sets"].items():
+            labelled = [(label, points.get(label)) for label in ("as_calibrated", "at_target")]
+            labelled += [("curve", point) for point in metrics["curve"].get(test_set, [])]
+            found += [
+                RdPoint(name, metrics["kind"], test_set, label, point["bpp"], point["psnr_db"], point.get("ms_ssim"))
+                for label, point in labelled
+                if point is not None
+            ]
+    return found
 
 
 def comparisons(root: Path, evaluations: Mapping[str, Record], test_set: str) -> list[Comparison]:

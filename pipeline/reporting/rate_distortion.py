@@ -40,7 +40,7 @@ class RdPoint:
     """`learned` or `baseline`."""
     test_set: str
     point: str
-    """`as_calibrated` or `at_target`."""
+    """`as_calibrated`, `at_target`, or one of its `curve`."""
     bpp: float | None
     psnr_db: float | None
     ms_ssim: float | None
@@ -56,8 +56,8 @@ def rd_plot(
 ) -> Figure:
     """Quality over rate on one test set: published curves as thin lines, measured codecs as points.
 
-    Filled points are at the target, hollow ones as calibrated, a line joins the two of one codec. Points
-    beyond two and a half times the target are left out.
+    Filled points are at the target, hollow ones as calibrated; a line goes through all rates of one codec, or joins the
+    two. Points beyond two and a half times the target are left out.
     """
     left, right = 0.7 * target_bpp, 2.5 * target_bpp
     shown = [p for p in points if p.bpp is not None and p.bpp <= right and getattr(p, metric) is not None]
@@ -147,21 +147,18 @@ def _labels_right(axes: Axes, ends: Mapping[str, tuple[float, float]], right: fl
 def _measured(axes: Axes, points: Sequence[RdPoint], metric: Metric, target_bpp: float, winner: str | None) -> None:
     """Draw the measured codecs, named in a column at the left."""
     codecs: dict[str, dict[str, RdPoint]] = {}
+    rates: dict[str, list[tuple[float, float]]] = {}
     for point in points:
-        codecs.setdefault(point.codec, {})[point.point] = point
+        rates.setdefault(point.codec, []).append((point.bpp or 0.0, getattr(point, metric)))
+        if point.point != "curve":
+            codecs.setdefault(point.codec, {})[point.point] = point
     main = [variants.get("at_target") or variants["as_calibrated"] for variants in codecs.values()]
     heights = _label_heights(axes, [getattr(p, metric) for p in main])
     for point, variants, height in zip(main, codecs.values(), heights, strict=True):
         colour, value, x = _colour(point.kind), getattr(point, metric), point.bpp or 0.0
         calibrated = variants.get("as_calibrated", point)
         won = point.codec == winner
-        axes.plot(
-            [x, calibrated.bpp or 0.0],
-            [value, getattr(calibrated, metric)],
-            color=colour,
-            linewidth=0.9,
-            alpha=0.5,
-        )
+        axes.plot(*zip(*sorted(rates[point.codec]), strict=True), color=colour, linewidth=0.9, alpha=0.5)
         axes.plot(
             calibrated.bpp or 0.0,
             getattr(calibrated, metric),

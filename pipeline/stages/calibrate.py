@@ -13,7 +13,7 @@ from typing import Any
 from components.calibration import Trial, search_lmbda
 from components.codecs.base import Codec
 from components.errors import CalibrationError
-from components.evaluation import LearnedCoder, bpp_of, gain_at, rate_and_psnr, rate_over_gain
+from components.evaluation import LearnedCoder, bpp_of, gain_at, rate_over_gain
 from components.files import write_json
 from components.images.shard_reader import Shards
 from components.training import checkpoint
@@ -41,12 +41,12 @@ def run(root: Path, name: str) -> None:
         return
     originals = [rgb for _, rgb in pictures(layout.raw(settings.data.calibration))]
 
-    def measured(phase: str, lmbda: float, bpp: float, steps: int, psnr_db: float | None = None) -> dict[str, Any]:
+    def measured(phase: str, lmbda: float, bpp: float, steps: int) -> dict[str, Any]:
         gain = codec.gain.item()
         said = f"lambda {lmbda:.5g} {codec.setting(gain)}" if codec.steered else codec.setting(gain)
         console.print(f"calibrate {name}: {phase} {said}: {bpp:.4f} bpp")
         known = lmbda if codec.steered else None
-        return {"phase": phase, "lmbda": known, "gain": gain, "bpp": bpp, "psnr_db": psnr_db, "steps": steps}
+        return {"phase": phase, "lmbda": known, "gain": gain, "bpp": bpp, "steps": steps}
 
     def rate_now(phase: str, lmbda: float, steps: int) -> Callable[[float], float]:
         rates = rate_over_gain(codec, originals)
@@ -85,8 +85,7 @@ def run(root: Path, name: str) -> None:
         codec.gain.fill_(gain_at(codec, originals, target, calibrate.tolerance, tried, over_gain=over_gain))
     except CalibrationError as error:
         raise CalibrationError(f"calibrate {name} on {settings.data.calibration}: {error}") from error
-    bpp, psnr_db = rate_and_psnr(LearnedCoder(codec), originals)
-    final = measured("final", lmbda, bpp, steps, psnr_db)
+    final = measured("final", lmbda, over_gain(codec.gain.item()), steps)
     history.append(final)
 
     facts |= {"lmbda": lmbda, "step": steps, "target_bpp": target, "calibrated_bpp": final["bpp"]}
@@ -101,7 +100,7 @@ def run(root: Path, name: str) -> None:
             "knob": codec.knob.name,
             "setting": codec.setting(final["gain"]),
             "model_hash": codec.model_hash().hex(),
-            **{key: final[key] for key in ("lmbda", "gain", "bpp", "psnr_db", "steps")},
+            **{key: final[key] for key in ("lmbda", "gain", "bpp", "steps")},
             "history": _steering(layout, name) + history,
         },
     )
@@ -128,8 +127,6 @@ def _pass_on(codec: Codec, name: str, facts: dict[str, Any], settings: Params, l
             "lmbda": None,
             "gain": None,
             "bpp": bpp,
-            "psnr_db": None,
-            "psnr_db_why": "infinite: a lossless codec",
             "steps": facts["step"],
             "history": [],
         },
@@ -209,7 +206,6 @@ def _steering(layout: Layout, name: str) -> list[dict[str, Any]]:
             "lmbda": r["lmbda"],
             "gain": 1.0,
             "bpp": r["calibration_bpp"],
-            "psnr_db": None,
             "steps": r["step"],
         }
         for r in rows

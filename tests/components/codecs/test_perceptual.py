@@ -10,7 +10,7 @@ from components.codecs.pictures import to_tensor
 from components.codecs.table import build
 from components.errors import RatewrightError
 from components.layers.vgg import Vgg19
-from components.metrics.quality import ssim
+from components.metrics.structural_similarity import ssim_and_ms_ssim
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 SMALL = {"N": 24, "M": 16}
@@ -32,7 +32,9 @@ def test_dissimilarity_is_one_minus_ssim_or_nearly(photograph: NDArray[np.uint8]
     assert dissimilarity(x, x).abs().max() < 1e-5
     pairs = [(photograph, np.clip(photograph + shift, 0, 255).astype(np.uint8)) for shift in noise(photograph)]
     for a, b in pairs:
-        assert dissimilarity(to_tensor(a), to_tensor(b)).item() == pytest.approx(1 - (ssim(a, b) or 0), rel=0.2)
+        assert dissimilarity(to_tensor(a), to_tensor(b)).item() == pytest.approx(
+            1 - (ssim_and_ms_ssim(a, b)[0] or 0), rel=0.2
+        )
 
 
 def noise(like: NDArray[np.uint8]) -> list[NDArray[np.float64]]:

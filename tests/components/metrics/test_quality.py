@@ -2,8 +2,9 @@ import math
 
 import numpy as np
 import pytest
+import torch
 
-from components.metrics.quality import Quality, measure, ms_ssim, psnr_db, ssim
+from components.metrics.quality import Quality, measure, psnr_db
 from components.metrics.table import METRICS
 
 
@@ -23,11 +24,8 @@ def test_psnr_by_hand() -> None:
 
 def test_identical_pictures_have_ssim_one() -> None:
     a = picture(180, 176)
-    assert ssim(a, a) == pytest.approx(1)
-    assert ms_ssim(a, a) == pytest.approx(1)
-    assert measure(a, a) == Quality(
-        None, ssim(a, a), ms_ssim(a, a), 0.0, {"psnr_db": "infinite: the pictures are identical"}
-    )
+    one = pytest.approx(1, abs=1e-6)
+    assert measure(a, a) == Quality(None, one, one, 0.0, {"psnr_db": "infinite: the pictures are identical"})
 
 
 def test_ssim_is_that_of_scikit_image() -> None:
@@ -39,14 +37,32 @@ def test_ssim_is_that_of_scikit_image() -> None:
         a, b, channel_axis=2, gaussian_weights=True, sigma=1.5, use_sample_covariance=False, data_range=255
     )
     assert 0.5 < expected < 0.95
-    assert ssim(a, b) == pytest.approx(expected, abs=0.006)  # scikit-image leaves the edges out
+    assert measure(a, b).ssim == pytest.approx(expected, abs=0.006)  # scikit-image leaves the edges out
+
+
+@pytest.mark.parametrize("shape", [(176, 176), (177, 403), (352, 201)])
+@pytest.mark.parametrize("noise", [3, 40])
+def test_ssim_and_ms_ssim_are_those_of_torchmetrics(shape: tuple[int, int], noise: int) -> None:
+    from torchmetrics.functional import image
+
+    smooth = np.kron(picture(60, 60), np.ones((7, 7, 1), int))[: shape[0], : shape[1]]
+    b = np.clip(smooth + np.random.default_rng(1).integers(-noise, noise + 1, smooth.shape), 0, 255).astype(np.uint8)
+    a = smooth.astype(np.uint8)
+    tensors = [torch.from_numpy(each / 255.0).permute(2, 0, 1)[None] for each in (a, b)]
+    found = measure(a, b)
+    assert found.ssim == pytest.approx(
+        image.structural_similarity_index_measure(*tensors, data_range=1.0).item(), abs=1e-5
+    )
+    assert found.ms_ssim == pytest.approx(
+        image.multiscale_structural_similarity_index_measure(*tensors, data_range=1.0).item(), abs=1e-5
+    )
 
 
 def test_ms_ssim_falls_with_noise_and_is_a_number_even_for_a_negative() -> None:
     a = np.repeat(np.repeat(picture(36, 36), 5, 0), 5, 1)
     noise = np.random.default_rng(1).integers(-10, 11, a.shape)
     near, far = (np.clip(a + k * noise, 0, 255).astype(np.uint8) for k in (1, 5))
-    values = [ms_ssim(a, b) for b in (near, far, 255 - a)]
+    values = [measure(a, b).ms_ssim for b in (near, far, 255 - a)]
     assert all(v is not None and not math.isnan(v) for v in values)
     assert 1 > values[0] > values[1] > values[2] >= 0  # type: ignore[operator]
 

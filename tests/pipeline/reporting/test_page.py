@@ -48,6 +48,7 @@ def evaluation(root: Path, name: str, psnr_db: float) -> dict[str, Any]:
             if kind == "lossless"
             else {"as_calibrated": point(0.19, psnr_db + 1), "at_target": point(0.149, psnr_db)}
         },
+        "curve": {"kodak": [{"bpp": bpp, "psnr_db": psnr_db + 20 * (bpp - 0.149)} for bpp in (0.09, 0.149, 0.24)]},
     }  # fmt: skip
     if kind == "baseline":
         metrics |= {
@@ -161,7 +162,8 @@ def test_files_beside_the_page(tree: Path) -> None:
         "psnr_db": 29.0, "ms_ssim": 0.95,
     }  # fmt: skip
     assert "packed" not in {point["codec"] for point in points}, "what loses nothing has no place in that plane"
-    assert len(points) == 6
+    labels = [point["point"] for point in points]
+    assert [labels.count(label) for label in ("as_calibrated", "at_target", "curve")] == [3, 3, 9]
     plots = sorted(path.name for path in folder.glob("*.png"))
     assert plots == ["lambda_search.png", "rd_ms_ssim.png", "rd_psnr.png", "training.png"]
     first = {path.name: path.read_bytes() for path in folder.iterdir()}
