@@ -1,4 +1,4 @@
-"""SSIM (Wang et al. 2004) and its five scales (Wang et al. 2003), as torchmetrics has them, in a fraction of its time."""
+"""SSIM (Wang et al. 2004) and its five scales (Wang et al. 2003), equal to torchmetrics' and several times as fast."""
 
 from collections.abc import Iterator
 
@@ -16,7 +16,7 @@ Plane = NDArray[np.float32]
 
 
 def ssim_and_ms_ssim(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> tuple[float | None, float | None]:
-    """Both figures of two pictures (H, W, 3), means over all places and R, G and B; None for what they are too small for.
+    """Both figures of two pictures (H, W, 3), means over all places and R, G and B; None where they are too small.
 
     SSIM reflects edges. MS-SSIM is contrast and structure of the finer scales, where windows that reach over an edge do
     not count, and SSIM of the coarsest, weighted; negative terms count as zero.

@@ -41,21 +41,22 @@ from pipeline.pictures import content_hash, pictures
 
 SHOWN = 4  # pictures of each set whose reconstructions are kept
 CURVE = (0.6, 0.8, 1.25, 1.6)  # the rates of a curve beside the target, in targets
+CURVE_TOLERANCE = 0.1  # a curve goes through rates; which ones matters little
 NO_TARGET = "lossless: its rate is what the picture takes"
 COLUMNS = "test_set,point,image,width,height,bytes,bpp,psnr_db,ssim,ms_ssim,swd,encode_s,decode_s"
 
 Rgb = NDArray[np.uint8]
 
 
-AtRate = Callable[[float], tuple[Coder, dict[str, Any]]]
+AtRate = Callable[[float, float | None], tuple[Coder, dict[str, Any]]]
 
 
 @dataclass(frozen=True)
 class Subject:
     """What is measured: its facts, its coder as deployed, and its coder at any rate, but for a lossless one.
 
-    at_rate: bpp to the coder that has this rate on the test set, and what to say of it. Raises CalibrationError where
-        there is none.
+    at_rate: bpp and tolerance (None: its own) to the coder that has this rate on the test set, and what to say of it.
+        Raises CalibrationError where there is none.
     """
 
     facts: dict[str, Any]
@@ -97,7 +98,7 @@ def run(root: Path, name: str) -> None:
         points[calibration_set]["at_target"] = points[calibration_set]["as_calibrated"]
         table += [(calibration_set, "at_target", result) for result in deployed[calibration_set]]
         try:
-            coder, said = subject.at_rate(target)
+            coder, said = subject.at_rate(target, None)
         except CalibrationError as error:
             points[test_set]["at_target_why"] = str(error)
         else:
@@ -146,7 +147,7 @@ def _curve(
     points = [] if at_target is None else [(at_target["bpp"], at_target["psnr_db"])]
     for share in CURVE:
         try:
-            coder, _ = at_rate(share * target)
+            coder, _ = at_rate(share * target, CURVE_TOLERANCE)
         except CalibrationError:
             continue
         points.append(rate_and_psnr(coder, rgbs))
@@ -164,8 +165,8 @@ def _learned(name: str, settings: Params, layout: Layout, rgbs: list[Rgb]) -> Su
 
     over_gain = rate_over_gain(codec, rgbs)
 
-    def at_rate(bpp: float) -> tuple[Coder, dict[str, Any]]:
-        gain = gain_at(codec, rgbs, bpp, variant.calibrate.tolerance, over_gain=over_gain)
+    def at_rate(bpp: float, tolerance: float | None) -> tuple[Coder, dict[str, Any]]:
+        gain = gain_at(codec, rgbs, bpp, tolerance or variant.calibrate.tolerance, over_gain=over_gain)
         return LearnedCoder(codec, gain), {"gain_at_target": gain, "setting_at_target": codec.setting(gain)}
 
     facts = {"kind": "learned", "reported": codec.reported, "setting": codec.setting(codec.gain.item())}
@@ -183,7 +184,7 @@ def _baseline(name: str, target_bpp: float, calibration: list[Rgb], rgbs: list[R
 
     known: dict[float, float] = {}
 
-    def at_rate(bpp: float) -> tuple[Coder, dict[str, Any]]:
+    def at_rate(bpp: float, _: float | None) -> tuple[Coder, dict[str, Any]]:
         quality = largest_quality(classic, rgbs, bpp, known=known).quality
         return AtQuality(classic, quality), {"quality": {"as_calibrated": deployed, "at_target": quality}}
 
