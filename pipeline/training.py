@@ -95,6 +95,7 @@ class Narrator:
             f" estimated {row['val_bpp_estimated']:.3f} bpp"
             + ("" if row["lmbda"] is None else f" lambda {row['lmbda']:.5g}")
             + ("" if measured is None else f" | calibration pictures {measured:.4f} bpp")
+            + (" | diverged: back to the best weights, half the learning rate" if row["diverged"] else "")
             + (f" | {row['skipped']} damaged patches replaced" if row["skipped"] else "")
         )
         self._also(row)

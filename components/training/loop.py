@@ -22,6 +22,7 @@ from components.training.state import TrainingState, under
 from components.training.team import Team
 
 _NOISE_OF_A_RANK = 1 << 40  # past every seed that steps give
+_DIVERGED = 4.0  # times the least loss of a validation
 _STEERING_STARTS = 0.1  # of the budget: before, the rate says more of the start than of lambda
 
 
@@ -46,8 +47,11 @@ def train(
 
     With `control`, lambda is steered: at every validation `rate_of(codec)` gives the bpp of real bitstreams.
     The best validation is the one with the least loss at the lambda of the moment, so that validations at
-    different lambdas compare. Raises Interrupted on SIGINT or SIGTERM, and once `stopped()`, after the state is saved,
-    and SourceError past `config.max_skipped`. The state is saved every `save_every_s`: what a kill costs at the most.
+    different lambdas compare. After one with four times that loss, training has diverged: it goes on from the best
+    weights at half the learning rate.
+
+    Raises Interrupted on SIGINT or SIGTERM, and once `stopped()`, after the state is saved, and SourceError past
+    `config.max_skipped`. The state is saved every `save_every_s`: what a kill costs at the most.
 
     Several processes may train together (`Team`): each calls this with the same arguments and takes its part of every
     batch. Rank 0 measures, keeps the state, and is the only one with an observer that is told, and the best weights.
@@ -126,7 +130,7 @@ class _Run:
             )
             for number, (network, pace) in enumerate(paces)
         ]
-        self._set_learning_rate(config.learning_rate)
+        self._set_learning_rate(self._highest_rate())
         self.plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(
             self.players[0].optimizer.optimizer, factor=0.1, patience=config.patience
         )
@@ -150,7 +154,7 @@ class _Run:
         """One step of every player on this rank's part of the batch; returns the codec's loss on it."""
         state, config = self.state, self.config
         if config.schedule == "cosine":
-            self._set_learning_rate(_cosine(config.spent(state.step, state.elapsed_s)) * config.learning_rate)
+            self._set_learning_rate(_cosine(config.spent(state.step, state.elapsed_s)) * self._highest_rate())
         # Noise that depends on step and rank alone: a resumed run draws what an uninterrupted one would have.
         torch.manual_seed(config.seed * 1_000_003 + state.step + self.team.rank * _NOISE_OF_A_RANK)
         self.codec.train()
@@ -181,8 +185,10 @@ class _Run:
         return loss, elapsed_s
 
     def validate(self, train_loss: float, rate_of: Callable[[Codec], float] | None) -> Row:
-        """What rank 0 finds on the validation patches, after which the plateau schedule acts on every rank."""
+        """What rank 0 finds on the validation patches, and what follows from it on every rank."""
         row = self.team.told(self._measure(train_loss, rate_of) if self.team.rank == 0 else {})
+        if row["diverged"]:
+            self._go_back()
         if self.config.schedule == "plateau":
             self.plateau.step(row["val_loss"])
             self._set_learning_rate(self._learning_rate())
@@ -203,7 +209,10 @@ class _Run:
                 psnr.append(-10 * error.clamp_min(1e-10).log10())
                 bpp.append(reconstruction.bits / x[0, 0].numel())
         distortion, rate = (float(torch.stack(part).mean()) for part in zip(*parts, strict=True))
-        if state.best_parts is None or self._loss(distortion, rate) < self._loss(*state.best_parts):
+        loss = self._loss(distortion, rate)
+        least = math.inf if state.best_parts is None else self._loss(*state.best_parts)
+        diverged = loss > _DIVERGED * least
+        if loss < least:
             state.best_parts = distortion, rate
             state.best = {key: value.detach().cpu().clone() for key, value in self.codec.state_dict().items()}
         return {
@@ -211,12 +220,20 @@ class _Run:
             "lmbda": state.lmbda if self.codec.steered else None,
             "lr": self._learning_rate(),
             "train_loss": train_loss,
-            "val_loss": self._loss(distortion, rate),
+            "val_loss": loss,
             "val_psnr_db": float(torch.cat(psnr).mean()),
             "val_bpp_estimated": float(torch.cat(bpp).mean()),
             "skipped": state.skipped,
-            "calibration_bpp": None if rate_of is None else rate_of(self.codec),
+            "diverged": diverged,
+            "calibration_bpp": None if rate_of is None or diverged else rate_of(self.codec),
         }
+
+    def _go_back(self) -> None:
+        """To the best weights, with half the learning rate and nothing left of the way that led astray."""
+        self.codec.load_state_dict(self.team.told(self.state.best))
+        self.players[0].forget()
+        self.state.halvings += 1
+        self._set_learning_rate(self._learning_rate() / 2)
 
     def save(self, location: str | Path) -> None:
         """Write the state for the next run."""
@@ -233,6 +250,9 @@ class _Run:
 
     def _loss(self, distortion: float, rate: float) -> float:
         return self.codec.objective(distortion, rate, self.state.lmbda)
+
+    def _highest_rate(self) -> float:
+        return self.config.learning_rate / 2**self.state.halvings
 
     def _learning_rate(self) -> float:
         rate: float = self.players[0].optimizer.param_groups[0]["lr"]

@@ -65,6 +65,10 @@ class Player:
         for group in self.optimizer.param_groups:
             group["lr"] = self._pace * value
 
+    def forget(self) -> None:
+        """The optimiser's moments."""
+        self.optimizer.optimizer.state.clear()
+
     def tensors(self) -> Tensors:
         """Its weights and the optimiser's state, flat."""
         parts = {"model": self.network.state_dict(), "optimizer": optimizer_tensors(self.optimizer)}

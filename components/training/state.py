@@ -20,6 +20,7 @@ class TrainingState:
 
     fingerprint: what the run is (parameters and data); a state of another run is not resumed.
     step, elapsed_s: steps done and seconds spent. skipped: damaged patches that others stood in for.
+    halvings: of the learning rate, after divergences.
     players: tensors of the codec and of each critic, under their numbers, the codec's being 0.
     best: the codec's weights at the best validation so far.
     lmbda: the current one; best_parts: (distortion, rate) of the best validation.
@@ -30,6 +31,7 @@ class TrainingState:
     step: int = 0
     elapsed_s: float = 0.0
     skipped: int = 0
+    halvings: int = 0
     lmbda: float = 0.0
     precision: str = ""
     best_parts: tuple[float, float] | None = None

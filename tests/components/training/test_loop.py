@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import pytest
 import torch
@@ -461,3 +462,44 @@ def test_stop_requests_outside_the_main_thread() -> None:
     thread.start()
     thread.join()
     assert answers == [False]
+
+
+class Astray:
+    """A watch for a trainer whose codec is led astray after step 8, and interrupted after step `at`."""
+
+    def __init__(self, trainer: Trainer, at: int = 0):
+        self.watch, self.at = Watch(8, self.act), at
+        make, self.made = trainer.make_codec, []  # type: ignore[var-annotated]
+        trainer.make_codec = lambda *args, **kwargs: self.made.append(make(*args, **kwargs)) or self.made[-1]
+
+    def act(self) -> None:
+        with torch.no_grad():
+            for parameter in self.made[-1].parameters():
+                parameter.mul_(1.5)
+        if self.at:
+            self.watch.at, self.watch.act = self.at, interrupt
+
+
+@pytest.mark.parametrize("schedule", ["constant", "cosine", "plateau"])
+def test_a_training_that_diverges_goes_on_from_its_best_weights_at_half_the_rate(
+    trainer: Trainer, tmp_path: Path, schedule: Literal["constant", "cosine", "plateau"]
+) -> None:
+    config = replace(SHORT, schedule=schedule)
+    undisturbed = Watch()
+    trainer(config, undisturbed)
+    trainer.state = tmp_path / "astray.safetensors"
+    astray = Astray(trainer)
+    weights, _ = trainer(config, astray.watch)
+    rows = astray.watch.rows
+    assert [row["diverged"] for row in rows] == [False, False, True, False]
+    assert rows[2]["val_loss"] > 4 * rows[1]["val_loss"]
+    assert rows[3]["val_loss"] < 1.5 * rows[1]["val_loss"]
+    assert rows[2]["calibration_bpp"] is None
+    assert rows[3]["lmbda"] == rows[2]["lmbda"], "what was led astray does not steer"
+    assert rows[3]["lr"] == pytest.approx(undisturbed.rows[3]["lr"] / 2)
+
+    trainer.state = tmp_path / "interrupted.safetensors"
+    with pytest.raises(Interrupted):
+        trainer(config, Astray(trainer, at=10).watch)
+    again, _ = trainer(config)
+    assert all(torch.equal(weights[key], again[key]) for key in weights)
