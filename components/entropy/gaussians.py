@@ -17,7 +17,7 @@ from components.entropy.gain import FACTOR_BITS, Quantiser
 from components.entropy.gaussian_tables import FRACTIONS, SCALES, SMALLEST, GaussianTables, table_of
 from components.entropy.mixture_tables import Batch, MixtureTables
 from components.entropy.range_coder import Ints, SymbolDecoder, SymbolEncoder
-from components.entropy.training import bits_at, lower_bound, normal_mass
+from components.entropy.training import lower_bound, normal_mass
 from components.layers.exact import divided
 
 _LARGEST_LOG_SCALE = 10.0
@@ -40,10 +40,10 @@ class Gaussian(nn.Module):
         """What symbols are counted from."""
         return parameters.chunk(2, dim=1)[0]
 
-    def bits(self, parameters: Tensor, y: Tensor, gain: Tensor) -> Tensor:
-        """(B, h, w) bits of y (B, C, h, w), quantised with steps of 1 / gain, given (B, 2C, h, w)."""
+    def mass(self, parameters: Tensor, y: Tensor, gain: Tensor) -> Tensor:
+        """The probabilities of y (B, C, h, w), quantised with steps of 1 / gain, given (B, 2C, h, w)."""
         mean, log_scale = parameters.chunk(2, dim=1)
-        return bits_at(step_mass(y, mean, log_scale, gain))
+        return step_mass(y, mean, log_scale, gain)
 
     def put(self, encoder: SymbolEncoder, quantiser: Quantiser, y: Tensor, parameters: Tensor) -> Tensor:
         """Code y (1, C, h, w), in fixed point like the parameters, and return it quantised."""
@@ -86,11 +86,11 @@ class Mixture(nn.Module):
         """Zero."""
         return parameters.new_zeros(())
 
-    def bits(self, parameters: Tensor, y: Tensor, gain: Tensor) -> Tensor:
-        """(B, h, w) bits of y (B, C, h, w), quantised with steps of 1 / gain, given (B, 3KC, h, w)."""
+    def mass(self, parameters: Tensor, y: Tensor, gain: Tensor) -> Tensor:
+        """The probabilities of y (B, C, h, w), quantised with steps of 1 / gain, given (B, 3KC, h, w)."""
         logits, means, log_scales = self._split(parameters)
         mass = step_mass(y[:, None], means, log_scales, gain[:, None])
-        return bits_at((logits.softmax(dim=1) * mass).sum(dim=1))
+        return (logits.softmax(dim=1) * mass).sum(dim=1)
 
     def put(self, encoder: SymbolEncoder, quantiser: Quantiser, y: Tensor, parameters: Tensor) -> Tensor:
         """Code y (1, C, h, w), in fixed point like the parameters, and return it quantised."""

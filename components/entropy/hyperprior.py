@@ -13,11 +13,12 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from components.entropy.gain import GainVector, pack_shift, unpack_shift
+from components.entropy.decisions import decided
+from components.entropy.gain import FACTOR_BITS, GainVector, pack_shift, unpack_shift
 from components.entropy.gaussians import Gaussian, Mixture
 from components.entropy.hyper_latents import HyperLatents
 from components.entropy.range_coder import SymbolDecoder, SymbolEncoder
-from components.entropy.training import Estimate, drawn_log_gain, fixed_log_gain, noisy, rounded
+from components.entropy.training import Estimate, bits_at, bits_of, drawn_log_gain, fixed_log_gain, noisy, rounded
 from components.layers.exact import UNIT, exact, fixed_point
 from components.layers.hyper import parameters_net
 
@@ -59,7 +60,7 @@ class HyperPrior(nn.Module):
     def forward(self, y: Tensor, gain: float = 1.0) -> Estimate:
         """In float32: noisy in training for the rate, rounded straight-through for the picture and the context.
 
-        In evaluation the distributions are those of the integer networks, as in `encode`, and the gain is `gain`.
+        In evaluation latents and distributions are those of `encode`, and the gain is `gain`.
         """
         with torch.autocast(y.device.type, enabled=False):
             y = y.float()
@@ -72,10 +73,13 @@ class HyperPrior(nn.Module):
             def coded(targets: Tensor, parameters: Tensor) -> Tensor:
                 if integers:
                     parameters = (parameters / UNIT).float()
-                centre = self.symbols.centre(parameters)
-                y_hat = rounded((targets - centre) * gains) / gains + centre
-                at = noisy(targets, 1 / gains) if self.training else y_hat
-                told.append(self.symbols.bits(parameters, at, gains)[:, None])
+                if self.training:
+                    centre = self.symbols.centre(parameters)
+                    y_hat = rounded((targets - centre) * gains) / gains + centre
+                    at = noisy(targets, 1 / gains)
+                else:
+                    y_hat = at = self._decided(targets, parameters, gains)
+                told.append(bits_at(self.symbols.mass(parameters, at, gains))[:, None])
                 return fixed_point(y_hat) if integers else y_hat
 
             y_hat = self._coded(psi, [partial(coded, half) for half in self._passes(y)], integers)
@@ -86,9 +90,14 @@ class HyperPrior(nn.Module):
         """One section: the shift of the gain, z and y (1, C, h, w)."""
         encoder, shift = SymbolEncoder(), self.gains.shift_of(gain)
         quantiser = self.gains.quantiser(shift)
+        gains = (quantiser.gain / 2**FACTOR_BITS).float()[None]
         psi = self.side.put(encoder, y)
-        passes = [partial(self.symbols.put, encoder, quantiser, half) for half in self._passes(y.double() * UNIT)]
-        self._coded(psi, passes, integers=True)
+
+        def put(targets: Tensor, parameters: Tensor) -> Tensor:
+            chosen = self._decided(targets, (parameters / UNIT).float(), gains)
+            return self.symbols.put(encoder, quantiser, chosen.double() * UNIT, parameters)
+
+        self._coded(psi, [partial(put, half) for half in self._passes(y.float())], integers=True)
         return (pack_shift(shift) + encoder.finish(),)
 
     def decode(self, sections: tuple[bytes, ...], shape: tuple[int, int, int]) -> Tensor:
@@ -98,6 +107,15 @@ class HyperPrior(nn.Module):
         psi = self.side.take(decoder, *shape[1:])
         take = partial(self.symbols.take, decoder, quantiser)
         return (self._coded(psi, [take] * (2 if self.context else 1), integers=True) / UNIT).float()
+
+    def _decided(self, y: Tensor, parameters: Tensor, gains: Tensor) -> Tensor:
+        """y, quantised with steps of 1 / gains: what an encoder sends of it."""
+        centre = self.symbols.centre(parameters)
+
+        def bits(steps: Tensor) -> Tensor:
+            return bits_of(self.symbols.mass(parameters, steps / gains + centre, gains))
+
+        return decided((y - centre) * gains, bits) / gains + centre
 
     def _passes(self, y: Tensor) -> tuple[Tensor, ...]:
         return halves(y) if self.context else (y,)

@@ -76,9 +76,14 @@ def normal_between(low: Tensor, high: Tensor) -> Tensor:
     return torch.maximum(torch.minimum(mean, high), low)
 
 
+def bits_of(likelihood: Tensor) -> Tensor:
+    """The bits of elements with these probabilities, each."""
+    return -lower_bound(likelihood, _LIKELIHOOD_FLOOR).log2()
+
+
 def bits_at(likelihood: Tensor) -> Tensor:
     """(B, h, w) bits of elements (B, C, h, w) with these probabilities, all channels together."""
-    return -lower_bound(likelihood, _LIKELIHOOD_FLOOR).log2().sum(dim=1)
+    return bits_of(likelihood).sum(dim=1)
 
 
 def _phi(x: Tensor) -> Tensor:

@@ -21,6 +21,7 @@ from components.entropy.gaussians import Gaussian, Mixture
 from components.entropy.hyperprior import halves, merged
 from components.entropy.mixture_tables import MixtureTables
 from components.entropy.range_coder import TOTAL, SymbolDecoder, SymbolEncoder
+from components.entropy.training import bits_at
 from components.layers.exact import UNIT, divided, exact, fixed_point, leaky
 from components.layers.hyper import hyper_synthesis
 
@@ -163,7 +164,7 @@ def test_symbols_come_back_and_cost_what_their_density_says(model: Gaussian | Mi
     assert ((y_hat / UNIT - y).abs() * gain).max() < 0.5 + 2.5 * max(1, gain) / UNIT
     data = encoder.finish()
     assert torch.equal(model.take(SymbolDecoder(data), quantiser, fixed), y_hat)
-    ideal = model.bits(parameters, (y_hat / UNIT).float(), torch.full((1, 1, 1, 1), gain)).sum().item()
+    ideal = bits_at(model.mass(parameters, (y_hat / UNIT).float(), torch.full((1, 1, 1, 1), gain))).sum().item()
     assert 8 * len(data) < 1.005 * ideal + 3 * 40
 
 
