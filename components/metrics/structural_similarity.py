@@ -31,7 +31,7 @@ def ssim_and_ms_ssim(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> tuple[float 
 
 def _by_scale(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> Iterator[tuple[float, float]]:
     """SSIM, and its term of contrast and structure without the edges, from the finest scale down."""
-    one, other = (picture.astype(np.float32) / 255 for picture in (a, b))
+    one, other = (np.asarray(picture / np.float32(255), np.float32) for picture in (a, b))
     for scale in range(len(_WEIGHTS)):
         if scale:
             one, other = _halved(one), _halved(other)
@@ -55,7 +55,8 @@ def _windowed(plane: Plane) -> Plane:
     import cv2
 
     window = cv2.getGaussianKernel(_WINDOW, _SIGMA, cv2.CV_32F)
-    return cv2.sepFilter2D(plane, cv2.CV_32F, window, window, borderType=cv2.BORDER_REFLECT_101)  # type: ignore[return-value]
+    out: Plane = cv2.sepFilter2D(plane, cv2.CV_32F, window, window, borderType=cv2.BORDER_REFLECT_101)
+    return out
 
 
 def _halved(plane: Plane) -> Plane:
@@ -63,4 +64,5 @@ def _halved(plane: Plane) -> Plane:
     import cv2
 
     height, width = (side // 2 for side in plane.shape[:2])
-    return cv2.resize(plane[: 2 * height, : 2 * width], (width, height), interpolation=cv2.INTER_AREA)  # type: ignore[return-value]
+    out: Plane = cv2.resize(plane[: 2 * height, : 2 * width], (width, height), interpolation=cv2.INTER_AREA)
+    return out

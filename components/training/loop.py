@@ -252,7 +252,7 @@ class _Run:
         return self.codec.objective(distortion, rate, self.state.lmbda)
 
     def _highest_rate(self) -> float:
-        return self.config.learning_rate / 2**self.state.halvings
+        return self.config.learning_rate * 0.5**self.state.halvings
 
     def _learning_rate(self) -> float:
         rate: float = self.players[0].optimizer.param_groups[0]["lr"]

@@ -24,8 +24,10 @@ def test_psnr_by_hand() -> None:
 
 def test_identical_pictures_have_ssim_one() -> None:
     a = picture(180, 176)
-    one = pytest.approx(1, abs=1e-6)
-    assert measure(a, a) == Quality(None, one, one, 0.0, {"psnr_db": "infinite: the pictures are identical"})
+    found = measure(a, a)
+    assert (found.ssim, found.ms_ssim) == pytest.approx((1, 1), abs=1e-6)
+    reasons = {"psnr_db": "infinite: the pictures are identical"}
+    assert found == Quality(None, found.ssim, found.ms_ssim, 0.0, reasons)
 
 
 def test_ssim_is_that_of_scikit_image() -> None:

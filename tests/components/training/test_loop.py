@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import pytest
 import torch
@@ -469,12 +469,17 @@ class Astray:
 
     def __init__(self, trainer: Trainer, at: int = 0):
         self.watch, self.at = Watch(8, self.act), at
-        make, self.made = trainer.make_codec, []  # type: ignore[var-annotated]
-        trainer.make_codec = lambda *args, **kwargs: self.made.append(make(*args, **kwargs)) or self.made[-1]
+        make = trainer.make_codec
+
+        def made(*args: Any, **kwargs: Any) -> Codec:
+            self.codec = make(*args, **kwargs)
+            return self.codec
+
+        trainer.make_codec = made
 
     def act(self) -> None:
         with torch.no_grad():
-            for parameter in self.made[-1].parameters():
+            for parameter in self.codec.parameters():
                 parameter.mul_(1.5)
         if self.at:
             self.watch.at, self.watch.act = self.at, interrupt
