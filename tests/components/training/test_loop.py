@@ -133,7 +133,7 @@ def test_the_straight_run(straight: tuple[Weights, TrainingState]) -> None:
     for row in state.history:
         assert set(row) == {
             *("step", "lmbda", "lr", "train_loss", "val_loss", "val_psnr_db"),
-            *("val_bpp_estimated", "skipped", "calibration_bpp"),
+            *("val_bpp_estimated", "skipped", "diverged", "calibration_bpp"),
         }
         assert all(isinstance(value, int | float) and math.isfinite(value) for value in row.values())
     assert len({row["lmbda"] for row in state.history}) > 1, "lambda is steered"
