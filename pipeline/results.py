@@ -131,7 +131,7 @@ def _detail(original: Pixels, versions: Sequence[Version]) -> Figure:
         axes = figure.add_axes((place / len(titles), 0, 1 / len(titles), DETAIL / (DETAIL + TITLE)))
         axes.imshow(pixels[top : top + DETAIL, left : left + DETAIL], interpolation="none")
         axes.set_axis_off()
-        axes.set_title(title, size=7, pad=3)
+        axes.set_title(title, size=6, pad=3)
     return figure
 
 
@@ -175,7 +175,12 @@ def section(kept: Path) -> str:
     where = f"{machine['cores']} cores of {machine['processor']}" + "".join(f", {gpu}" for gpu in machine["gpus"])
     about = f"{minutes:.0f} minutes of training in all; {where}, torch {machine['torch']}. {board['why']}."
     plot = f"![{sets[0]}: PSNR over rate](results/{kept.name}/{sets[0]}_psnr_db.png)\n"
-    return f"{about}\n\n{table}\n{plot}"
+    return f"{about}\n\n{table}\n{_lossless(board)}{plot}"
+
+
+def _lossless(board: Mapping[str, Any]) -> str:
+    sizes = ", ".join(f"{row['name']} {row['bpp']:.2f}" for row in board["lossless"])
+    return f"Lossless on {board['test_set']}, bits per pixel: {sizes}.\n\n" if sizes else ""
 
 
 def _minutes(budget: Mapping[str, Any]) -> str:
