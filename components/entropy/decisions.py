@@ -12,9 +12,9 @@ _SQUARES_PER_BIT = 0.05
 def decided(steps: Tensor, bits: Callable[[Tensor], Tensor]) -> Tensor:
     """Values in quantiser steps to whole numbers, in any shape: the nearest or the next, by error and `bits`."""
     nearest = steps.round()
-    next_one = nearest + torch.sign(steps - nearest)
+    other = nearest + torch.sign(steps - nearest)
 
     def cost(chosen: Tensor) -> Tensor:
         return (steps - chosen).square() + _SQUARES_PER_BIT * bits(chosen)
 
-    return torch.where(cost(next_one) < cost(nearest), next_one, nearest)
+    return torch.where(cost(other) < cost(nearest), other, nearest)

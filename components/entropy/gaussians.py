@@ -45,10 +45,9 @@ class Gaussian(nn.Module):
         mean, log_scale = parameters.chunk(2, dim=1)
         return step_mass(y, mean, log_scale, gain)
 
-    def put(self, encoder: SymbolEncoder, quantiser: Quantiser, y: Tensor, parameters: Tensor) -> Tensor:
-        """Code y (1, C, h, w), in fixed point like the parameters, and return it quantised."""
+    def put(self, encoder: SymbolEncoder, quantiser: Quantiser, symbols: Tensor, parameters: Tensor) -> Tensor:
+        """Code whole steps from the centre (1, C, h, w), float64; the latents, in fixed point like the parameters."""
         mean, table = self._located(parameters, quantiser)
-        symbols = quantiser.symbols(y - mean)
         for number, where in _by_table(table):
             put_values(encoder, symbols.flatten().int().cpu().numpy()[where], self._table(number))
         return mean + quantiser.restore(symbols)
@@ -92,9 +91,8 @@ class Mixture(nn.Module):
         mass = step_mass(y[:, None], means, log_scales, gain[:, None])
         return (logits.softmax(dim=1) * mass).sum(dim=1)
 
-    def put(self, encoder: SymbolEncoder, quantiser: Quantiser, y: Tensor, parameters: Tensor) -> Tensor:
-        """Code y (1, C, h, w), in fixed point like the parameters, and return it quantised."""
-        symbols = quantiser.symbols(y)
+    def put(self, encoder: SymbolEncoder, quantiser: Quantiser, symbols: Tensor, parameters: Tensor) -> Tensor:
+        """Code whole steps from the centre (1, C, h, w), float64; the latents, in fixed point like the parameters."""
         flat = symbols.flatten().int().cpu().numpy()
         for batch in self._batches(parameters, quantiser):
             values = flat[batch.where] - batch.first

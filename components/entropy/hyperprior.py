@@ -73,12 +73,12 @@ class HyperPrior(nn.Module):
             def coded(targets: Tensor, parameters: Tensor) -> Tensor:
                 if integers:
                     parameters = (parameters / UNIT).float()
+                centre = self.symbols.centre(parameters)
                 if self.training:
-                    centre = self.symbols.centre(parameters)
                     y_hat = rounded((targets - centre) * gains) / gains + centre
                     at = noisy(targets, 1 / gains)
                 else:
-                    y_hat = at = self._decided(targets, parameters, gains)
+                    y_hat = at = self._decided(targets, parameters, gains) / gains + centre
                 told.append(bits_at(self.symbols.mass(parameters, at, gains))[:, None])
                 return fixed_point(y_hat) if integers else y_hat
 
@@ -94,8 +94,8 @@ class HyperPrior(nn.Module):
         psi = self.side.put(encoder, y)
 
         def put(targets: Tensor, parameters: Tensor) -> Tensor:
-            chosen = self._decided(targets, (parameters / UNIT).float(), gains)
-            return self.symbols.put(encoder, quantiser, chosen.double() * UNIT, parameters)
+            symbols = self._decided(targets, (parameters / UNIT).float(), gains)
+            return self.symbols.put(encoder, quantiser, symbols.double(), parameters)
 
         self._coded(psi, [partial(put, half) for half in self._passes(y.float())], integers=True)
         return (pack_shift(shift) + encoder.finish(),)
@@ -109,13 +109,13 @@ class HyperPrior(nn.Module):
         return (self._coded(psi, [take] * (2 if self.context else 1), integers=True) / UNIT).float()
 
     def _decided(self, y: Tensor, parameters: Tensor, gains: Tensor) -> Tensor:
-        """y, quantised with steps of 1 / gains: what an encoder sends of it."""
+        """The symbols of y that an encoder sends: whole steps of 1 / gains from the centre."""
         centre = self.symbols.centre(parameters)
 
         def bits(steps: Tensor) -> Tensor:
             return bits_of(self.symbols.mass(parameters, steps / gains + centre, gains))
 
-        return decided((y - centre) * gains, bits) / gains + centre
+        return decided((y - centre) * gains, bits)
 
     def _passes(self, y: Tensor) -> tuple[Tensor, ...]:
         return halves(y) if self.context else (y,)

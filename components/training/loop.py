@@ -130,7 +130,7 @@ class _Run:
             )
             for number, (network, pace) in enumerate(paces)
         ]
-        self._set_learning_rate(self._highest_rate())
+        self._set_learning_rate(self._peak_learning_rate())
         self.plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(
             self.players[0].optimizer.optimizer, factor=0.1, patience=config.patience
         )
@@ -154,7 +154,7 @@ class _Run:
         """One step of every player on this rank's part of the batch; returns the codec's loss on it."""
         state, config = self.state, self.config
         if config.schedule == "cosine":
-            self._set_learning_rate(_cosine(config.spent(state.step, state.elapsed_s)) * self._highest_rate())
+            self._set_learning_rate(_cosine(config.spent(state.step, state.elapsed_s)) * self._peak_learning_rate())
         # Noise that depends on step and rank alone: a resumed run draws what an uninterrupted one would have.
         torch.manual_seed(config.seed * 1_000_003 + state.step + self.team.rank * _NOISE_OF_A_RANK)
         self.codec.train()
@@ -251,7 +251,7 @@ class _Run:
     def _loss(self, distortion: float, rate: float) -> float:
         return self.codec.objective(distortion, rate, self.state.lmbda)
 
-    def _highest_rate(self) -> float:
+    def _peak_learning_rate(self) -> float:
         return self.config.learning_rate * 0.5**self.state.halvings
 
     def _learning_rate(self) -> float:

@@ -160,7 +160,8 @@ def test_symbols_come_back_and_cost_what_their_density_says(model: Gaussian | Mi
         parameters = torch.cat((mean, log_scale), dim=1)
     fixed = fixed_point(parameters)
     encoder = SymbolEncoder()
-    y_hat = model.put(encoder, quantiser, fixed_point(y), fixed)
+    symbols = quantiser.symbols(fixed_point(y) - model.centre(fixed))
+    y_hat = model.put(encoder, quantiser, symbols, fixed)
     assert ((y_hat / UNIT - y).abs() * gain).max() < 0.5 + 2.5 * max(1, gain) / UNIT
     data = encoder.finish()
     assert torch.equal(model.take(SymbolDecoder(data), quantiser, fixed), y_hat)

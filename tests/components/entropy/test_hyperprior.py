@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from components.entropy import hyperprior
 from components.entropy.hyperprior import HyperPrior
 from components.entropy.typical import Typical
 from components.layers.exact import UNIT, fixed_point
@@ -54,6 +55,33 @@ def test_an_untrained_prior_codes_latents_as_typical_ones(components: int, conte
     scales = torch.logspace(math.log10(0.5), math.log10(40), CHANNELS)
     ideal = (scales * math.sqrt(2 * math.pi * math.e)).log2().sum().item()
     assert ideal == pytest.approx(bits, rel=0.06)
+
+
+@pytest.mark.parametrize("components", [1, 3])
+@pytest.mark.parametrize("context", [0, 5])
+def test_an_encoder_sends_what_is_worth_its_bits(
+    components: int, context: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Fewer bytes than rounding, for errors that are worth less; an estimate is of the same latents."""
+    entropy = prior(components, context)
+    entropy.train()(0.1 * latents(0))
+    entropy.eval()
+    y = 0.1 * latents(1)[:1]
+
+    def coded() -> tuple[int, Tensor]:
+        sections = entropy.encode(y, 1.0)
+        return 8 * len(sections[0]), entropy.decode(sections, (CHANNELS, 16, 16))
+
+    with torch.inference_mode():
+        bits, y_hat = coded()
+        torch.testing.assert_close(entropy(y).y_hat, y_hat, rtol=0, atol=2 / UNIT)
+        monkeypatch.setattr(hyperprior, "decided", lambda steps, _: steps.round())
+        bits_of_rounded, rounded = coded()
+    errors, errors_of_rounded = (float((y - each).square().sum()) for each in (y_hat, rounded))
+    assert bits < 0.99 * bits_of_rounded
+    assert errors > errors_of_rounded, "rounding is the nearest"
+    if not context:  # where it is, what is sent changes what the rest costs
+        assert errors + 0.05 * bits < errors_of_rounded + 0.05 * bits_of_rounded
 
 
 @pytest.mark.parametrize("components", [1, 3])
