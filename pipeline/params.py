@@ -264,8 +264,8 @@ class Params(_Section):
             return f"hyperparameters: not those of {variant.start}, which it starts from"
         if variant.data not in self.datasets:
             return f"data: datasets does not define {variant.data}"
-        if variant.data in (self.data.train, self.data.test):
-            return f"data: {variant.data} is the training set or the test set"
+        if variant.data == self.data.test:
+            return f"data: {variant.data} is the test set"
         return None
 
     @property

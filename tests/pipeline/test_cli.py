@@ -15,9 +15,11 @@ from numpy.typing import NDArray
 
 from components.codecs.base import Codec
 from components.codecs.bitstream import parse
+from components.errors import RatewrightError
 from components.evaluation import LearnedCoder
 from components.images.decode import decode_rgb, encode_png
 from components.training import checkpoint
+from pipeline.cli import compress
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 ROOT = Path(__file__).parents[2]
@@ -309,8 +311,16 @@ def test_an_old_output_survives_a_bad_input(cli: Cli, tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [kept]
 
 
+def test_a_codec_must_be_named_where_the_checkout_keeps_none(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipeline.cli.KEPT", tmp_path / "none.safetensors")
+    with pytest.raises(RatewrightError, match="name the codec with --model or with --checkpoint"):
+        compress(cli.cwd / "in.png", tmp_path / "out.rw")
+    assert not list(tmp_path.iterdir())
+
+
 def test_which_codec_must_be_said_once(cli: Cli) -> None:
-    assert "--model or with --checkpoint" in cli.refused("compress", "in.png", "out.rw")
     both = ("--model", "models:/m/1", "--checkpoint", "c.safetensors")
     assert "--model or with --checkpoint" in cli.refused("compress", "in.png", "out.rw", *both)
     assert "not with both" in cli.refused("decompress", "good.rw", "out.png", *both)

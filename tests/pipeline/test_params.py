@@ -146,8 +146,7 @@ def test_a_fine_tuned_variant_is_a_variant_with_shards_of_its_own(tuned: Documen
         ("start", "wcae_ft", "no variant 'wcae_ft'"),
         ("hyperparameters", {"N": 3}, "not those of wcae, which it starts from"),
         ("data", "clic", "datasets does not define clic"),
-        ("data", "bundled-test", "bundled-test is the training set or the test set"),
-        ("data", "bundled-train", "bundled-train is the training set or the test set"),
+        ("data", "bundled-test", "bundled-test is the test set"),
     ],
 )
 def test_what_a_fine_tuned_variant_cannot_start_from(tuned: Document, key: str, value: Any, why: str) -> None:
