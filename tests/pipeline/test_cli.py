@@ -316,7 +316,7 @@ def test_a_codec_must_be_named_where_the_checkout_keeps_none(
 ) -> None:
     monkeypatch.setattr("pipeline.cli.KEPT", tmp_path / "none.safetensors")
     with pytest.raises(RatewrightError, match="name the codec with --model or with --checkpoint"):
-        compress(cli.cwd / "in.png", tmp_path / "out.rw")
+        compress(str(cli.cwd / "in.png"), str(tmp_path / "out.rw"))
     assert not list(tmp_path.iterdir())
 
 

@@ -1,12 +1,14 @@
-"""The smallest shards that every codec can be trained on."""
+"""The smallest shards that every codec can be trained on, and the loop on tiny ones."""
 
 from pathlib import Path
 
 import pytest
+import torch
 
 from components.files import sha256_of
 from components.images.augment import Augmentation
 from components.images.shards import ShardSpec, SourceImage, write_shards
+from tests.components.training.trainer import Make, Run, Trainer
 
 
 @pytest.fixture(scope="session")
@@ -15,3 +17,18 @@ def shards_of_32(picture_files: list[Path], tmp_path_factory: pytest.TempPathFac
     out = tmp_path_factory.mktemp("shards_of_32")
     write_shards(sources, ShardSpec(Augmentation(32, 0.6, 0.0, 0.0), 2, 0.7, seed=1), out, mapped=map)
     return out
+
+
+@pytest.fixture
+def trainer(make_codec: Make, tiny_shards: Path, tmp_path: Path) -> Trainer:
+    return Trainer(make_codec, tiny_shards, tmp_path / "state.safetensors")
+
+
+@pytest.fixture(scope="session")
+def straight(make_codec: Make, tiny_shards: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """Twelve steps without a stop."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    run = Trainer(make_codec, tiny_shards, tmp_path_factory.mktemp("straight") / "s.safetensors")()
+    torch.set_num_threads(threads)
+    return run

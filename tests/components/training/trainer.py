@@ -1,0 +1,95 @@
+"""The loop on tiny shards, watched, and what it leaves compared."""
+
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from components.codecs.base import Codec
+from components.images.shard_reader import Shards
+from components.training.config import Row, TrainingConfig
+from components.training.loop import train
+from components.training.rate_control import RateControl
+from components.training.state import TrainingState
+
+Make = Callable[..., Codec]
+Weights = dict[str, torch.Tensor]
+Run = tuple[Weights, TrainingState]
+
+SHORT = TrainingConfig(
+    batch_size=4,
+    learning_rate=1e-3,
+    lmbda=0.01,
+    steps=12,
+    precision="32-true",
+    validate_every=3,
+    validation_patches=5,
+    seed=9,
+    workers=0,
+)
+
+
+class Watch:
+    """Notes what it is told, and at step `at` does `act`."""
+
+    def __init__(self, at: int = 0, act: Callable[[], None] = lambda: None):
+        self.at, self.act = at, act
+        self.steps: list[int] = []
+        self.losses: list[float] = []
+        self.spent: list[float] = []
+        self.rows: list[Row] = []
+
+    def on_step(self, spent: float, step: int, loss: float) -> None:
+        self.steps.append(step)
+        self.losses.append(loss)
+        self.spent.append(spent)
+        if step == self.at:
+            self.act()
+
+    def on_validation(self, row: Row) -> None:
+        self.rows.append(row)
+
+
+def interrupt() -> None:
+    signal.raise_signal(signal.SIGINT)
+
+
+class Trainer:
+    """Runs the loop on the tiny shards with a fresh codec each time, as the stage does."""
+
+    def __init__(self, make_codec: Make, shards: Path, state: Path, name: str = "wcae"):
+        self.make_codec, self.shards, self.state, self.name = make_codec, shards, state, name
+
+    def __call__(
+        self, config: TrainingConfig = SHORT, watch: Watch | None = None, *, fingerprint: str = "this run"
+    ) -> Run:
+        codec = self.make_codec(self.name, seed=1)
+        state = train(
+            codec,
+            Shards(str(self.shards)),
+            config,
+            state_path=self.state,
+            fingerprint=fingerprint,
+            observer=watch or Watch(),
+            control=RateControl(0.5, config.lmbda, raises_rate=False),
+            rate_of=a_rate,
+        )
+        assert not codec.training
+        return dict(codec.state_dict()), state
+
+
+def a_rate(codec: Codec) -> float:
+    """Stands in for real files: a rate that depends on the weights, so that lambda is steered by them."""
+    return 0.4 + float(next(codec.parameters()).detach().abs().mean())
+
+
+def assert_same(run: Run, expected: Run) -> None:
+    """Bit for bit: the weights that training leaves, and the history."""
+    (weights, state), (others, other) = run, expected
+    assert weights.keys() == others.keys()
+    for key, value in weights.items():
+        assert torch.equal(value, others[key]), key
+    assert state.history == other.history
+    assert (state.step, state.lmbda) == (other.step, other.lmbda)
+    assert tuple(state.best_parts or ()) == tuple(other.best_parts or ())
