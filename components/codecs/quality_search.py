@@ -1,7 +1,7 @@
 """The quality of a classic codec that meets a target rate."""
 
 import math
-from collections.abc import Callable, MutableMapping, Sequence
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -59,35 +59,37 @@ def largest_quality(
             raise CalibrationError(
                 f"{codec.name} does not reach {target_bpp:g} bpp: its lowest rate on these pictures is {lowest:.4f} bpp"
             )
-        bisect = _bisect_whole if codec.integer else _bisect_real
-        quality, bpp = bisect(rate, codec.low, codec.high, lowest, target_bpp)
-    return Search(quality, bpp, tried)
+        quality = _narrowed(rate, codec, rates, target_bpp)
+    return Search(quality, rates[quality], tried)
 
 
-def _bisect_whole(
-    rate: Callable[[float], float], low: float, high: float, lowest: float, target: float
-) -> tuple[float, float]:
-    below, above, bpp = int(low), int(high) + 1, lowest  # `above` is never encoded before it is known
-    while above - below > 1:
-        middle = (below + above) // 2
-        measured = rate(middle)
-        if measured <= target:
-            below, bpp = middle, measured
+def _narrowed(rate: Callable[[float], float], codec: Classic, known: Mapping[float, float], target_bpp: float) -> float:
+    """Close in on the target by straight lines in log rate (regula falsi, Illinois variant).
+
+    `rate` adds what it measures to `known`, which has the lowest quality from the start.
+    """
+    # A quality that is a scale spans decades.
+    place, quality_at = (math.log, math.exp) if codec.low > 0 and not codec.integer else (float, float)
+    aim = math.log(target_bpp if codec.integer else (1 - RATE_TOLERANCE / 2) * target_bpp)
+    weights = {True: 1.0, False: 1.0}  # of the end below the target and of the one above it
+    was_below = None
+    while True:
+        below = max(quality for quality, bpp in known.items() if bpp <= target_bpp)
+        over = [quality for quality, bpp in known.items() if bpp > target_bpp and quality > below]
+        above = min(over, default=codec.high + codec.integer)  # never encoded before it is known
+        if codec.integer:
+            found = above - below <= 1
         else:
-            above = middle
-    return below, bpp
-
-
-def _bisect_real(
-    rate: Callable[[float], float], low: float, high: float, lowest: float, target: float
-) -> tuple[float, float]:
-    below, above, bpp = low, high, lowest
-    while bpp < (1 - RATE_TOLERANCE) * target and above - below > QUALITY_TOLERANCE * above:
-        # A quality that is a scale spans decades: halve it in the logarithm.
-        middle = math.sqrt(below * above) if low > 0 else (below + above) / 2
-        measured = rate(middle)
-        if measured <= target:
-            below, bpp = middle, measured
-        else:
-            above = middle
-    return below, bpp
+            found = known[below] >= (1 - RATE_TOLERANCE) * target_bpp or above - below <= QUALITY_TOLERANCE * above
+        if found:
+            return below
+        share = 0.5
+        if over:
+            short, excess = aim - math.log(known[below]), math.log(known[above]) - aim
+            share = weights[True] * short / (weights[True] * short + weights[False] * excess)
+        quality = quality_at(place(below) + share * (place(above) - place(below)))
+        is_below = rate(min(max(round(quality), below + 1), above - 1) if codec.integer else quality) <= target_bpp
+        weights[is_below] = 1.0
+        if is_below == was_below:
+            weights[not is_below] /= 2  # the other end stays too long
+        was_below = is_below
