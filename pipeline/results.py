@@ -39,7 +39,7 @@ PICTURES = 2
 TITLE = 24
 """Pixels above a picture."""
 README = "README.md"
-FACTS = ("step", "precision", "lmbda", "git_commit", "data_sha256")
+FACTS = ("step", "precision", "lmbda", "git_commit", "data_sha256", "start")
 """What of a checkpoint's facts says how it came to be."""
 
 
@@ -168,7 +168,7 @@ def section(kept: Path) -> str:
         cells += [_shown(second, "bpp", ".4f"), _shown(second, "psnr_db", ".2f"), _shown(second, "ms_ssim", ".4f")]
         cells += [f"{_shown(first, 'encode_s_per_mpx', '.2f')} / {_shown(first, 'decode_s_per_mpx', '.2f')}"]
         cells += [_shown(first, "parameters", ",")]
-        cells += [_shown(budget, "step", ","), _minutes(budget)]
+        cells += [_steps(budget), _minutes(budget)]
         lines.append(cells)
     table = "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
     machine, minutes = run["machine"], sum(each["training_s"] or 0 for each in run["variants"].values()) / 60
@@ -181,6 +181,11 @@ def section(kept: Path) -> str:
 def _lossless(board: Mapping[str, Any]) -> str:
     sizes = ", ".join(f"{row['name']} {row['bpp']:.2f}" for row in board["lossless"])
     return f"Lossless on {board['test_set']}, bits per pixel: {sizes}.\n\n" if sizes else ""
+
+
+def _steps(budget: Mapping[str, Any]) -> str:
+    start = budget.get("start")
+    return _shown(budget, "step", ",") + (f" after {start['variant']}" if start else "")
 
 
 def _minutes(budget: Mapping[str, Any]) -> str:
