@@ -206,7 +206,7 @@ def test_a_training_outlives_a_worker_its_client_and_a_stop(cluster: Cluster) ->
     second = cluster.client("disturbed")
     second.remark("attached to the training under way")
     begun = second.remark("begins at step")
-    assert len(cluster.processes("_Supervisor")) == 1
+    assert len(cluster.processes("ray::Supervisor")) == 1
     second.remark("lost a worker")
     again = int(second.remark("begins at step").split()[-4])
     assert begun.endswith("begins at step 0 with 2 workers"), "it hears of all that it missed"
@@ -223,7 +223,7 @@ def test_a_training_outlives_a_worker_its_client_and_a_stop(cluster: Cluster) ->
     last = third.end()
     assert last["history"] == undisturbed["history"]
     assert last["weights"] == undisturbed["weights"]
-    assert cluster.processes("_Supervisor") == []
+    assert cluster.processes("ray::Supervisor") == []
 
 
 def test_an_error_of_the_training_itself_arrives_and_is_not_tried_again(cluster: Cluster, tmp_path: Path) -> None:
