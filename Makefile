@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help venv repro test test-services lint graph lock mlflow airflow retrain benchmarks benchmarks-gpu clean
+.PHONY: help venv repro test test-services lint graph results lock mlflow airflow retrain benchmarks benchmarks-gpu clean
 
 PYTHON ?= python3.11
 BIN := .venv/bin
@@ -32,11 +32,14 @@ lint: venv ## format, lint, types, and the direction of imports
 	ruff check .
 	mypy
 	lint-imports
-	python -m pipeline.graph --check
-	python -m pipeline.results --check
+	python -m pipeline.schedule.dvc_graph --check
+	python -m pipeline.reporting.kept_runs --check
 
 graph: venv ## dags/stages.json anew from dvc.yaml and the profiles
-	python -m pipeline.graph --write
+	python -m pipeline.schedule.dvc_graph --write
+
+results: ## README's table and the plots anew from results/
+	python -m pipeline.reporting.kept_runs --write
 
 lock: ## requirements.lock anew from pyproject.toml (needs uv)
 	uv pip compile --quiet --no-header --no-annotate --python-version 3.11 --all-extras pyproject.toml -o requirements.lock
@@ -46,10 +49,10 @@ mlflow: venv ## MLflow's pages on the runs and the registry, http://127.0.0.1:50
 	mlflow server --backend-store-uri sqlite:///mlflow.db --host 127.0.0.1 --port 5000
 
 airflow: venv ## Airflow on this machine until Ctrl-C, http://127.0.0.1:8080
-	@python -m pipeline.scheduler up
+	@python -m pipeline.schedule.local_airflow up
 
 retrain: venv ## start a retraining in it and follow it; ARGS="--profile real --variants wcae"
-	@python -m pipeline.scheduler retrain $(ARGS)
+	@python -m pipeline.schedule.local_airflow retrain $(ARGS)
 
 benchmarks: venv ## the measurements, each as a ratio against a named peer
 	for each in training loader range_coder lossless startup scaling; do python -m benchmarks.$$each; done

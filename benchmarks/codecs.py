@@ -21,9 +21,9 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.common import console, per_second
-from components.codecs.pictures import to_tensor
+from components.codecs.base import to_tensor
 from components.codecs.table import build
-from components.metrics.complexity import peak_mb
+from components.evaluation.complexity import peak_mb
 
 # ours, its hyper-parameters, CompressAI's, its hyper-parameters
 PAIRS: tuple[tuple[str, dict[str, int], str, dict[str, int]], ...] = (

@@ -9,17 +9,17 @@ import numpy as np
 from rich.console import Console
 from ruamel.yaml import YAML
 
-from components.images.augment import Augmentation
-from components.images.shards import ShardSpec, SourceImage, write_shards
-from components.mapping import in_processes
+from components.data.patches import Augmentation
+from components.data.shard_writer import ShardSpec, SourceImage, write_shards
+from components.distributed.parallel_map import in_processes
 from components.training.config import Row
-from pipeline.params import Variant
+from pipeline.config.params import Variant
 
 console = Console(highlight=False, soft_wrap=True)
 
 
 class Clock:
-    """An observer that notes when each step ended."""
+    """An callback that notes when each step ended."""
 
     def __init__(self) -> None:
         self.ends: list[float] = []

@@ -40,12 +40,12 @@ from torch.utils.flop_counter import FlopCounterMode
 from benchmarks.codecs import Ours, Peer, photograph
 from benchmarks.common import Clock, bundled_shards, console, paired, per_second, real_variant
 from components.codecs.base import Codec
+from components.data.loader import Batch, training_batches
+from components.data.shard_reader import Shards
 from components.errors import BitstreamError, one_line
-from components.images.loader import Batch, training_batches
-from components.images.shard_reader import Shards
 from components.training import loop
 from components.training.job import TrainingJob
-from pipeline.training import config_of
+from pipeline.stages._training import config_of
 
 CODECS = ("haar_hyper", "gmm", "wcae")
 PEERS: dict[str, tuple[str, dict[str, int]]] = {

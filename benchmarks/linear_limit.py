@@ -17,9 +17,9 @@ from torch.nn.functional import pixel_unshuffle
 from benchmarks.common import console
 from components.codecs.variants.wcae import BRANCHES
 from components.layers.haar import dwt
-from pipeline import params
-from pipeline.layout import CHECKOUT, Layout
-from pipeline.pictures import pictures
+from pipeline.config import params
+from pipeline.paths import CHECKOUT, Layout
+from pipeline.stages._data_set import pictures
 
 SQUARE = 32
 WIDTH = 32  # numbers of each branch

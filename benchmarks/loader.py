@@ -19,8 +19,8 @@ from torch.utils.data import DataLoader, Dataset
 
 from benchmarks.common import bundled_shards, console, paired, per_second
 from components.codecs.table import codec_class
-from components.images.loader import training_batches, turned
-from components.images.shard_reader import Shards
+from components.data.loader import augmented, training_batches
+from components.data.shard_reader import Shards
 from components.training.loop import to_channels_last
 
 PATCHES, BATCH, ROUNDS = 320, 8, 3
@@ -45,7 +45,7 @@ class FolderOfPatches(Dataset[Tensor]):
 def flipped(rgb: np.ndarray[tuple[int, ...], np.dtype[np.uint8]]) -> Tensor:
     """One of the eight symmetries, as ours are."""
     position = int(np.random.default_rng().integers(1 << 30))
-    return torch.from_numpy(turned(rgb, 0, 0, position).copy()).permute(2, 0, 1)
+    return torch.from_numpy(augmented(rgb, 0, 0, position).copy()).permute(2, 0, 1)
 
 
 def plain_webdataset(shards: Path) -> Iterable[Tensor]:

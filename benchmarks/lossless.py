@@ -11,12 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.common import console, paired, per_second
-from components.codecs.lossless_baselines import LOSSLESS
-from components.codecs.pictures import to_tensor
+from components.codecs.base import to_tensor
+from components.codecs.baselines.lossless import LOSSLESS
+from components.codecs.checkpoint import load
 from components.codecs.table import build
 from components.codecs.variants.mlp_lossless import MlpLossless
-from components.layers.causal import NEAREST, NEIGHBOURS, PLANES, REACH_LEFT, REACH_UP, ExactMlp
-from components.training.checkpoint import load
+from components.entropy.pixels.causal_mlp import NEAREST, NEIGHBOURS, PLANES, REACH_LEFT, REACH_UP, ExactMlp
 
 ROUNDS, LOOP_SIDE = 3, 40
 

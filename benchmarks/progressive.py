@@ -17,12 +17,12 @@ from rich.table import Table
 from skimage import data
 
 from benchmarks.common import console, paired, per_second
+from components.codecs import checkpoint
+from components.codecs.base import to_tensor
 from components.codecs.bitstream import parse
-from components.codecs.pictures import to_tensor
-from components.codecs.residual_mixture import ResidualCodec
+from components.codecs.families.cheng2020 import ResidualCodec
 from components.codecs.table import build
 from components.entropy.hyperprior import HyperPrior
-from components.training import checkpoint
 
 SHARES = (0.1, 0.5, 1.0)  # of the file
 ROUNDS = 5

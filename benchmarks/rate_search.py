@@ -18,13 +18,14 @@ import typer
 from ruamel.yaml import YAML
 
 from benchmarks.common import console
-from components.evaluation import LearnedCoder, bpp_of
-from components.files import read_json
-from components.training import checkpoint
-from pipeline import params
-from pipeline.layout import CHECKOUT, Layout
-from pipeline.pictures import pictures
+from components.codecs import checkpoint
+from components.codecs.coder import LearnedCoder
+from components.rate.gain_search import bpp_of
+from components.storage.atomic import read_json
+from pipeline.config import params
+from pipeline.paths import CHECKOUT, Layout
 from pipeline.stages import calibrate, train
+from pipeline.stages._data_set import pictures
 
 REACH = 8.0  # bisection starts from λ / 8 to 8 λ
 TRIES = 12
@@ -81,11 +82,11 @@ def bisected(root: Path, name: str, steps: int) -> Search:
         _write_params(root, name, {"steps": steps, "lmbda": lmbda, "steer": False})
         train.run(root, name)
         codec = checkpoint.load(Layout(root).trained(name))[0]
-        assert codec.knob is not None
+        assert codec.rate_parameter is not None
         bpp = bpp_of(LearnedCoder(codec), originals)
         trainings += 1
         console.print(f"bisection: lambda {lmbda:.5g}: {bpp:.4f} bpp")
-        if (bpp > target) == codec.knob.raises_rate:
+        if (bpp > target) == codec.rate_parameter.raises_rate:
             above = lmbda
         else:
             below = lmbda

@@ -24,12 +24,12 @@ from unittest.mock import patch
 import torch
 
 from benchmarks.common import Clock, bundled_shards, console, paired, real_variant
-from components.images.shard_reader import Shards
+from components.data.shard_reader import Shards
 from components.training.config import Row
 from components.training.job import TrainingJob
-from components.training.local import LocalLauncher
+from components.training.launchers.local import LocalLauncher
 from components.training.state import TrainingState
-from pipeline.training import config_of
+from pipeline.stages._training import config_of
 
 STEPS, ROUNDS = 6, 2
 SAVE_EVERY_S, KILLED_AFTER_S = 2.5, 4.0  # of a training that is killed
@@ -107,7 +107,7 @@ def trained_and_killed(folder: Path, after_s: float) -> Killed:
 
 
 class Told:
-    """An observer that prints each step."""
+    """An callback that prints each step."""
 
     def on_step(self, spent: float, step: int, loss: float) -> None:
         """A step ended."""

@@ -15,12 +15,12 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.common import Clock, bundled_shards, console, paired, per_second
-from components.codecs.autoencoder import GaussianAutoencoder
-from components.images.loader import training_batches, validation_batches
-from components.images.shard_reader import Shards
+from components.codecs.families.gaussian_autoencoder import GaussianAutoencoder
+from components.data.loader import training_batches, validation_batches
+from components.data.shard_reader import Shards
 from components.layers.gdn import Gdn
 from components.training.config import TrainingConfig
-from components.training.loop import prepared, to_channels_last, train
+from components.training.loop import as_float, to_channels_last, train
 from components.training.precision import Precision, fastest_precision
 
 STEPS, BATCH, ROUNDS, LMBDA = 4, 8, 3, 0.01
@@ -69,7 +69,7 @@ def ours(shards: Shards, work: Path, precision: Precision) -> float:
     )
     state, clock = work / "state", Clock()
     state.unlink(missing_ok=True)
-    train(ThreeMillion(), shards, config, state_path=state, fingerprint="", observer=clock)
+    train(ThreeMillion(), shards, config, state_path=state, fingerprint="", callback=clock)
     return clock.rate(BATCH)
 
 
@@ -96,7 +96,7 @@ def main() -> None:
         shards = Shards(str(bundled_shards(Path(folder) / "shards")))
         codec = ThreeMillion()
         to_channels_last(codec)
-        batch = prepared(validation_batches(shards, batch_size=BATCH, limit=BATCH)[0], torch.device("cpu"))
+        batch = as_float(validation_batches(shards, batch_size=BATCH, limit=BATCH)[0], torch.device("cpu"))
         precision = fastest_precision(codec, batch, LMBDA)
         mine, theirs, ratio = paired(lambda: ours(shards, Path(folder), precision), lambda: plain(shards), ROUNDS)
     parameters = sum(parameter.numel() for parameter in codec.parameters())

@@ -11,7 +11,7 @@ from typing import Any
 from airflow.providers.standard.operators.bash import BashOperator
 from airflow.sdk import Asset, TaskGroup
 
-from pipeline.nodes import StageNode
+from pipeline.schedule.stage_nodes import StageNode
 
 ACCELERATOR = "accelerator"
 """The pool, and the Celery queue, of stages that want a GPU to themselves."""
@@ -57,10 +57,10 @@ DEFAULTS: dict[str, Any] = {
 
 
 def worker_task(task_id: str, *arguments: str, facts: Mapping[str, str] | None = None, **more: Any) -> BashOperator:
-    """A task that runs `python -m pipeline.worker` with `arguments` in the workspace; `facts` are its environment."""
+    """A task that runs `python -m pipeline.schedule.tasks` in the workspace; `facts` are its environment."""
     return BashOperator(
         task_id=task_id,
-        bash_command=f"{sys.executable} -m pipeline.worker {' '.join(arguments)}",
+        bash_command=f"{sys.executable} -m pipeline.schedule.tasks {' '.join(arguments)}",
         env=dict(facts or {}),
         append_env=True,
         cwd=str(WORKSPACE),

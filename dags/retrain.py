@@ -6,7 +6,7 @@ from pathlib import Path
 from airflow.sdk import DAG, AssetOrTimeSchedule, CronTriggerTimetable, Param
 
 from dags._render import DEFAULTS, SOURCES, commit_task, stage_tasks, worker_task
-from pipeline.nodes import load, union
+from pipeline.schedule.stage_nodes import load, union
 
 GRAPHS = load(Path(__file__).with_name("stages.json"))
 NODES = union(GRAPHS)

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from components.errors import BitstreamError, RatewrightError
-from components.files import write_bytes
+from components.storage.atomic import write_bytes
 from pipeline.entry import guarded
-from pipeline.layout import CHECKOUT, Layout
+from pipeline.paths import CHECKOUT, Layout
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -54,9 +54,9 @@ def compress(
     if bpp is not None and not codec.progressive:
         raise RatewrightError(f"--bpp is for progressive codecs; {codec.name!r} has the one rate it was calibrated to")
 
-    from components.evaluation import LearnedCoder
-    from components.images.decode import decode_rgb
-    from components.images.sources import PICTURE_SUFFIXES
+    from components.codecs.coder import LearnedCoder
+    from components.data.image_files import decode_rgb
+    from components.storage.sources import PICTURE_SUFFIXES
 
     coder = LearnedCoder(codec, bpp=bpp)
     _convert(source, target, lambda _, data: coder.encode(decode_rgb(data)), PICTURE_SUFFIXES, STREAM_SUFFIX)
@@ -71,8 +71,8 @@ def decompress(source: Input, target: Output, model: ModelOption = None, checkpo
 
     def decode(name: str, data: bytes) -> bytes:
         from components.codecs.bitstream import parse
-        from components.evaluation import LearnedCoder
-        from components.images.decode import encode_png
+        from components.codecs.coder import LearnedCoder
+        from components.data.image_files import encode_png
 
         header = parse(data)
         if named is None and header.model_hash not in known:
@@ -93,7 +93,7 @@ def truncate(
 ) -> None:
     """Cut a progressive bitstream, or every one of a folder, to a size; smaller ones stay as they are."""
     from components.codecs.bitstream import parse
-    from components.evaluation import bytes_at
+    from components.codecs.coder import bytes_at
 
     if (size is None) == (bpp is None):
         raise RatewrightError("say how much to keep with --bytes or with --bpp")
@@ -110,7 +110,7 @@ def truncate(
 def info(source: Input) -> None:
     """Say what a bitstream's header holds."""
     from components.codecs.bitstream import VERSION, parse
-    from pipeline.console import console
+    from pipeline.entry import console
 
     data = _read(source)
     with _named(source):
@@ -130,8 +130,8 @@ def use(
     mirror: Annotated[str | None, typer.Option(help="a folder, or an http(s):// or s3:// prefix")] = None,
 ) -> None:
     """Write a profile into params.yaml of the checkout."""
-    from pipeline.console import console
-    from pipeline.profiles import write_profile
+    from pipeline.config.profiles import write_profile
+    from pipeline.entry import console
 
     root = _checkout()
     write_profile(root, profile, mirror)
@@ -143,9 +143,9 @@ def leaderboard() -> None:
     """Print the last leaderboard, where the report is, and which model version is champion."""
     from rich.table import Table
 
-    from components.files import read_json
     from components.metrics.table import METRICS
-    from pipeline.console import console
+    from components.storage.atomic import read_json
+    from pipeline.entry import console
 
     layout = Layout(_checkout())
     board, registered = read_json(layout.leaderboard), read_json(layout.registry)
@@ -192,10 +192,12 @@ def keep(
     name: Annotated[str, typer.Argument(help="the folder of results/, such as real")],
 ) -> None:
     """Keep the finished run of the checkout in results/: figures, machine, budget, the winner's checkpoint."""
-    from pipeline.console import console
-    from pipeline.results import keep as keep_run
+    from pipeline.entry import console
+    from pipeline.reporting.kept_runs import keep as keep_run
 
-    console.print(f"kept in {keep_run(_checkout(), name)}; `python -m pipeline.results --write` renews README")
+    console.print(
+        f"kept in {keep_run(_checkout(), name)}; `python -m pipeline.reporting.kept_runs --write` renews README"
+    )
 
 
 @app.command()
@@ -203,8 +205,8 @@ def rollback(
     model: Annotated[str, typer.Argument(help="a registered model, such as image-codec-0.15bpp")],
 ) -> None:
     """Make the version that the champion replaced the champion again."""
-    from pipeline.console import console
-    from pipeline.tracking import RegisteredModel
+    from pipeline.entry import console
+    from pipeline.registry.mlflow_client import RegisteredModel
 
     before, after = RegisteredModel(CHECKOUT, model).roll_back()
     console.print(f"{model}: champion was version {before}, is version {after}")
@@ -237,10 +239,10 @@ def _checkout() -> Path:
 
 
 def _codec(model: str | None, checkpoint: Path | None) -> "Codec":
-    from components.training.checkpoint import load
+    from components.codecs.checkpoint import load
 
     if model is not None:
-        from pipeline.tracking import checkpoint_of
+        from pipeline.registry.mlflow_client import checkpoint_of
 
         checkpoint = checkpoint_of(CHECKOUT, model)
     elif checkpoint is None:
@@ -252,8 +254,8 @@ def _codec(model: str | None, checkpoint: Path | None) -> "Codec":
 
 def _codec_of_stream(codec: str, model_hash: bytes) -> "Codec":
     """The codec that wrote a stream: the one that this checkout keeps, or one that the registry holds."""
-    from components.training.checkpoint import load
-    from pipeline.tracking import checkpoint_for_stream
+    from components.codecs.checkpoint import load
+    from pipeline.registry.mlflow_client import checkpoint_for_stream
 
     if KEPT.is_file() and (kept := load(KEPT)[0]).model_hash() == model_hash:
         return kept
@@ -270,7 +272,7 @@ def _convert(
             converted = convert(source, data)
         _write(target, converted)
         return
-    from pipeline.console import progress
+    from pipeline.entry import progress
 
     files = sorted(path for path in Path(source).iterdir() if path.suffix.lower() in suffixes)
     if not files:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from components.images import remote_sources
+from components.storage import remote as remote_sources
 from tests.site import Site
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def photographs() -> list[Rgb]:
 @pytest.fixture(scope="session")
 def picture_files(photographs: list[Rgb], tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """`photographs` as PNG files."""
-    from components.images.decode import encode_png
+    from components.data.image_files import encode_png
 
     folder = tmp_path_factory.mktemp("pictures")
     paths = [folder / f"p{k}.png" for k in range(len(photographs))]
@@ -76,8 +76,8 @@ def tiny_shards(picture_files: list[Path], tmp_path_factory: pytest.TempPathFact
     """A folder of shards with 64x64 patches: five of each of eight pictures, seven to a tar."""
     import hashlib
 
-    from components.images.augment import Augmentation
-    from components.images.shards import ShardSpec, SourceImage, write_shards
+    from components.data.patches import Augmentation
+    from components.data.shard_writer import ShardSpec, SourceImage, write_shards
 
     sources = [SourceImage(path, hashlib.sha256(path.read_bytes()).hexdigest()) for path in picture_files]
     spec = ShardSpec(Augmentation(64, 0.6, 45.0, 0.3), 5, 0.7, seed=1, samples_per_shard=7)

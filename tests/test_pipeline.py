@@ -16,9 +16,9 @@ from PIL import Image
 from ruamel.yaml import YAML
 from safetensors.torch import load_file
 
-from components.files import sha256_of
-from components.training.checkpoint import read_facts
-from pipeline.graph import stage_nodes
+from components.codecs.checkpoint import read_facts
+from components.storage.atomic import sha256_of
+from pipeline.schedule.dvc_graph import stage_nodes
 
 Clone = tuple[Path, dict[str, str]]
 ROOT = Path(__file__).parents[1]
@@ -157,16 +157,16 @@ def test_readme_has_the_figures_of_a_kept_run(clone: Clone, kept: Path) -> None:
     folder, _ = clone
     readme = folder / "README.md"
     readme.write_text("# Codecs\n<!-- results/real -->\n<!-- end of results/real -->\nThe end.\n")
-    run(clone, sys.executable, "-m", "pipeline.results", "--write")
+    run(clone, sys.executable, "-m", "pipeline.reporting.kept_runs", "--write")
     text = readme.read_text()
     for row in read(kept / "leaderboard.json")["rows"]:
         assert f"{row['psnr_db']:.2f}" in text
     assert text.endswith("The end.\n")
     assert (kept / "bundled-test_psnr_db.png").is_file()
-    run(clone, sys.executable, "-m", "pipeline.results", "--check")
+    run(clone, sys.executable, "-m", "pipeline.reporting.kept_runs", "--check")
     readme.write_text(text.replace("| jpeg |", "| jpg |"))
     with pytest.raises(AssertionError, match="not current"):
-        run(clone, sys.executable, "-m", "pipeline.results", "--check")
+        run(clone, sys.executable, "-m", "pipeline.reporting.kept_runs", "--check")
 
 
 def with_qae(folder: Path, name: str, hyperparameters: dict[str, Any], train: dict[str, Any]) -> None:
@@ -200,7 +200,7 @@ def test_a_new_variant_is_one_block_of_params(clone: Clone) -> None:
     assert {row["phase"] for row in calibration["history"]} == {"trained", "trim", "final"}
     metrics = read(folder / "evaluation" / "added" / "metrics.json")
     assert 0 < metrics["test_sets"]["bundled-test"]["at_target"]["bpp"] <= 0.15
-    assert [point["setting"] for point in metrics["rungs"]["bundled-test"]] == [
+    assert [point["setting"] for point in metrics["operating_points"]["bundled-test"]] == [
         "1-bit code, 24 channels",
         "2-bit code, 24 channels",
     ]

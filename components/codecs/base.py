@@ -7,12 +7,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple, Self, TypeVar
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from components.codecs import bitstream
-from components.codecs.critic import Critic
+from components.codecs.discriminator import Discriminator
 from components.codecs.tiling import in_tiles
 from components.errors import BitstreamError, RatewrightError
 
@@ -20,6 +22,17 @@ T = TypeVar("T", float, Tensor)
 
 Weights = Callable[[nn.Module], None]
 """Copies published weights into a module of their architecture; raises CheckpointError where they do not fit."""
+
+
+def to_tensor(rgb: NDArray[np.uint8]) -> Tensor:
+    """(H, W, 3) uint8 to (1, 3, H, W) float32 in [0, 1]."""
+    return torch.from_numpy(np.ascontiguousarray(rgb)).permute(2, 0, 1)[None].float() / 255
+
+
+def to_rgb(x: Tensor) -> NDArray[np.uint8]:
+    """(1, 3, H, W) in [0, 1] to (H, W, 3) uint8, rounded."""
+    rgb: NDArray[np.uint8] = (x[0].clamp(0, 1) * 255).round().byte().permute(1, 2, 0).cpu().numpy()
+    return rgb
 
 
 class Reconstruction(NamedTuple):
@@ -43,10 +56,10 @@ class Loss(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Knob:
+class RateParameter:
     """What moves a codec's rate.
 
-    name: the knob in the field's words, such as "lmbda".
+    name: the rate parameter in the field's words, such as "lmbda".
     loss: the loss it stands in, in one line.
     raises_rate: whether a larger value gives more bits.
     steers: whether training is steered by it; a bit depth, say, is chosen after training.
@@ -61,14 +74,14 @@ class Knob:
 class Codec(nn.Module, ABC):
     """A picture codec. Tensors are (B, 3, H, W) float32 RGB in [0, 1]; every size from 1x1 up works.
 
-    A subclass says its `name` (as in the table of codecs), its `knob` (None for a lossless codec), the
+    A subclass says its `name` (as in the table of codecs), its `rate_parameter` (None for a lossless codec), the
     `stride` that pictures are padded to a multiple of, the `latent_stride` that its latents are coarser by, and
     how one padded picture becomes sections and back. Pictures of more than `tile` pixels a side go through the
     transforms in tiles that overlap by `halo` on every side, so that memory does not grow with the picture.
     """
 
     name: ClassVar[str]
-    knob: ClassVar[Knob | None]
+    rate_parameter: ClassVar[RateParameter | None]
     stride: int
     latent_stride: int
     tile: ClassVar[int] = 1536
@@ -80,7 +93,7 @@ class Codec(nn.Module, ABC):
     """What its paper reports, in a few words."""
     pretrained: ClassVar[tuple[str, ...]] = ()
     """Published networks whose weights a training may start with."""
-    judges: ClassVar[tuple[str, ...]] = ()
+    loss_networks: ClassVar[tuple[str, ...]] = ()
     """Those of them that are no part of the codec, and that every further training needs again."""
 
     gain: Tensor
@@ -130,14 +143,14 @@ class Codec(nn.Module, ABC):
     @property
     def steered(self) -> bool:
         """Whether a lambda moves its rate in training."""
-        return self.knob is not None and self.knob.steers
+        return self.rate_parameter is not None and self.rate_parameter.steers
 
     @property
-    def rungs(self) -> tuple[range, ...]:
+    def operating_points(self) -> tuple[range, ...]:
         """The gains that there are, where not any number is one: ranges over each of which the rate rises."""
         return ()
 
-    def setting(self, gain: float) -> str:
+    def describe(self, gain: float) -> str:
         """A gain in words."""
         return f"gain {gain:.4f}"
 
@@ -153,7 +166,7 @@ class Codec(nn.Module, ABC):
             )
         return []
 
-    def critics(self) -> tuple[Critic, ...]:
+    def discriminators(self) -> tuple[Discriminator, ...]:
         """Networks that train with it, one step on each batch after its own."""
         return ()
 

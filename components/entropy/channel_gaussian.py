@@ -12,10 +12,10 @@ from torch import Tensor, nn
 from components.entropy.escapes import put_values, take_values
 from components.entropy.gaussian_tables import FRACTIONS, SCALES, SMALLEST, GaussianTables, table_of
 from components.entropy.range_coder import Ints, SymbolDecoder, SymbolEncoder
-from components.entropy.training import Estimate, bits_at, noisy, normal_mass
-from components.entropy.typical import Typical
+from components.entropy.relaxation import EntropyOutput, bits_at, noisy, normal_mass
+from components.entropy.running_statistics import RunningStatistics
 from components.errors import BitstreamError
-from components.layers.exact import fixed_point
+from components.layers.fixed_point import fixed_point
 
 
 class SideInformation(NamedTuple):
@@ -39,9 +39,9 @@ class ChannelGaussian(nn.Module):
     def __init__(self, channels: int):
         super().__init__()
         self.tables = GaussianTables()
-        self.typical = Typical(channels)
+        self.typical = RunningStatistics(channels)
 
-    def forward(self, y: Tensor, gain: float = 1.0) -> Estimate:
+    def forward(self, y: Tensor, gain: float = 1.0) -> EntropyOutput:
         """The quantised code and its estimated bits, side information left out: (B, C, H, W) and (B, H, W), in float32.
 
         Training adds uniform noise of one quantiser step, otherwise values are rounded to steps of 1 / gain. The
@@ -56,7 +56,7 @@ class ChannelGaussian(nn.Module):
                 self.typical.remember(y)
             else:
                 y_hat = y.round()
-            return Estimate(y_hat / gain, bits_at(normal_mass(y_hat - mean, scale)))
+            return EntropyOutput(y_hat / gain, bits_at(normal_mass(y_hat - mean, scale)))
 
     def _typical(self) -> SideInformation:
         scale = table_of(fixed_point(self.typical.log_scale)).int().cpu().numpy()

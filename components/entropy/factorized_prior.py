@@ -24,10 +24,10 @@ from components.entropy.range_coder import (
     SymbolDecoder,
     SymbolEncoder,
 )
-from components.entropy.training import Estimate, bits_at, drawn_log_gain, fixed_log_gain, noisy, rounded
-from components.entropy.typical import Typical
+from components.entropy.relaxation import EntropyOutput, bits_at, drawn_log_gain, fixed_log_gain, noisy, rounded
+from components.entropy.running_statistics import RunningStatistics
 from components.errors import BitstreamError
-from components.layers.exact import UNIT, divided
+from components.layers.fixed_point import UNIT, divided
 
 _WIDTHS = (1, 3, 3, 3, 1)
 _INITIAL_SCALE = 1.0
@@ -84,7 +84,7 @@ class FactorizedPrior(nn.Module):
     def __init__(self, channels: int, levels: int = 0):
         super().__init__()
         self.levels = levels
-        self.typical = Typical(channels)
+        self.typical = RunningStatistics(channels)
         self.density = Density(channels)  # of values in units of what is typical
         self.register_buffer("tables", torch.zeros(channels, 2 * levels + 1, 2 * _REACH + 2, dtype=torch.int32))
         self._stale = True
@@ -187,7 +187,7 @@ class FactorizedModel(nn.Module):
         self.prior = FactorizedPrior(channels, self._LEVELS)
         self.gain_range = gain_range
 
-    def forward(self, y: Tensor, gain: float = 1.0) -> Estimate:
+    def forward(self, y: Tensor, gain: float = 1.0) -> EntropyOutput:
         """Noisy in training for the rate, rounded straight-through for the picture, in float32."""
         with torch.autocast(y.device.type, enabled=False):
             y = y.float()
@@ -195,7 +195,7 @@ class FactorizedModel(nn.Module):
             gains = self.gains(log_gain)
             y_hat = rounded(y * gains) / gains
             bits = self.prior.bits(noisy(y, 1 / gains) if self.training else y_hat, 1 / gains)
-            return Estimate(y_hat, bits, log_gain)
+            return EntropyOutput(y_hat, bits, log_gain)
 
     def encode(self, y: Tensor, gain: float) -> tuple[bytes, ...]:
         """One section of y (1, C, h, w): the gain's shift, what to add to the levels it implies, flags, symbols."""

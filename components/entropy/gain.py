@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from components.entropy.gaussian_tables import STEP, UNITS_PER_TABLE
 from components.errors import BitstreamError
-from components.layers.exact import ACTIVATION_BITS, divided, fixed_point
+from components.layers.fixed_point import ACTIVATION_BITS, divided, fixed_point
 
 FACTOR_BITS = 16
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from components.entropy import escapes
 from components.entropy.range_coder import TOTAL, Ints
-from components.layers.exact import divided
+from components.layers.fixed_point import divided
 
 SCALES = 48
 SMALLEST, LARGEST = 0.11, 64.0  # standard deviations of the first and the last table, in quantiser steps

@@ -1,7 +1,7 @@
 """Hyper-latents: a coarse image z, coded first, that tells the decoder about the latents y.
 
 encoder: y -> h_a -> round -> z_hat -> bytes
-both:    z_hat -> h_s -> psi, in integers (components.layers.exact), the same on every machine
+both:    z_hat -> h_s -> psi, in integers (components.layers.fixed_point), the same on every machine
 """
 
 import torch
@@ -9,9 +9,9 @@ from torch import Tensor, nn
 
 from components.entropy.factorized_prior import FactorizedPrior
 from components.entropy.range_coder import Ints, PrefixDecoder, SymbolDecoder, SymbolEncoder
-from components.entropy.training import noisy, rounded
-from components.entropy.typical import Typical
-from components.layers.exact import UNIT, exact, fixed_point
+from components.entropy.relaxation import noisy, rounded
+from components.entropy.running_statistics import RunningStatistics
+from components.layers.fixed_point import UNIT, fixed_point, fixed_point_forward
 from components.layers.hyper import hyper_analysis, hyper_synthesis
 
 STRIDE = 4
@@ -25,7 +25,7 @@ class HyperLatents(nn.Module):
         super().__init__()
         self.h_a = hyper_analysis(channels, hyper_channels)
         self.h_s = hyper_synthesis(hyper_channels, features)
-        self.typical = Typical(channels)
+        self.typical = RunningStatistics(channels)
         self.prior = FactorizedPrior(hyper_channels)
 
     def forward(self, y: Tensor, *, integers: bool) -> tuple[Tensor, Tensor]:
@@ -36,13 +36,13 @@ class HyperLatents(nn.Module):
         z_hat = rounded(z)
         bits = self.prior.bits(noisy(z) if self.training else z_hat) / STRIDE**2
         bits = bits.repeat_interleave(STRIDE, dim=1).repeat_interleave(STRIDE, dim=2)
-        return exact(self.h_s, fixed_point(z_hat)) if integers else self.h_s(z_hat), bits
+        return fixed_point_forward(self.h_s, fixed_point(z_hat)) if integers else self.h_s(z_hat), bits
 
     def put(self, encoder: SymbolEncoder, y: Tensor) -> Tensor:
         """Code what y (1, C, h, w) needs; psi in fixed point."""
         z_hat = self.h_a(self.typical.normalised(y.float())).round().double()
         self.prior.put(encoder, z_hat[0].flatten(1).int().cpu().numpy())
-        return exact(self.h_s, z_hat * UNIT)
+        return fixed_point_forward(self.h_s, z_hat * UNIT)
 
     def take(self, decoder: SymbolDecoder, height: int, width: int) -> Tensor:
         """psi in fixed point, for latents of `height` by `width`. Raises BitstreamError."""
@@ -55,4 +55,4 @@ class HyperLatents(nn.Module):
 
     def _told(self, symbols: Ints, height: int, width: int) -> Tensor:
         z_hat = torch.from_numpy(symbols).view(1, -1, height // STRIDE, width // STRIDE)
-        return exact(self.h_s, z_hat.to(self.typical.mean.device).double() * UNIT)
+        return fixed_point_forward(self.h_s, z_hat.to(self.typical.mean.device).double() * UNIT)

@@ -2,9 +2,9 @@
 
     z_hat -> psi -> (context, pass by pass) -> distribution of y -> range coder
 
-Everything from z_hat to the distribution runs in integers (components.layers.exact), so the symbols that one machine
-codes are those that any other decodes. With a context the elements are coded in two passes, the squares of one colour
-of a checkerboard, then those of the other knowing the first (He et al. 2021): two steps for any size of picture.
+Everything from z_hat to the distribution runs in integers (components.layers.fixed_point), so the symbols that one
+machine codes are those that any other decodes. With a context the elements are coded in two passes, the squares of one
+colour of a checkerboard, then those of the other knowing the first (He et al. 2021): two steps for any size of picture.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,13 +13,21 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from components.entropy.decisions import decided
+from components.entropy.conditional import Gaussian, Mixture
 from components.entropy.gain import FACTOR_BITS, GainVector, pack_shift, unpack_shift
-from components.entropy.gaussians import Gaussian, Mixture
 from components.entropy.hyper_latents import HyperLatents
 from components.entropy.range_coder import SymbolDecoder, SymbolEncoder
-from components.entropy.training import Estimate, bits_at, bits_of, drawn_log_gain, fixed_log_gain, noisy, rounded
-from components.layers.exact import UNIT, exact, fixed_point
+from components.entropy.rdo_quantisation import rdo_quantised
+from components.entropy.relaxation import (
+    EntropyOutput,
+    bits_at,
+    bits_of,
+    drawn_log_gain,
+    fixed_log_gain,
+    noisy,
+    rounded,
+)
+from components.layers.fixed_point import UNIT, fixed_point, fixed_point_forward
 from components.layers.hyper import parameters_net
 
 _Pass = Callable[[Tensor], Tensor]  # the parameters of some latents to these, quantised
@@ -57,7 +65,7 @@ class HyperPrior(nn.Module):
             inputs = 2 * features
         self.parameters_net = parameters_net(inputs, outputs)
 
-    def forward(self, y: Tensor, gain: float = 1.0) -> Estimate:
+    def forward(self, y: Tensor, gain: float = 1.0) -> EntropyOutput:
         """In float32: noisy in training for the rate, rounded straight-through for the picture and the context.
 
         In evaluation latents and distributions are those of `encode`, and the gain is `gain`.
@@ -83,8 +91,8 @@ class HyperPrior(nn.Module):
                 return fixed_point(y_hat) if integers else y_hat
 
             y_hat = self._coded(psi, [partial(coded, half) for half in self._passes(y)], integers)
-            bits = bits + (merged(*told) if self.context else told[0])[:, 0]
-            return Estimate((y_hat / UNIT).float() if integers else y_hat, bits, log_gain)
+            bits = bits + (checkerboard_merge(*told) if self.context else told[0])[:, 0]
+            return EntropyOutput((y_hat / UNIT).float() if integers else y_hat, bits, log_gain)
 
     def encode(self, y: Tensor, gain: float) -> tuple[bytes, ...]:
         """One section: the shift of the gain, z and y (1, C, h, w)."""
@@ -115,10 +123,10 @@ class HyperPrior(nn.Module):
         def bits(steps: Tensor) -> Tensor:
             return bits_of(self.symbols.mass(parameters, steps / gains + centre, gains))
 
-        return decided((y - centre) * gains, bits)
+        return rdo_quantised((y - centre) * gains, bits)
 
     def _passes(self, y: Tensor) -> tuple[Tensor, ...]:
-        return halves(y) if self.context else (y,)
+        return checkerboard_split(y) if self.context else (y,)
 
     def _coded(self, psi: Tensor, passes: Sequence[_Pass], integers: bool) -> Tensor:
         """Each pass turns its parameters into quantised latents; all of them as one tensor."""
@@ -126,29 +134,29 @@ class HyperPrior(nn.Module):
         def parameters_of(x: Tensor) -> Tensor:
             typical = self.symbols.alike(self.side.typical.mean, self.side.typical.log_scale)[:, None, None]
             if integers:
-                return exact(self.parameters_net, x) + fixed_point(typical)
+                return fixed_point_forward(self.parameters_net, x) + fixed_point(typical)
             out: Tensor = self.parameters_net(x) + typical
             return out
 
         if self.context is None:
             return passes[0](parameters_of(psi))
-        first_psi, second_psi = halves(psi)
+        first_psi, second_psi = checkerboard_split(psi)
         first = passes[0](parameters_of(torch.cat((first_psi, torch.zeros_like(first_psi)), dim=1)))
         seen = self.side.typical.normalised_exactly(first) if integers else self.side.typical.normalised(first)
-        seen = merged(seen, torch.zeros_like(seen))
-        around = halves(exact(self.context, seen) if integers else self.context(seen))[1]
+        seen = checkerboard_merge(seen, torch.zeros_like(seen))
+        around = checkerboard_split(fixed_point_forward(self.context, seen) if integers else self.context(seen))[1]
         second = passes[1](parameters_of(torch.cat((second_psi, around), dim=1)))
-        return merged(first, second)
+        return checkerboard_merge(first, second)
 
 
-def halves(x: Tensor) -> tuple[Tensor, Tensor]:
+def checkerboard_split(x: Tensor) -> tuple[Tensor, Tensor]:
     """The two colours of the checkerboard over (B, C, h, w), h and w even, each as (B, C, h, w / 2)."""
     first = torch.stack((x[..., 0::2, 0::2], x[..., 1::2, 1::2]), dim=2)
     second = torch.stack((x[..., 0::2, 1::2], x[..., 1::2, 0::2]), dim=2)
     return first.flatten(2, 3), second.flatten(2, 3)
 
 
-def merged(first: Tensor, second: Tensor) -> Tensor:
+def checkerboard_merge(first: Tensor, second: Tensor) -> Tensor:
     """The inverse of `halves`."""
     (a, d), (b, c) = (half.chunk(2, dim=2) for half in (first, second))
     top, bottom = (torch.stack(pair, dim=-1).flatten(-2) for pair in ((a, b), (c, d)))

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from components.entropy.gaussian_tables import SCALES, SMALLEST, STEP
 from components.entropy.range_coder import TOTAL, Ints
-from components.layers.exact import ACTIVATION_BITS, UNIT
+from components.layers.fixed_point import ACTIVATION_BITS, UNIT
 
 Integers = NDArray[np.int64]
 

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from components.layers.gdn import Gdn
-from components.layers.initial import Band, haar_packet, identity, start, start_doubling, start_halving
+from components.layers.haar_initialisation import Band, haar_packet, identity, start, start_doubling, start_halving
 
 WIDTHS = (16, 32, 32, 32, 32)  # outputs of the five 3x3 convolutions: "doubled once", 32 in the code
 CODE = WIDTHS[-1]

@@ -8,7 +8,7 @@ from components.layers.residual import conv3x3
 _SLOPE, _STEPS = 0.2, 4
 
 
-class Discriminator(nn.Module):
+class PatchDiscriminator(nn.Module):
     """Four strided 4x4 convolutions with leaky ReLU, widths doubling from `channels`, and a score of each patch.
 
     The paper's scores are of whole pictures of 64x64; here a 3x3 convolution scores each place at 1/16, which sees 78

@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from components.layers.exact import leaky
+from components.layers.fixed_point import leaky
 from components.layers.residual import conv3x3, subpixel
 
 

@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from components.layers.initial import start_halving
+from components.layers.haar_initialisation import start_halving
 from components.layers.residual import Residual, conv3x3, doubling
 
 _SLOPE = 0.2

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from components.layers.gdn import Gdn
-from components.layers.initial import identity, start, start_doubling, start_halving
+from components.layers.haar_initialisation import identity, start, start_doubling, start_halving
 
 _QUIET = 0.01
 

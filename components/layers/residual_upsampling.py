@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from components.layers.initial import haar_packet, start, start_doubling
+from components.layers.haar_initialisation import haar_packet, start, start_doubling
 from components.layers.residual import conv3x3
 
 _SLOPE = 0.2

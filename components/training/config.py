@@ -49,7 +49,7 @@ class TrainingConfig:
         return min(1.0, elapsed_s / (60 * self.minutes))
 
 
-class Observer(Protocol):
+class TrainingCallback(Protocol):
     """Who is told how training goes."""
 
     def on_step(self, spent: float, step: int, loss: float) -> None:

@@ -9,21 +9,21 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from components.codecs import checkpoint
 from components.codecs.base import Codec
 from components.codecs.table import build
+from components.data.shard_reader import Shards
 from components.errors import RatewrightError
-from components.evaluation import rate_over_gain
-from components.images.shard_reader import Shards
-from components.storage import fetched
-from components.training import checkpoint
-from components.training.config import Observer, Row, TrainingConfig
+from components.rate.gain_search import rate_over_gain
+from components.rate.lambda_controller import LambdaController
+from components.storage.locations import fetched
+from components.training.config import Row, TrainingCallback, TrainingConfig
 from components.training.pretrained import load_into, read_weights
-from components.training.rate_control import RateControl
 from components.training.state import TrainingState
 
 
 @dataclass(frozen=True)
-class Steering:
+class RateTarget:
     """What lambda is steered by: the rate of real bitstreams against `target_bpp`.
 
     pictures: uint8 (H, W, 3) each. scale: what their rate is multiplied by, where they stand for larger ones.
@@ -59,7 +59,7 @@ class TrainingJob:
     state: str
     weights: Mapping[str, str] = field(default_factory=dict)
     start: str | None = None
-    steering: Steering | None = None
+    rate_target: RateTarget | None = None
     save_every_s: float = 60.0
 
     def begin(self) -> tuple[Codec, list[str]]:
@@ -87,31 +87,33 @@ class TrainingJob:
                 f"{self.name}: batches of {self.config.batch_size} cannot be shared evenly by {workers} workers"
             )
 
-    def train(self, observer: Observer, stopped: Callable[[], bool] = lambda: False) -> TrainingState:
-        """Train to the end in this process, one of a `Team` if the environment says so. Raises as `loop.train`."""
+    def train(self, callback: TrainingCallback, stopped: Callable[[], bool] = lambda: False) -> TrainingState:
+        """Train to the end in this process, a rank of a `ProcessGroup` if the environment says so. Raises as it."""
         from components.training.loop import train  # imports Lightning
 
         codec, _ = self.begin()
-        control, rate_of = None, None
-        if self.steering is not None and codec.knob is not None and codec.steered:
-            control = RateControl(self.steering.target_bpp, self.config.lmbda, codec.knob.raises_rate)
-            rate_of = self.steering.rate
+        controller, rate_of = None, None
+        if self.rate_target is not None and codec.rate_parameter is not None and codec.steered:
+            controller = LambdaController(
+                self.rate_target.target_bpp, self.config.lmbda, codec.rate_parameter.raises_rate
+            )
+            rate_of = self.rate_target.rate
         return train(
             codec,
             self.shards,
             self.config,
             state_path=self.state,
             fingerprint=self.fingerprint,
-            observer=observer,
-            control=control,
+            callback=callback,
+            controller=controller,
             rate_of=rate_of,
             stopped=stopped,
             save_every_s=self.save_every_s,
         )
 
 
-class Unobserved:
-    """An observer that keeps what it is told to itself."""
+class NoCallback:
+    """An callback that keeps what it is told to itself."""
 
     def on_step(self, spent: float, step: int, loss: float) -> None:
         """Nothing."""

@@ -10,16 +10,16 @@ import torch
 from torch import Tensor
 
 from components.codecs.base import Codec, Reconstruction
+from components.data.loader import Batch, training_batches, validation_batches
+from components.data.shard_reader import Shards
 from components.errors import RatewrightError, SourceError
-from components.images.loader import Batch, training_batches, validation_batches
-from components.images.shard_reader import Shards
-from components.training.config import Observer, Row, TrainingConfig
+from components.rate.lambda_controller import LambdaController
+from components.training.config import Row, TrainingCallback, TrainingConfig
 from components.training.interrupt import stop_requests
-from components.training.players import Player
+from components.training.optimised_network import OptimisedNetwork
 from components.training.precision import fastest_precision
-from components.training.rate_control import RateControl
+from components.training.process_group import ProcessGroup
 from components.training.state import TrainingState, under
-from components.training.team import Team
 
 _NOISE_OF_A_RANK = 1 << 40  # past every seed that steps give
 _DIVERGED = 4.0  # times the least loss of a validation
@@ -37,15 +37,15 @@ def train(
     *,
     state_path: str | Path,
     fingerprint: str,
-    observer: Observer,
-    control: RateControl | None = None,
+    callback: TrainingCallback,
+    controller: LambdaController | None = None,
     rate_of: Callable[[Codec], float] | None = None,
     stopped: Callable[[], bool] = lambda: False,
     save_every_s: float = 60.0,
 ) -> TrainingState:
     """Train `codec` in place on `shards`, and leave it with the weights of the best validation.
 
-    With `control`, lambda is steered: at every validation `rate_of(codec)` gives the bpp of real bitstreams.
+    With `controller`, lambda is steered: at every validation `rate_of(codec)` gives the bpp of real bitstreams.
     The best validation is the one with the least loss at the lambda of the moment, so that validations at
     different lambdas compare. After one with four times that loss, training has diverged: it goes on from the best
     weights at half the learning rate.
@@ -53,18 +53,19 @@ def train(
     Raises Interrupted on SIGINT or SIGTERM, and once `stopped()`, after the state is saved, and SourceError past
     `config.max_skipped`. The state is saved every `save_every_s`: what a kill costs at the most.
 
-    Several processes may train together (`Team`): each calls this with the same arguments and takes its part of every
-    batch. Rank 0 measures, keeps the state, and is the only one with an observer that is told, and the best weights.
+    Several processes may train together (`ProcessGroup`): each calls this with the same arguments and takes its part of
+    every batch. Rank 0 measures, keeps the state, and is the only one
+    whose callback is called, and that has the best weights.
     """
     state = TrainingState.load(state_path, fingerprint)
-    team = Team()
-    run = _Run(codec, shards, config, state, team)
-    if control is not None:
-        control.lmbda = state.lmbda
+    group = ProcessGroup()
+    run = _Run(codec, shards, config, state, group)
+    if controller is not None:
+        controller.lmbda = state.lmbda
     batches = run.batches()
     saved = time.monotonic()
     over = config.spent(state.step, state.elapsed_s) == 1
-    first = team.rank == 0
+    first = group.rank == 0
     with stop_requests() as signalled:
         while not over:
             started, spent_before = time.monotonic(), state.elapsed_s
@@ -73,23 +74,23 @@ def train(
             loss, elapsed_s = run.agreed(own_loss, batch.skipped, spent_before + time.monotonic() - started)
             spent = config.spent(state.step, elapsed_s)
             if first:
-                observer.on_step(spent, state.step, loss)
+                callback.on_step(spent, state.step, loss)
             validated = state.step % config.validate_every == 0 or spent == 1
             if validated:
                 row = run.validate(loss, rate_of)
-                if control is not None and row["calibration_bpp"] is not None and spent > _STEERING_STARTS:
-                    state.lmbda = control.update(row["calibration_bpp"])
+                if controller is not None and row["calibration_bpp"] is not None and spent > _STEERING_STARTS:
+                    state.lmbda = controller.update(row["calibration_bpp"])
                 state.history.append(row)
-                elapsed_s = team.told(spent_before + time.monotonic() - started)
+                elapsed_s = group.broadcast(spent_before + time.monotonic() - started)
             state.elapsed_s = elapsed_s
             over = validated and config.spent(state.step, state.elapsed_s) == 1
-            stop = team.any(signalled() or stopped())
+            stop = group.any(signalled() or stopped())
             # Saved before it is told: whoever listens may be gone, which is why it stops.
             if first and (over or stop or time.monotonic() - saved > save_every_s):
                 run.save(state_path)
                 saved = time.monotonic()
             if first and validated:
-                observer.on_validation(row)
+                callback.on_validation(row)
             if stop and not over:
                 raise Interrupted(f"stopped at step {state.step}; run the same command to go on from there")
     codec.load_state_dict(state.best or codec.state_dict())
@@ -100,14 +101,14 @@ def train(
 class _Run:
     """The moving parts of one training run; `state` holds what survives it.
 
-    Its players are the codec and the codec's critics, if it has any, each of which takes a step on every batch.
+    Its networks are the codec and the codec's discriminators, if it has any, each of which takes a step on every batch.
     """
 
-    def __init__(self, codec: Codec, shards: Shards, config: TrainingConfig, state: TrainingState, team: Team):
-        self.codec, self.shards, self.config, self.state, self.team = codec, shards, config, state, team
+    def __init__(self, codec: Codec, shards: Shards, config: TrainingConfig, state: TrainingState, group: ProcessGroup):
+        self.codec, self.shards, self.config, self.state, self.group = codec, shards, config, state, group
         self.patches = len(shards.patches("train"))
-        self.critics = codec.critics()
-        paces = [(codec, 1.0), *((critic, critic.pace) for critic in self.critics)]
+        self.discriminators = codec.discriminators()
+        paces = [(codec, 1.0), *((discriminator, discriminator.pace) for discriminator in self.discriminators)]
         for network, _ in paces:
             to_channels_last(network)
         self.validation = validation_batches(shards, batch_size=config.batch_size, limit=config.validation_patches)
@@ -115,24 +116,24 @@ class _Run:
             state.lmbda = config.lmbda
             state.precision = config.precision
             if config.precision == "auto":
-                x = codec.pad(prepared(self.validation[0], team.device))
-                state.precision = team.told(fastest_precision(codec.to(team.device), x, state.lmbda))
-        self.fabric = team.fabric(state.precision)
-        self.players = [
-            Player(
+                x = codec.pad(as_float(self.validation[0], group.device))
+                state.precision = group.broadcast(fastest_precision(codec.to(group.device), x, state.lmbda))
+        self.fabric = group.fabric(state.precision)
+        self.networks = [
+            OptimisedNetwork(
                 self.fabric,
                 network,
                 config.optimizer,
                 config.clip_norm,
                 pace,
-                under(f"{number}", state.players),
+                under(f"{number}", state.networks),
                 compiled=config.compile and network is codec,
             )
             for number, (network, pace) in enumerate(paces)
         ]
         self._set_learning_rate(self._peak_learning_rate())
         self.plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(
-            self.players[0].optimizer.optimizer, factor=0.1, patience=config.patience
+            self.networks[0].optimizer.optimizer, factor=0.1, patience=config.patience
         )
         if state.plateau:
             self.plateau.load_state_dict(state.plateau)
@@ -146,23 +147,23 @@ class _Run:
             seed=config.seed,
             start_step=self.state.step,
             workers=config.workers,
-            rank=self.team.rank,
-            ranks=self.team.ranks,
+            rank=self.group.rank,
+            ranks=self.group.ranks,
         )
 
     def step(self, batch: Tensor) -> float:
-        """One step of every player on this rank's part of the batch; returns the codec's loss on it."""
+        """One step of every network on this rank's part of the batch; returns the codec's loss on it."""
         state, config = self.state, self.config
         if config.schedule == "cosine":
             self._set_learning_rate(_cosine(config.spent(state.step, state.elapsed_s)) * self._peak_learning_rate())
         # Noise that depends on step and rank alone: a resumed run draws what an uninterrupted one would have.
-        torch.manual_seed(config.seed * 1_000_003 + state.step + self.team.rank * _NOISE_OF_A_RANK)
+        torch.manual_seed(config.seed * 1_000_003 + state.step + self.group.rank * _NOISE_OF_A_RANK)
         self.codec.train()
-        x = prepared(batch, self.fabric.device)
-        player, *opponents = self.players
-        reconstruction = coded(self.codec, player.model, x)
+        x = as_float(batch, self.fabric.device)
+        network, *opponents = self.networks
+        reconstruction = coded(self.codec, network.model, x)
         loss = self.codec.loss(x, reconstruction, state.lmbda).total
-        player.descend(loss)
+        network.descend(loss)
         for opponent in opponents:
             opponent.descend(opponent.model.loss(x, reconstruction.x_hat.detach()))
         state.step += 1
@@ -173,8 +174,8 @@ class _Run:
 
         Raises RatewrightError for a loss that is not finite, SourceError past the share of damaged patches.
         """
-        state, config, team = self.state, self.config, self.team
-        loss, skipped_by_all, elapsed_s = team.sum(loss / team.ranks, skipped, elapsed_s * (team.rank == 0))
+        state, config, group = self.state, self.config, self.group
+        loss, skipped_by_all, elapsed_s = group.sum(loss / group.ranks, skipped, elapsed_s * (group.rank == 0))
         if not math.isfinite(loss):
             raise RatewrightError(f"training diverged: the loss is {loss} at step {state.step}; lower learning_rate")
         state.skipped += round(skipped_by_all)
@@ -186,7 +187,7 @@ class _Run:
 
     def validate(self, train_loss: float, rate_of: Callable[[Codec], float] | None) -> Row:
         """What rank 0 finds on the validation patches, and what follows from it on every rank."""
-        row = self.team.told(self._measure(train_loss, rate_of) if self.team.rank == 0 else {})
+        row = self.group.broadcast(self._measure(train_loss, rate_of) if self.group.rank == 0 else {})
         if row["diverged"]:
             self._go_back()
         if self.config.schedule == "plateau":
@@ -202,7 +203,7 @@ class _Run:
         parts, psnr, bpp = [], [], []
         with torch.inference_mode():
             for batch in self.validation:
-                x = prepared(batch, self.fabric.device)
+                x = as_float(batch, self.fabric.device)
                 reconstruction = coded(self.codec, self.codec, x)
                 parts.append(self.codec.costs(x, reconstruction))
                 error = (x - reconstruction.x_hat.clamp(0, 1)).square().mean(dim=(1, 2, 3))
@@ -230,8 +231,8 @@ class _Run:
 
     def _go_back(self) -> None:
         """To the best weights, with half the learning rate and nothing left of the way that led astray."""
-        self.codec.load_state_dict(self.team.told(self.state.best))
-        self.players[0].forget()
+        self.codec.load_state_dict(self.group.broadcast(self.state.best))
+        self.networks[0].forget()
         self.state.halvings += 1
         self._set_learning_rate(self._learning_rate() / 2)
 
@@ -239,10 +240,10 @@ class _Run:
         """Write the state for the next run."""
         state = replace(
             self.state,
-            players={
+            networks={
                 f"{number}/{key}": value
-                for number, player in enumerate(self.players)
-                for key, value in player.tensors().items()
+                for number, network in enumerate(self.networks)
+                for key, value in network.tensors().items()
             },
             plateau=self.plateau.state_dict() if self.config.schedule == "plateau" else {},
         )
@@ -255,12 +256,12 @@ class _Run:
         return self.config.learning_rate * 0.5**self.state.halvings
 
     def _learning_rate(self) -> float:
-        rate: float = self.players[0].optimizer.param_groups[0]["lr"]
+        rate: float = self.networks[0].optimizer.param_groups[0]["lr"]
         return rate
 
     def _set_learning_rate(self, value: float) -> None:
-        for player in self.players:
-            player.set_learning_rate(value)
+        for network in self.networks:
+            network.set_learning_rate(value)
 
 
 def to_channels_last(module: torch.nn.Module) -> None:
@@ -268,7 +269,7 @@ def to_channels_last(module: torch.nn.Module) -> None:
     module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
-def prepared(batch: Tensor, device: torch.device) -> Tensor:
+def as_float(batch: Tensor, device: torch.device) -> Tensor:
     """uint8 (B, 3, H, W) to float32 in [0, 1] on `device`, channels last."""
     return batch.to(device, non_blocking=True).to(torch.float32, memory_format=torch.channels_last) / 255
 

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from components.errors import CheckpointError, SourceError, one_line
-from components.files import replacing, sha256_of
-from components.images.sources import open_source
+from components.storage.atomic import replacing, sha256_of
+from components.storage.sources import open_source
 
 
 def fetch_weights(location: str, sha256: str, folder: Path) -> Path:

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from components.errors import MissingError
-from components.storage import fetched, save_tensors
+from components.storage.locations import fetched, storing
+from components.storage.tensors import save_tensors
 
 Tensors = dict[str, Tensor]
 
@@ -21,7 +22,7 @@ class TrainingState:
     fingerprint: what the run is (parameters and data); a state of another run is not resumed.
     step, elapsed_s: steps done and seconds spent. skipped: damaged patches that others stood in for.
     halvings: of the learning rate, after divergences.
-    players: tensors of the codec and of each critic, under their numbers, the codec's being 0.
+    networks: tensors of the codec and of each discriminator, under their numbers, the codec's being 0.
     best: the codec's weights at the best validation so far.
     lmbda: the current one; best_parts: (distortion, rate) of the best validation.
     plateau: the state of ReduceLROnPlateau; history: a row for each validation; precision: the one in use.
@@ -37,16 +38,17 @@ class TrainingState:
     best_parts: tuple[float, float] | None = None
     plateau: dict[str, Any] = field(default_factory=dict)
     history: list[dict[str, Any]] = field(default_factory=list)
-    players: Tensors = field(default_factory=dict)
+    networks: Tensors = field(default_factory=dict)
     best: Tensors = field(default_factory=dict)
 
-    _GROUPS = ("players", "best")
+    _GROUPS = ("networks", "best")
 
     def save(self, location: str | Path) -> None:
         """Write the state to a path or an s3:// address, whole or not at all. Raises RatewrightError."""
         tensors = {f"{group}/{key}": value for group in self._GROUPS for key, value in getattr(self, group).items()}
         rest = {key: value for key, value in vars(self).items() if key not in self._GROUPS}
-        save_tensors(tensors, location, {"state": json.dumps(rest)})
+        with storing(location) as path:
+            save_tensors(tensors, path, {"state": json.dumps(rest)})
 
     @classmethod
     def load(cls, location: str | Path, fingerprint: str) -> "TrainingState":

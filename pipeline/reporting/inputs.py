@@ -10,8 +10,8 @@ import numpy as np
 from PIL import Image
 
 from components.errors import ImageError, RatewrightError
-from components.files import read_json
-from pipeline.layout import Layout
+from components.storage.atomic import read_json
+from pipeline.paths import Layout
 from pipeline.reporting.page import Comparison, Pixels, Version, side_by_side
 from pipeline.reporting.rate_distortion import RdPoint
 

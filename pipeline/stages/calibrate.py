@@ -10,22 +10,22 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from components.calibration import Trial, search_lmbda
+from components.codecs import checkpoint
 from components.codecs.base import Codec
+from components.codecs.coder import LearnedCoder
+from components.data.shard_reader import Shards
 from components.errors import CalibrationError
-from components.evaluation import LearnedCoder, bpp_of, gain_at, rate_over_gain
-from components.files import write_json
-from components.images.shard_reader import Shards
-from components.training import checkpoint
+from components.rate.gain_search import bpp_of, gain_at, rate_over_gain
+from components.rate.searches import Trial, search_lmbda
+from components.storage.atomic import write_json
 from components.training.job import TrainingJob
-from pipeline import params
-from pipeline.console import console
-from pipeline.entry import stage
-from pipeline.launcher import launcher_of
-from pipeline.layout import Layout
-from pipeline.params import Params, Variant
-from pipeline.pictures import pictures
-from pipeline.training import config_of, fingerprint, narrated, published_weights
+from pipeline.config import params
+from pipeline.config.params import Params, Variant
+from pipeline.entry import console, stage
+from pipeline.paths import Layout
+from pipeline.stages._data_set import pictures
+from pipeline.stages._launcher import launcher_of
+from pipeline.stages._training import config_of, fingerprint, progress_logger, published_weights
 
 FINE_TUNE_LEARNING_RATE = 0.1  # of the training's
 
@@ -36,14 +36,14 @@ def run(root: Path, name: str) -> None:
     variant = settings.variant(name)
     calibrate, target = variant.calibrate, settings.target_bpp
     codec, facts = checkpoint.load(layout.trained(name), codec=variant.codec)
-    if codec.knob is None:
+    if codec.rate_parameter is None:
         _pass_on(codec, name, facts, settings, layout)
         return
     originals = [rgb for _, rgb in pictures(layout.raw(settings.data.calibration))]
 
     def measured(phase: str, lmbda: float, bpp: float, steps: int) -> dict[str, Any]:
         gain = codec.gain.item()
-        said = f"lambda {lmbda:.5g} {codec.setting(gain)}" if codec.steered else codec.setting(gain)
+        said = f"lambda {lmbda:.5g} {codec.describe(gain)}" if codec.steered else codec.describe(gain)
         console.print(f"calibrate {name}: {phase} {said}: {bpp:.4f} bpp")
         known = lmbda if codec.steered else None
         return {"phase": phase, "lmbda": known, "gain": gain, "bpp": bpp, "steps": steps}
@@ -71,7 +71,7 @@ def run(root: Path, name: str) -> None:
         rate_of,
         Trial(facts["lmbda"], history[0]["bpp"]),
         target,
-        raises_rate=codec.knob.raises_rate,
+        raises_rate=codec.rate_parameter.raises_rate,
         rounds=rounds,
         close_enough=calibrate.close_enough,
     )
@@ -97,8 +97,8 @@ def run(root: Path, name: str) -> None:
             "target_bpp": target,
             "tolerance": calibrate.tolerance,
             "calibration_set": settings.data.calibration,
-            "knob": codec.knob.name,
-            "setting": codec.setting(final["gain"]),
+            "rate_parameter": codec.rate_parameter.name,
+            "setting": codec.describe(final["gain"]),
             "model_hash": codec.model_hash().hex(),
             **{key: final[key] for key in ("lmbda", "gain", "bpp", "steps")},
             "history": _steering(layout, name) + history,
@@ -110,7 +110,7 @@ def run(root: Path, name: str) -> None:
 
 
 def _pass_on(codec: Codec, name: str, facts: dict[str, Any], settings: Params, layout: Layout) -> None:
-    """The outputs of a codec that has no knob: no target, nothing tried."""
+    """The outputs of a codec that has no rate parameter: no target, nothing tried."""
     data = settings.data.calibration
     bpp = bpp_of(LearnedCoder(codec), (rgb for _, rgb in pictures(layout.raw(data))))
     _save(codec, layout.calibrated(name), {**facts, "target_bpp": None, "calibrated_bpp": bpp})
@@ -121,7 +121,7 @@ def _pass_on(codec: Codec, name: str, facts: dict[str, Any], settings: Params, l
             "target_bpp": None,
             "tolerance": None,
             "calibration_set": data,
-            "knob": None,
+            "rate_parameter": None,
             "setting": None,
             "model_hash": codec.model_hash().hex(),
             "lmbda": None,
@@ -156,8 +156,8 @@ class _FineTuner:
         """Leaves the codec with the weights that it then has, and returns the steps it took."""
         job = self._job(lmbda, number=len(self._jobs) + 1)
         self._jobs.append(job)
-        with narrated(job.name, lambda _: None) as narrator:
-            state = self._launcher.train(job, narrator)
+        with progress_logger(job.name, lambda _: None) as callback:
+            state = self._launcher.train(job, callback)
         self._codec.load_state_dict(state.best)
         return state.step
 
@@ -172,7 +172,7 @@ class _FineTuner:
         work = self._layout.resumable("calibrate", name)
         start = work / f"start-{number}.safetensors"
         checkpoint.save(codec, start)
-        judges = {key: file for key, file in variant.train.weights.items() if key in codec.judges}
+        loss_networks = {key: file for key, file in variant.train.weights.items() if key in codec.loss_networks}
         return TrainingJob(
             name=f"calibrate {name}",
             fingerprint=fingerprint(facts, lmbda, number, steps),
@@ -191,7 +191,7 @@ class _FineTuner:
             ),
             shards=Shards(str(self._layout.shards(self._settings.shards_of(name)))),
             state=str(work / f"{number}.safetensors"),
-            weights=published_weights(judges, self._layout.weights),
+            weights=published_weights(loss_networks, self._layout.weights),
             start=str(start),
             save_every_s=self._settings.resources_of(name).save_every_s,
         )

@@ -4,13 +4,12 @@ from pathlib import Path
 from typing import Any
 
 from components.errors import RatewrightError
-from components.files import read_json, write_json
+from components.evaluation.selection import rank, winner
 from components.metrics.bd_rate import bd_rate_percent
-from components.selection import rank, winner
-from pipeline import params
-from pipeline.console import console
-from pipeline.entry import stage
-from pipeline.layout import Layout
+from components.storage.atomic import read_json, write_json
+from pipeline.config import params
+from pipeline.entry import console, stage
+from pipeline.paths import Layout
 
 FIGURES = ("bpp", "psnr_db", "ssim", "ms_ssim", "swd", "encode_s_per_mpx", "decode_s_per_mpx")
 LOSSLESS_FIGURES = ("bpp", "encode_s_per_mpx", "decode_s_per_mpx")

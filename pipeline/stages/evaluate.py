@@ -15,29 +15,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from components.codecs.classic import BASELINES, AtQuality
-from components.codecs.lossless_baselines import LOSSLESS
-from components.codecs.quality_search import largest_quality
+from components.codecs.baselines.lossless import LOSSLESS
+from components.codecs.baselines.lossy import BASELINES, AtQuality
+from components.codecs.baselines.quality_search import largest_quality
+from components.codecs.coder import Coder, LearnedCoder
+from components.data.image_files import encode_png
 from components.errors import CalibrationError, RatewrightError
-from components.evaluation import (
-    Coder,
-    ImageResult,
-    LearnedCoder,
-    gain_at,
-    measure,
-    rate_and_psnr,
-    rate_over_gain,
-    summarise,
-)
-from components.files import write_bytes, write_json
-from components.images.decode import encode_png
-from pipeline import params
-from pipeline.console import console
-from pipeline.entry import stage
-from pipeline.illustrations import keep_maps, keep_prefixes
-from pipeline.layout import Layout
-from pipeline.params import Params
-from pipeline.pictures import content_hash, pictures
+from components.evaluation.measure import ImageResult, measure, summarise
+from components.rate.gain_search import gain_at, rate_and_psnr, rate_over_gain
+from components.storage.atomic import write_bytes, write_json
+from pipeline.config import params
+from pipeline.config.params import Params
+from pipeline.entry import console, stage
+from pipeline.paths import Layout
+from pipeline.stages._data_set import content_hash, pictures
+from pipeline.stages._illustrations import keep_maps, keep_prefixes
 
 SHOWN = 4  # pictures of each set whose reconstructions are kept
 CURVE = (0.6, 0.8, 1.4)  # the rates of a curve beside the target, in targets
@@ -155,21 +147,21 @@ def _curve(
 
 
 def _learned(name: str, settings: Params, layout: Layout, rgbs: list[Rgb]) -> Subject:
-    from components.training import checkpoint
+    from components.codecs import checkpoint
 
     variant = settings.variant(name)
     codec, _ = checkpoint.load(layout.calibrated(name), codec=variant.codec)
     deployed = LearnedCoder(codec)
-    if codec.knob is None:
+    if codec.rate_parameter is None:
         return Subject({"kind": "lossless", "reported": codec.reported}, deployed, None)
 
     over_gain = rate_over_gain(codec, rgbs)
 
     def at_rate(bpp: float, tolerance: float | None) -> tuple[Coder, dict[str, Any]]:
         gain = gain_at(codec, rgbs, bpp, tolerance or variant.calibrate.tolerance, over_gain=over_gain)
-        return LearnedCoder(codec, gain), {"gain_at_target": gain, "setting_at_target": codec.setting(gain)}
+        return LearnedCoder(codec, gain), {"gain_at_target": gain, "setting_at_target": codec.describe(gain)}
 
-    facts = {"kind": "learned", "reported": codec.reported, "setting": codec.setting(codec.gain.item())}
+    facts = {"kind": "learned", "reported": codec.reported, "setting": codec.describe(codec.gain.item())}
     return Subject(facts, deployed, at_rate)
 
 
@@ -200,17 +192,17 @@ def _baseline(name: str, target_bpp: float, calibration: list[Rgb], rgbs: list[R
 def _rungs(subject: Subject, test_set: str, originals: Sequence[tuple[str, Rgb]]) -> dict[str, Any]:
     """Of a codec with settings instead of a quantiser step: the finest of each range, such as each bit depth."""
     coder = subject.as_calibrated
-    if not isinstance(coder, LearnedCoder) or not coder.codec.rungs:
+    if not isinstance(coder, LearnedCoder) or not coder.codec.operating_points:
         return {}
     points = []
-    for rungs in coder.codec.rungs:
-        point = summarise(measure(LearnedCoder(coder.codec, rungs[-1]), originals))
-        points.append({"setting": coder.codec.setting(rungs[-1]), **point})
-    return {"rungs": {test_set: points}}
+    for operating_points in coder.codec.operating_points:
+        point = summarise(measure(LearnedCoder(coder.codec, operating_points[-1]), originals))
+        points.append({"setting": coder.codec.describe(operating_points[-1]), **point})
+    return {"operating_points": {test_set: points}}
 
 
 def _costs(subject: Subject) -> dict[str, Any]:
-    from components.metrics.complexity import kmac_per_px, parameters, peak_mb
+    from components.evaluation.complexity import kmac_per_px, parameters, peak_mb
 
     if isinstance(subject.as_calibrated, LearnedCoder):
         codec = subject.as_calibrated.codec

@@ -2,13 +2,12 @@
 
 from pathlib import Path
 
-from components.files import link_folder, write_bytes
-from components.images.fetch import fetch
-from pipeline import params
-from pipeline.console import console, progress
-from pipeline.datasets import fetch_spec
-from pipeline.entry import stage
-from pipeline.layout import Layout
+from components.data.fetch import fetch
+from components.storage.atomic import link_folder, write_bytes
+from pipeline.config import params
+from pipeline.config.datasets import fetch_spec
+from pipeline.entry import console, progress, stage
+from pipeline.paths import Layout
 
 
 def run(root: Path, name: str) -> None:

@@ -9,15 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from components.errors import RatewrightError
-from components.files import read_json, write_json
-from components.selection import Gate, challenge
-from pipeline import params, tracking
-from pipeline.console import console
-from pipeline.entry import stage
-from pipeline.layout import Layout
-from pipeline.params import Params
-from pipeline.pictures import pictures
-from pipeline.tracking import CHALLENGER, CHAMPION, RegisteredModel
+from components.evaluation.selection import Gate, challenge
+from components.storage.atomic import read_json, write_json
+from pipeline.config import params
+from pipeline.config.params import Params
+from pipeline.entry import console, stage
+from pipeline.paths import Layout
+from pipeline.registry import mlflow_client as tracking
+from pipeline.registry.mlflow_client import CHALLENGER, CHAMPION, RegisteredModel
+from pipeline.stages._data_set import pictures
 
 ABOUT = ("codec", "variant", "start", "lmbda", "step", "training", "data_sha256", "git_commit")
 """Facts of a checkpoint that its release tells."""
@@ -84,7 +84,7 @@ def _candidate(layout: Layout, board: dict[str, Any]) -> _Candidate:
 
 
 def _add(root: Path, layout: Layout, model: RegisteredModel, candidate: _Candidate, board: dict[str, Any]) -> str:
-    from components.training.checkpoint import read_facts
+    from components.codecs.checkpoint import read_facts
 
     facts = read_facts(candidate.checkpoint)
     tags = {
@@ -157,8 +157,10 @@ def _figures_on_test_set(
     known = model.tags(version).get(tag)
     if known is not None:
         return dict(json.loads(known))
-    from components.evaluation import LearnedCoder, gain_at, measure, summarise
-    from components.training.checkpoint import load
+    from components.codecs.checkpoint import load
+    from components.codecs.coder import LearnedCoder
+    from components.evaluation.measure import measure, summarise
+    from components.rate.gain_search import gain_at
 
     console.print(f"register: measuring {model.name} version {version} on {board['test_set']}")
     codec, _ = load(tracking.checkpoint_of(root, f"models:/{model.name}/{version}"))

@@ -7,9 +7,8 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from components.files import write_bytes, write_json
-from pipeline.console import console
-from pipeline.entry import stage
+from components.storage.atomic import write_bytes, write_json
+from pipeline.entry import console, stage
 from pipeline.reporting import plots
 from pipeline.reporting.inputs import (
     comparisons,

@@ -3,14 +3,13 @@
 import os
 from pathlib import Path
 
-from components.images.augment import Augmentation
-from components.images.shards import ShardSpec, SourceImage, write_shards
-from components.mapping import in_processes, on_cluster
-from pipeline import params
-from pipeline.console import console, progress
-from pipeline.entry import stage
-from pipeline.layout import Layout
-from pipeline.pictures import manifest
+from components.data.patches import Augmentation
+from components.data.shard_writer import ShardSpec, SourceImage, write_shards
+from components.distributed.parallel_map import in_processes, on_cluster
+from pipeline.config import params
+from pipeline.entry import console, progress, stage
+from pipeline.paths import Layout
+from pipeline.stages._data_set import manifest
 
 
 def run(root: Path, dataset: str, name: str | None = None) -> None:

@@ -8,21 +8,27 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from components.codecs import checkpoint
+from components.codecs.coder import LearnedCoder
+from components.data.shard_reader import Shards
 from components.errors import RatewrightError
-from components.evaluation import LearnedCoder
-from components.files import sha256_of, write_bytes
-from components.images.shard_reader import Shards
-from components.training import checkpoint
+from components.storage.atomic import sha256_of, write_bytes
 from components.training.job import TrainingJob
-from pipeline import params, tracking
-from pipeline.console import console
-from pipeline.entry import stage
-from pipeline.launcher import launcher_of
-from pipeline.layout import Layout
-from pipeline.params import FineTuned, Variant
-from pipeline.pictures import pictures
-from pipeline.provenance import git_commit
-from pipeline.training import config_of, fingerprint, narrated, published_weights, steered_by
+from pipeline.config import params
+from pipeline.config.params import FineTuned, Variant
+from pipeline.entry import console, stage
+from pipeline.paths import Layout
+from pipeline.registry import mlflow_client as tracking
+from pipeline.stages._data_set import pictures
+from pipeline.stages._launcher import launcher_of
+from pipeline.stages._training import (
+    config_of,
+    fingerprint,
+    git_commit,
+    progress_logger,
+    published_weights,
+    rate_target_for,
+)
 
 SAMPLES = 2  # calibration pictures whose reconstructions the run shows
 
@@ -53,8 +59,8 @@ def run(root: Path, name: str) -> None:
     )
     codec, remarks = job.begin()
     if training.steer and codec.steered:
-        steering = steered_by(settings.target_bpp, [rgb for _, rgb in samples[: training.steer_images]])
-        job = replace(job, steering=steering)
+        rate_target = rate_target_for(settings.target_bpp, [rgb for _, rgb in samples[: training.steer_images]])
+        job = replace(job, rate_target=rate_target)
     if codec.steered and training.lmbda is None:
         raise RatewrightError(f"train.lmbda of {name} is missing: codec {variant.codec!r} is trained with one")
     for remark in remarks if start is None else [f"goes on from {start['variant']}"]:
@@ -62,9 +68,9 @@ def run(root: Path, name: str) -> None:
     launcher = launcher_of(settings, name, layout)
     with (
         tracking.Run(root, job.name, identity, {"seed": settings.seed, **variant.model_dump()}) as tracked,
-        narrated(job.name, tracked.log_row) as narrator,
+        progress_logger(job.name, tracked.log_row) as callback,
     ):
-        state = launcher.train(job, narrator)
+        state = launcher.train(job, callback)
         tracked.log_row({"step": state.step, tracking.TRAINING_S: state.elapsed_s})
         codec.load_state_dict(state.best)
         coder = LearnedCoder(codec.eval())

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from components.codecs.table import CODECS
-from pipeline.graph import STANDING, all_graphs, stage_nodes
-from pipeline.nodes import StageNode, dump, load, union
+from pipeline.schedule.dvc_graph import STANDING, all_graphs, stage_nodes
+from pipeline.schedule.stage_nodes import StageNode, dump, load, union
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 

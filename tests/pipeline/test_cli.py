@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from components.codecs import checkpoint
 from components.codecs.base import Codec
 from components.codecs.bitstream import parse
+from components.codecs.coder import LearnedCoder
+from components.data.image_files import decode_rgb, encode_png
 from components.errors import RatewrightError
-from components.evaluation import LearnedCoder
-from components.images.decode import decode_rgb, encode_png
-from components.training import checkpoint
 from pipeline.cli import compress
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -30,8 +30,8 @@ PARENT = """
 import json, os, sys
 import torch
 torch.set_num_threads(1)
-import components.codecs.table, components.evaluation, components.images.decode, components.images.sources
-import components.codecs.variants.wcae, components.codecs.variants.nowcae, components.training.checkpoint
+import components.codecs.table, components.evaluation.measure, components.data.image_files, components.storage.sources
+import components.codecs.variants.wcae, components.codecs.variants.nowcae, components.codecs.checkpoint
 import safetensors.torch
 from pipeline.cli import main
 

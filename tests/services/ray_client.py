@@ -9,12 +9,12 @@ import json
 import sys
 from typing import Any
 
+from components.data.shard_reader import Shards
 from components.errors import RatewrightError
-from components.images.shard_reader import Shards
 from components.training.config import Row, TrainingConfig
 from components.training.job import TrainingJob
-from components.training.ray_launcher import RayLauncher
-from components.training.ray_supervisor import Demand
+from components.training.launchers.ray import RayLauncher
+from components.training.launchers.ray_supervisor import Demand
 from tests.conftest import small_hyperparameters
 
 

@@ -36,7 +36,7 @@ class Airflow:
         )
 
     def command(self, *arguments: str) -> list[str]:
-        return [sys.executable, "-m", "pipeline.scheduler", *arguments]
+        return [sys.executable, "-m", "pipeline.schedule.local_airflow", *arguments]
 
     def git(self, *arguments: str) -> str:
         return subprocess.run(
@@ -45,7 +45,8 @@ class Airflow:
 
     def ask(self, expression: str) -> Any:
         """The value of an expression over `api`, which speaks to this Airflow."""
-        probe = f"import json; from pipeline.scheduler import Api; api = Api(); print(json.dumps({expression}))"
+        imports = "import json; from pipeline.schedule.local_airflow import Api; "
+        probe = f"{imports}api = Api(); print(json.dumps({expression}))"
         done = subprocess.run(
             [sys.executable, "-c", probe],
             cwd=self.folder,
@@ -65,7 +66,7 @@ class Airflow:
             try:
                 if (
                     mark in (folder / "environ").read_bytes()
-                    and b"pipeline.scheduler" not in (folder / "cmdline").read_bytes()
+                    and b"pipeline.schedule.local_airflow" not in (folder / "cmdline").read_bytes()
                 ):
                     found.append(int(folder.name))
             except OSError:
@@ -89,7 +90,7 @@ def running_airflow(folder: Path, environment: dict[str, str], home: Path) -> It
     }
     log = home / "up.log"
     with log.open("w") as out:
-        command = [sys.executable, "-m", "pipeline.scheduler", "up"]
+        command = [sys.executable, "-m", "pipeline.schedule.local_airflow", "up"]
         process = subprocess.Popen(command, cwd=folder, env=environment | apart, stdout=out, stderr=out, text=True)
     try:
         wait_for(lambda: "password" in log.read_text() or process.poll() is not None, START_S)

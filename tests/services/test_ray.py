@@ -20,7 +20,7 @@ import psutil
 import pytest
 from ruamel.yaml import YAML
 
-from components.training.checkpoint import read_facts
+from components.codecs.checkpoint import read_facts
 from tests.services.running_airflow import free_port, wait_for
 
 Clone = tuple[Path, dict[str, str]]

@@ -2,7 +2,7 @@
 
 from typing import ClassVar
 
-from components.codecs.residual_mixture import ResidualMixtureCodec
+from components.codecs.families.cheng2020 import ResidualMixtureCodec
 
 
 class Atc(ResidualMixtureCodec):

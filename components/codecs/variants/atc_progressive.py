@@ -2,8 +2,8 @@
 
 from typing import ClassVar
 
-from components.codecs.residual_mixture import ResidualCodec
-from components.entropy.trit_planes import TritPlanes
+from components.codecs.families.cheng2020 import ResidualCodec
+from components.entropy.progressive.trit_plane_model import TritPlanes
 
 
 class AtcProgressive(ResidualCodec):

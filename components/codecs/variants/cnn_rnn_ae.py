@@ -10,13 +10,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from components.codecs.base import Codec, Knob, Reconstruction, T
-from components.codecs.transform import GAIN_TO_WEIGHT, RATE_OVER_GAIN
+from components.codecs.base import Codec, RateParameter, Reconstruction, T
+from components.codecs.families.transform import GAIN_TO_WEIGHT, RATE_OVER_GAIN
 from components.entropy.factorized_prior import FactorizedPrior
 from components.entropy.range_coder import SymbolDecoder, SymbolEncoder
-from components.entropy.training import noisy, rounded
+from components.entropy.relaxation import noisy, rounded
 from components.errors import BitstreamError, RatewrightError
-from components.layers.initial import haar_packet, start_doubling, start_halving
+from components.layers.haar_initialisation import haar_packet, start_doubling, start_halving
 from components.layers.recurrent import Remembering
 
 _HEAD = struct.Struct("<H")
@@ -51,7 +51,9 @@ class CnnRnnAe(Codec):
 
     name: ClassVar[str] = "cnn_rnn_ae"
     reported: ClassVar[str] = "CIFAR-10: 31.4 dB; high-resolution pictures: 30.2 dB, SSIM 0.972; no rates"
-    knob: ClassVar[Knob] = Knob("rounds", "bits per pixel + lmbda_k * 255^2 * MSE", raises_rate=True, steers=False)
+    rate_parameter: ClassVar[RateParameter] = RateParameter(
+        "rounds", "bits per pixel + lmbda_k * 255^2 * MSE", raises_rate=True, steers=False
+    )
     stride = 16
     latent_stride = 16
     halo: ClassVar[int] = 256
@@ -73,14 +75,14 @@ class CnnRnnAe(Codec):
         self.decoder = nn.ModuleList(ups[::-1])
         self.encoder_cell, self.decoder_cell = Remembering(N), Remembering(N)
         self.priors = nn.ModuleList(FactorizedPrior(M) for _ in range(rounds))
-        self.gain.fill_(self.rungs[0][-1])
+        self.gain.fill_(self.operating_points[0][-1])
 
     @property
-    def rungs(self) -> tuple[range, ...]:
+    def operating_points(self) -> tuple[range, ...]:
         """The numbers of channels."""
         return (range(1, self.rounds * self.latent_channels + 1),)
 
-    def setting(self, gain: float) -> str:
+    def describe(self, gain: float) -> str:
         """Rounds and channels."""
         before, channel = divmod(int(gain) - 1, self.latent_channels)
         return f"round {before + 1}, {channel + 1} of {self.latent_channels} channels"
@@ -148,7 +150,7 @@ class CnnRnnAe(Codec):
         if len(sections) != 1 or len(sections[0]) < _HEAD.size:
             raise BitstreamError("corrupted bitstream: one section with a number of channels was expected")
         (count,) = _HEAD.unpack_from(sections[0])
-        if count not in self.rungs[0]:
+        if count not in self.operating_points[0]:
             raise BitstreamError(f"corrupted bitstream: the gain is {count}, which names no number of channels")
         decoder = SymbolDecoder(sections[0][_HEAD.size :])
         shape = (self.latent_channels, height // self.latent_stride, width // self.latent_stride)

@@ -2,9 +2,9 @@
 
 from typing import ClassVar
 
-from components.codecs.transform import LearnedPriorCodec
+from components.codecs.families.transform import LearnedPriorCodec
 from components.entropy.factorized_prior import FactorizedModel
-from components.layers.pyramid import gdn_transforms
+from components.layers.balle2017 import gdn_transforms
 
 
 class Factorized(LearnedPriorCodec):

@@ -5,12 +5,12 @@ from typing import ClassVar
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from components.codecs.adversarial import AdversarialAutoencoder, Adversary
+from components.codecs.families.adversarial import AdversarialAutoencoder, ScoreDiscriminator
 
 _INITIAL_SCALE = 0.02
 
 
-class DcganAdversary(Adversary):
+class DcganAdversary(ScoreDiscriminator):
     """The discriminator of Radford et al. 2016: scores are logits of being an original."""
 
     def __init__(self, channels: int):
@@ -45,6 +45,6 @@ class GanAeDc(AdversarialAutoencoder):
     def __init__(self, N: int = 64, M: int = 96, beta: float = 0.0001, D: int = 32, gain_range: float = 0.0) -> None:
         super().__init__(N, M, beta, D, gain_range)
 
-    def adversary(self, channels: int) -> Adversary:
+    def adversary(self, channels: int) -> ScoreDiscriminator:
         """DCGAN's."""
         return DcganAdversary(channels)

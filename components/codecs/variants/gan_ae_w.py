@@ -1,17 +1,17 @@
-"""GAN-AE(L2, W): an autoencoder with a Wasserstein critic (paper 002)."""
+"""GAN-AE(L2, W): an autoencoder with a Wasserstein discriminator (paper 002)."""
 
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from components.codecs.adversarial import AdversarialAutoencoder, Adversary
+from components.codecs.families.adversarial import AdversarialAutoencoder, ScoreDiscriminator
 
 _PENALTY = 10.0
 
 
-class WassersteinAdversary(Adversary):
-    """The critic of Gulrajani et al. 2017: scores as far apart as their slope of 1 allows.
+class WassersteinAdversary(ScoreDiscriminator):
+    """The discriminator of Gulrajani et al. 2017: scores as far apart as their slope of 1 allows.
 
     A slope is over the root mean square of a picture's pixels, so that neither the scores nor `beta` depend on the size
     of patches.
@@ -41,8 +41,8 @@ class GanAeW(AdversarialAutoencoder):
         x, x_hat --4 convs 4x4, stride 2--> scores; x_hat descends R + lmbda * 255^2 * (MSE - beta * its score)
 
     See the base class. The Wasserstein distance with gradient penalty (Gulrajani et al. 2017), with one step of the
-    critic for each of the codec instead of five: the codec moves little from batch to batch, for it is not a generator
-    from noise.
+    discriminator for each of the codec instead of five: the codec moves little from batch to batch, for it is not a
+    generator from noise.
 
     N, M, gain_range: as in `cnn_ae`. beta, D: see the base class.
     """
@@ -53,6 +53,6 @@ class GanAeW(AdversarialAutoencoder):
     def __init__(self, N: int = 64, M: int = 96, beta: float = 0.002, D: int = 32, gain_range: float = 0.0) -> None:
         super().__init__(N, M, beta, D, gain_range)
 
-    def adversary(self, channels: int) -> Adversary:
-        """A Wasserstein critic."""
+    def adversary(self, channels: int) -> ScoreDiscriminator:
+        """A Wasserstein discriminator."""
         return WassersteinAdversary(channels)

@@ -7,10 +7,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import pixel_shuffle, pixel_unshuffle
 
-from components.codecs.transform import LearnedPriorCodec
+from components.codecs.families.transform import LearnedPriorCodec
 from components.entropy.hyperprior import HyperPrior
 from components.layers.haar import block_dwt, block_idwt
-from components.layers.initial import opponent_colours
+from components.layers.haar_initialisation import opponent_colours
 from components.layers.residual import Residual
 
 BANDS = 192  # three colours in 8x8 blocks

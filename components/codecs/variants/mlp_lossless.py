@@ -11,13 +11,20 @@ from numpy.typing import NDArray
 from threadpoolctl import ThreadpoolController
 from torch import Tensor, nn
 
-from components.codecs.base import Codec, Knob, Reconstruction, T
-from components.codecs.wavefront import Front, Wavefront, bands
-from components.entropy import logistics
-from components.entropy.ans_lanes import Models
-from components.entropy.residuals import HuffmanReader, HuffmanWriter, RangeReader, RangeWriter, Reader, Writer
+from components.codecs.base import Codec, RateParameter, Reconstruction, T
+from components.entropy.pixels import logistic_mixture as logistics
+from components.entropy.pixels.causal_mlp import MEAN_BITS, PLANES, CausalMlp, ExactMlp
+from components.entropy.pixels.rans import Models
+from components.entropy.pixels.residual_coder import (
+    HuffmanReader,
+    HuffmanWriter,
+    RangeReader,
+    RangeWriter,
+    Reader,
+    Writer,
+)
+from components.entropy.pixels.wavefront import Front, Wavefront, bands
 from components.errors import BitstreamError, RatewrightError
-from components.layers.causal import MEAN_BITS, PLANES, CausalMlp, ExactMlp
 
 Ints = NDArray[np.int32]
 Exchange = Callable[[int, Ints, Ints, Ints], Ints]
@@ -34,7 +41,7 @@ class MlpLossless(Codec):
         (value - mean) mod 256 --tables, range coder (rANS in lanes)--> bytes, and back, front by front
 
     Every 8-bit picture comes back as it was; one with R = G = B everywhere takes one plane. Loss: bits per pixel. There
-    is no knob.
+    is no rate parameter.
 
     With `coder` = huffman it is the paper's: the network predicts a value, the errors of each plane get one Huffman
     code, made for the picture. With `range`, beyond the paper, it predicts a distribution for every value.
@@ -48,7 +55,7 @@ class MlpLossless(Codec):
     """
 
     name: ClassVar[str] = "mlp_lossless"
-    knob: ClassVar[Knob | None] = None
+    rate_parameter: ClassVar[RateParameter | None] = None
     reported: ClassVar[str] = "lossless: 4.5 bpp on pictures of its own, where JPEG 2000 takes 4.3 and JPEG 5.2"
     stride = 1
     latent_stride = 1

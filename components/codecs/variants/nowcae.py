@@ -2,9 +2,9 @@
 
 from typing import ClassVar
 
-from components.codecs.autoencoder import GaussianAutoencoder
+from components.codecs.families.gaussian_autoencoder import GaussianAutoencoder
 from components.layers.branch import branches
-from components.layers.initial import PIXELS
+from components.layers.haar_initialisation import PIXELS
 
 STEPS = 4
 

@@ -2,7 +2,7 @@
 
 from typing import ClassVar
 
-from components.codecs.pyramid_multiscale import PyramidMultiscaleCodec
+from components.codecs.families.pmsc import PyramidMultiscaleCodec
 from components.entropy.factorized_prior import FactorizedModel
 
 

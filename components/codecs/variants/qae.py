@@ -5,10 +5,10 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from components.codecs.base import Knob, Reconstruction, T, Weights
-from components.codecs.judge import Judge
-from components.codecs.transform import TransformCodec
-from components.entropy.levels import Levels
+from components.codecs.base import RateParameter, Reconstruction, T, Weights
+from components.codecs.families.transform import TransformCodec
+from components.codecs.perceptual_loss import PerceptualLoss
+from components.entropy.bit_depths import Levels
 from components.errors import RatewrightError
 from components.layers.imagenet import normalised
 from components.layers.residual_upsampling import code_norm, resnet_mirror
@@ -40,9 +40,11 @@ class Qae(TransformCodec):
     reported: ClassVar[str] = (
         "one picture, 8 bits and mu = 0.1: 31.65 dB, SSIM 0.83; files of about 12 kB (2 bits) and 155 kB (8 bits)"
     )
-    knob: ClassVar[Knob] = Knob("bits", "MSE + mu * |VGG-19 features|", raises_rate=True, steers=False)
+    rate_parameter: ClassVar[RateParameter] = RateParameter(
+        "bits", "MSE + mu * |VGG-19 features|", raises_rate=True, steers=False
+    )
     pretrained: ClassVar[tuple[str, ...]] = ("resnet101", "vgg19")
-    judges: ClassVar[tuple[str, ...]] = ("vgg19",)
+    loss_networks: ClassVar[tuple[str, ...]] = ("vgg19",)
     latent_scale: ClassVar[float] = 1.0
     halo: ClassVar[int] = 512  # the encoder sees that far
 
@@ -65,15 +67,15 @@ class Qae(TransformCodec):
         self.code = nn.Sequential(nn.AvgPool2d(pool), nn.Conv2d(self.resnet.channels, width, 1), code_norm(width))
         self.g_s = resnet_mirror(width, channels, pool)
         self.entropy: Levels = Levels(width, bits)
-        self.gain.fill_(self.rungs[-1][-1])
-        self._judge = Judge()
+        self.gain.fill_(self.operating_points[-1][-1])
+        self._perceptual = PerceptualLoss()
 
     @property
-    def rungs(self) -> tuple[range, ...]:
+    def operating_points(self) -> tuple[range, ...]:
         """Those of each bit depth: a width after the other."""
-        return self.entropy.rungs
+        return self.entropy.operating_points
 
-    def setting(self, gain: float) -> str:
+    def describe(self, gain: float) -> str:
         """Bits and channels."""
         bits, width = self.entropy.setting(gain)
         return f"{bits}-bit code, {width} channels"
@@ -84,7 +86,7 @@ class Qae(TransformCodec):
         if self.mu > 0 and "vgg19" not in weights:
             raise self._judge_missing()
         if "vgg19" in weights:
-            self._judge.load(weights["vgg19"])
+            self._perceptual.load(weights["vgg19"])
         if "resnet101" not in weights:
             return ["no weights of resnet101 are named: the encoder starts from scratch"]
         weights["resnet101"](self.resnet)
@@ -104,9 +106,9 @@ class Qae(TransformCodec):
         """MSE + mu * the perceptual loss, and bits per pixel, which nothing descends."""
         distortion = (x - reconstruction.x_hat).square().mean()
         if self.mu > 0:
-            if not self._judge.loaded:
+            if not self._perceptual.loaded:
                 raise self._judge_missing()
-            distortion = distortion + self.mu * self._judge(x, reconstruction.x_hat).mean()
+            distortion = distortion + self.mu * self._perceptual(x, reconstruction.x_hat).mean()
         return distortion, reconstruction.bits.mean() / x[0, 0].numel()
 
     def _judge_missing(self) -> RatewrightError:

@@ -5,10 +5,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from components.codecs.autoencoder import GaussianAutoencoder
+from components.codecs.families.gaussian_autoencoder import GaussianAutoencoder
 from components.layers.branch import branches
 from components.layers.haar import dwt, idwt
-from components.layers.initial import PIXELS, Band
+from components.layers.haar_initialisation import PIXELS, Band
 
 DETAILS = tuple(Band(u, v, colour) for u, v in ((1, 0), (0, 1), (1, 1)) for colour in range(3))
 """What `dwt` calls details, in its order."""

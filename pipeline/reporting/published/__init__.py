@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from components.files import read_json
+from components.storage.atomic import read_json
 
 
 @dataclass(frozen=True)

@@ -5,9 +5,8 @@ from collections.abc import Callable
 
 import pytest
 
-from components.codecs.base import Codec
+from components.codecs.base import Codec, to_tensor
 from components.codecs.bitstream import FREE_PIXELS, MAX_SIDE, PIXELS_PER_BYTE, VERSION, Bitstream, parse
-from components.codecs.pictures import to_tensor
 from components.errors import BitstreamError
 
 HASH = bytes(range(8))

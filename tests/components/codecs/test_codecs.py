@@ -11,15 +11,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from components.codecs.autoencoder import GaussianAutoencoder
-from components.codecs.base import Codec
+from components.codecs import checkpoint
+from components.codecs.base import Codec, to_rgb, to_tensor
 from components.codecs.bitstream import parse
-from components.codecs.pictures import to_rgb, to_tensor
+from components.codecs.families.gaussian_autoencoder import GaussianAutoencoder
 from components.codecs.table import CODECS, codec_class
 from components.codecs.variants.cnn_rnn_ae import CnnRnnAe
 from components.entropy.hyperprior import HyperPrior
 from components.errors import BitstreamError, RatewrightError
-from components.training import checkpoint
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 NAMES = pytest.mark.parametrize("name", CODECS)
@@ -35,7 +34,7 @@ def test_the_table_and_the_modules_agree() -> None:
     for name, known_as in CODECS.items():
         found = codec_class(name)
         assert (found.name, found.__name__) == (name, known_as)
-        assert found.knob is None or found.knob.name
+        assert found.rate_parameter is None or found.rate_parameter.name
     with pytest.raises(RatewrightError, match=r"unknown codec 'vvc'; known: .*wcae"):
         codec_class("vvc")
 
@@ -52,7 +51,7 @@ def test_every_size_works(name: str, size: tuple[int, int], make_codec: Make) ->
     assert x_hat.shape == x.shape
     assert x_hat.dtype == torch.float32
     assert 0 <= x_hat.min() <= x_hat.max() <= 1
-    if codec.knob is None:
+    if codec.rate_parameter is None:
         assert np.array_equal(to_rgb(x_hat), to_rgb(x)), "nothing is lost"
     parsed = parse(stream)
     assert (parsed.codec, parsed.height, parsed.width) == (name, *size)
@@ -97,9 +96,9 @@ def test_forward_bits_foretell_the_file(name: str, make_codec: Make) -> None:
 def test_bits_are_told_where_they_are_spent(name: str, make_codec: Make, x: Tensor) -> None:
     """A picture that is flat but for its upper right quarter, and a map that says so."""
     codec = make_codec(name)
-    if codec.knob is None:
+    if codec.rate_parameter is None:
         pytest.skip("of lossless codecs no maps are drawn")
-    if codec.rungs:
+    if codec.operating_points:
         pytest.skip("its tables tell values apart by what was counted: test_levels has its own")
     with torch.no_grad():
         codec.train()(x[..., :128, :128])  # a prior that knows the scale of its latents
@@ -183,7 +182,7 @@ def test_hostile_sections_with_right_checksums(name: str, make_codec: Make, x: T
     codec = make_codec(name)
     parsed = parse(codec.compress(x[..., :40, :40])[0])
     (whole,) = parsed.sections
-    if codec.knob is None:  # there is no gain in its stream
+    if codec.rate_parameter is None:  # there is no gain in its stream
         for more in ((), (whole[:1],), (whole, b"")):
             with pytest.raises(BitstreamError):
                 codec.decompress([dataclasses.replace(parsed, sections=more).pack()])
@@ -232,13 +231,13 @@ def test_hostile_entropy_coded_bytes_never_crash(name: str, make_codec: Make, x:
 def test_the_gain_trades_rate_for_quality(name: str, make_codec: Make, x: Tensor) -> None:
     codec = make_codec(name)
     latents = codec.latents(x)
-    if codec.knob is None:
+    if codec.rate_parameter is None:
         assert codec.pack(latents, x.shape[-2:], 4.0) == codec.pack(latents, x.shape[-2:], 0.25), (
             "it has no use for one"
         )
         return
     sizes, errors = [], []
-    gains: list[float] = [rungs[-1] for rungs in codec.rungs] or [0.25, 1.0, 4.0]
+    gains: list[float] = [operating_points[-1] for operating_points in codec.operating_points] or [0.25, 1.0, 4.0]
     for gain in gains:
         stream = codec.pack(latents, x.shape[-2:], gain)
         sizes.append(len(stream))
@@ -247,7 +246,7 @@ def test_the_gain_trades_rate_for_quality(name: str, make_codec: Make, x: Tensor
         # up to what it takes for an outlier.
         decides = isinstance(getattr(codec, "entropy", None), HyperPrior)
         reach = 3.505 if codec.progressive else 1.005 if decides else 0.505
-        assert codec.rungs or errors[-1] <= reach / gain + 1 / 128
+        assert codec.operating_points or errors[-1] <= reach / gain + 1 / 128
     assert sizes == sorted(set(sizes))
     assert errors == sorted(errors, reverse=True)
     codec.gain.fill_(gains[-1])
@@ -314,7 +313,7 @@ def test_the_loss_is_distortion_and_rate_in_the_papers_units(name: str, make_cod
         reconstruction = codec(padded)
         loss = codec.loss(padded, reconstruction, 0.25)
     mse, bits = (padded - reconstruction.x_hat).square().mean(), reconstruction.bits.item()
-    if codec.knob is None:
+    if codec.rate_parameter is None:
         assert loss.total == loss.rate
         assert loss.rate.item() == pytest.approx(bits / padded[0, 0].numel())
     elif isinstance(codec, CnnRnnAe):  # after the second round of two: twice the precision, at more than half the rate
@@ -322,7 +321,7 @@ def test_the_loss_is_distortion_and_rate_in_the_papers_units(name: str, make_cod
         torch.testing.assert_close(loss.total, loss.distortion + loss.rate)
         torch.testing.assert_close(loss.distortion, share * codec.lmbda * 2**2 * 255**2 * mse)
         assert loss.rate.item() == pytest.approx(share * bits / padded[0, 0].numel())
-    elif not codec.knob.steers:
+    elif not codec.rate_parameter.steers:
         torch.testing.assert_close(loss.total, mse)
         assert loss.rate.item() == pytest.approx(bits / padded[0, 0].numel())
     elif isinstance(codec, GaussianAutoencoder):

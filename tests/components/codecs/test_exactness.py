@@ -12,11 +12,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from components.codecs.base import Codec
-from components.codecs.pictures import to_tensor
+from components.codecs import checkpoint
+from components.codecs.base import Codec, to_tensor
 from components.codecs.table import CODECS
 from components.entropy.hyperprior import HyperPrior
-from components.training import checkpoint
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 Make = Callable[..., Codec]
@@ -30,7 +29,7 @@ warnings.simplefilter("ignore")
 threads, mkldnn, device, *names = sys.argv[1:]
 torch.set_num_threads(int(threads))
 torch.backends.mkldnn.enabled = mkldnn == "mkldnn"
-from components.training.checkpoint import load
+from components.codecs.checkpoint import load
 for name in names:
     codec = load(Path(f"{name}.safetensors"))[0].to(device)
     streams = [path.read_bytes() for path in sorted(Path(name).glob("*.rw"))]

@@ -8,13 +8,12 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from components.codecs.base import Codec
+from components.codecs.base import Codec, to_tensor
 from components.codecs.bitstream import FREE_PIXELS, PIXELS_PER_BYTE, Bitstream, parse
-from components.codecs.pictures import to_tensor
+from components.codecs.coder import LearnedCoder, bytes_at
 from components.codecs.table import CODECS, codec_class
 from components.errors import BitstreamError
-from components.evaluation import LearnedCoder, bytes_at
-from components.prefixes import POINTS, jpeg2000_prefixes, prefixes, violations
+from components.evaluation.progressive import POINTS, jpeg2000_prefixes, prefixes, violations
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 PROGRESSIVE = [name for name in CODECS if codec_class(name).progressive]

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+from components.entropy.conditional import Gaussian, Mixture
 from components.entropy.factorized_prior import LEVEL_PER_SHIFT, FactorizedPrior
 from components.entropy.gain import GainVector
 from components.entropy.gaussian_tables import (
@@ -17,12 +18,11 @@ from components.entropy.gaussian_tables import (
     TABLES_PER_LOG_BITS,
     UNITS_PER_TABLE,
 )
-from components.entropy.gaussians import Gaussian, Mixture
-from components.entropy.hyperprior import halves, merged
+from components.entropy.hyperprior import checkerboard_merge, checkerboard_split
 from components.entropy.mixture_tables import MixtureTables
 from components.entropy.range_coder import TOTAL, SymbolDecoder, SymbolEncoder
-from components.entropy.training import bits_at
-from components.layers.exact import UNIT, divided, exact, fixed_point, leaky
+from components.entropy.relaxation import bits_at
+from components.layers.fixed_point import UNIT, divided, fixed_point, fixed_point_forward, leaky
 from components.layers.hyper import hyper_synthesis
 
 
@@ -42,7 +42,7 @@ def test_an_exact_network_is_the_float_one_rounded() -> None:
     layers = nn.Sequential(*hyper_synthesis(24, 40))
     z = torch.randint(-9, 10, (2, 24, 5, 7), generator=seeded()).float()
     with torch.inference_mode():
-        integers = exact(layers, fixed_point(z))
+        integers = fixed_point_forward(layers, fixed_point(z))
         floats = layers.double()(z.double())
     assert torch.equal(integers, integers.round())
     assert (integers / UNIT - floats).abs().max() < 4 / UNIT
@@ -61,12 +61,12 @@ def test_no_order_of_summation_changes_an_exact_network() -> None:
         first = shuffled[0]
         assert isinstance(first, nn.Conv2d)
         first.weight.data.copy_(first.weight.data[:, order].clone())
-        expected = exact(layers, z)
-        assert torch.equal(exact(shuffled, z[:, order]), expected)
-        batch = exact(layers, z.repeat(4, 1, 1, 1))
+        expected = fixed_point_forward(layers, z)
+        assert torch.equal(fixed_point_forward(shuffled, z[:, order]), expected)
+        batch = fixed_point_forward(layers, z.repeat(4, 1, 1, 1))
         assert torch.equal(batch, expected.expand_as(batch))
         with torch.backends.mkldnn.flags(enabled=False):
-            assert torch.equal(exact(layers, z), expected)
+            assert torch.equal(fixed_point_forward(layers, z), expected)
 
 
 def test_weights_that_could_overflow_are_refused() -> None:
@@ -74,9 +74,9 @@ def test_weights_that_could_overflow_are_refused() -> None:
     with torch.no_grad():
         layer.weight.fill_(2.0**14)
     with torch.inference_mode(), pytest.raises(OverflowError, match="too large"):
-        exact([layer], torch.zeros(1, 4, 5, 5, dtype=torch.float64))
+        fixed_point_forward([layer], torch.zeros(1, 4, 5, 5, dtype=torch.float64))
     with pytest.raises(TypeError, match="GELU"):
-        exact([nn.GELU()], torch.zeros(1))
+        fixed_point_forward([nn.GELU()], torch.zeros(1))
 
 
 def test_divided_rounds_halves_up() -> None:
@@ -86,7 +86,7 @@ def test_divided_rounds_halves_up() -> None:
 
 def test_leaky_has_a_slope_that_integers_can_take() -> None:
     x = torch.arange(-64.0, 64, dtype=torch.float64)
-    assert torch.equal(exact([leaky()], x), torch.where(x < 0, (x / 8).floor(), x))
+    assert torch.equal(fixed_point_forward([leaky()], x), torch.where(x < 0, (x / 8).floor(), x))
 
 
 @pytest.mark.parametrize("gain", [0.1, 0.5, 0.97, 1.0, 1.4, 9.0])
@@ -206,9 +206,9 @@ def test_tables_follow_the_densities_until_a_checkpoint_brings_its_own() -> None
 
 def test_the_checkerboard_comes_apart_and_together() -> None:
     x = torch.arange(2 * 3 * 4 * 6.0).view(2, 3, 4, 6)
-    first, second = halves(x)
+    first, second = checkerboard_split(x)
     assert first.shape == second.shape == (2, 3, 4, 3)
-    assert torch.equal(merged(first, second), x)
-    board = merged(torch.ones(1, 1, 4, 3), torch.zeros(1, 1, 4, 3))[0, 0]
+    assert torch.equal(checkerboard_merge(first, second), x)
+    board = checkerboard_merge(torch.ones(1, 1, 4, 3), torch.zeros(1, 1, 4, 3))[0, 0]
     rows, columns = torch.meshgrid(torch.arange(4), torch.arange(6), indexing="ij")
     assert torch.equal(board, ((rows + columns) % 2 == 0).float())

@@ -6,8 +6,8 @@ from torch import Tensor
 
 from components.entropy import hyperprior
 from components.entropy.hyperprior import HyperPrior
-from components.entropy.typical import Typical
-from components.layers.exact import UNIT, fixed_point
+from components.entropy.running_statistics import RunningStatistics
+from components.layers.fixed_point import UNIT, fixed_point
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 CHANNELS = 12
@@ -26,7 +26,7 @@ def prior(components: int = 1, context: int = 5) -> HyperPrior:
 
 
 def test_latents_in_units_of_what_is_typical() -> None:
-    typical = Typical(CHANNELS)
+    typical = RunningStatistics(CHANNELS)
     for seed in range(20):
         typical.remember(latents(seed))
     y = latents(99)
@@ -39,7 +39,7 @@ def test_latents_in_units_of_what_is_typical() -> None:
 
 
 def test_a_channel_that_is_always_zero_has_a_scale() -> None:
-    typical = Typical(2)
+    typical = RunningStatistics(2)
     typical.remember(torch.zeros(1, 2, 4, 4))
     assert torch.isfinite(typical.normalised(torch.ones(1, 2, 4, 4))).all()
 
@@ -75,7 +75,7 @@ def test_an_encoder_sends_what_is_worth_its_bits(
     with torch.inference_mode():
         bits, y_hat = coded()
         torch.testing.assert_close(entropy(y).y_hat, y_hat, rtol=0, atol=2 / UNIT)
-        monkeypatch.setattr(hyperprior, "decided", lambda steps, _: steps.round())
+        monkeypatch.setattr(hyperprior, "rdo_quantised", lambda steps, _: steps.round())
         bits_of_rounded, rounded = coded()
     errors, errors_of_rounded = (float((y - each).square().sum()) for each in (y_hat, rounded))
     assert bits < 0.99 * bits_of_rounded

@@ -5,7 +5,7 @@ from torch import nn
 from components.codecs.variants.wcae import DETAILS
 from components.layers.branch import WIDTHS, branches, strides
 from components.layers.gdn import Gdn
-from components.layers.initial import PIXELS, Band
+from components.layers.haar_initialisation import PIXELS, Band
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 STEPS = pytest.mark.parametrize("steps", [2, 3, 4])

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from components.files import sha256_of
-from components.images.augment import Augmentation
-from components.images.shards import ShardSpec, SourceImage, write_shards
+from components.data.patches import Augmentation
+from components.data.shard_writer import ShardSpec, SourceImage, write_shards
+from components.storage.atomic import sha256_of
 from tests.components.training.trainer import Make, Run, Trainer
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from components.images.shard_reader import Shards
+from components.data.shard_reader import Shards
 from components.training.config import Row, TrainingConfig
 from components.training.job import TrainingJob
 from components.training.loop import Interrupted

@@ -11,9 +11,9 @@ import torch
 
 from components.codecs.base import Codec
 from components.codecs.table import CODECS
+from components.data.loader import validation_batches
+from components.data.shard_reader import Shards
 from components.errors import SourceError
-from components.images.loader import validation_batches
-from components.images.shard_reader import Shards
 from components.training import loop
 from components.training.config import Row
 from components.training.loop import train
@@ -110,11 +110,11 @@ def test_patches_that_are_smaller_than_the_stride(
     codec, watch = make_codec(name), Watch()
     config = replace(SHORT, batch_size=2, steps=1, validate_every=1, validation_patches=2, learning_rate=1e-9)
     state = train(
-        codec, Shards(str(shards_of_32)), config, state_path=tmp_path / "state", fingerprint="f", observer=watch
+        codec, Shards(str(shards_of_32)), config, state_path=tmp_path / "state", fingerprint="f", callback=watch
     )
     assert math.isfinite(watch.losses[0])
     (row,) = state.history
-    x = loop.prepared(validation_batches(Shards(str(shards_of_32)), batch_size=2, limit=2)[0], torch.device("cpu"))
+    x = loop.as_float(validation_batches(Shards(str(shards_of_32)), batch_size=2, limit=2)[0], torch.device("cpu"))
     with torch.inference_mode():
         made = codec(codec.pad(x))
     assert row["val_bpp_estimated"] == pytest.approx(made.bits.mean().item() / 32**2, rel=0.05)

@@ -19,8 +19,8 @@ from safetensors import safe_open
 from components.codecs.table import CODECS
 from components.errors import RatewrightError
 from components.training.config import TrainingConfig
-from components.training.local import LocalLauncher
-from components.training.local import _free_port as free_port
+from components.training.launchers.local import LocalLauncher
+from components.training.launchers.local import _free_port as free_port
 from components.training.state import TrainingState
 from tests.components.training.ranks import job_of
 
@@ -122,7 +122,7 @@ def test_every_codec_trains_on_two_ranks(
     together, said = every_codec
     assert [(line["codec"], line["step"]) for line in said] == [(name, step) for name in CODECS for step in (1, 2)]
     assert all(math.isfinite(line["loss"]) for line in said)
-    for name in ("gan_ae_w", QUIET):  # one has a critic
+    for name in ("gan_ae_w", QUIET):  # one has a discriminator
         job_of(name, shards_of_32, tmp_path, SHORT).train(Watch())
         path = f"{name}.safetensors"
         assert described(together / path) == described(tmp_path / path), name

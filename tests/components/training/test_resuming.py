@@ -64,9 +64,9 @@ from pathlib import Path
 import torch
 torch.set_num_threads(1)
 from components.codecs.table import codec_class
-from components.images.shard_reader import Shards
+from components.data.shard_reader import Shards
 from components.training import loop
-from components.training.rate_control import RateControl
+from components.rate.lambda_controller import LambdaController
 shards, state = Path(sys.argv[1]), Path(sys.argv[2])
 
 class Tell:
@@ -80,8 +80,9 @@ torch.manual_seed(1)
 codec = codec_class("wcae")()
 def a_rate(codec):
     return 0.4 + float(next(codec.parameters()).detach().abs().mean())
-loop.train(codec, Shards(str(shards)), config, state_path=state, fingerprint="this run", observer=Tell(),
-           control=RateControl(0.5, config.lmbda, raises_rate=False), rate_of=a_rate, save_every_s=float(sys.argv[4]))
+loop.train(codec, Shards(str(shards)), config, state_path=state, fingerprint="this run", callback=Tell(),
+           controller=LambdaController(0.5, config.lmbda, raises_rate=False), rate_of=a_rate,
+           save_every_s=float(sys.argv[4]))
 """
 
 

@@ -7,10 +7,10 @@ from pathlib import Path
 import torch
 
 from components.codecs.base import Codec
-from components.images.shard_reader import Shards
+from components.data.shard_reader import Shards
+from components.rate.lambda_controller import LambdaController
 from components.training.config import Row, TrainingConfig
 from components.training.loop import train
-from components.training.rate_control import RateControl
 from components.training.state import TrainingState
 
 Make = Callable[..., Codec]
@@ -71,8 +71,8 @@ class Trainer:
             config,
             state_path=self.state,
             fingerprint=fingerprint,
-            observer=watch or Watch(),
-            control=RateControl(0.5, config.lmbda, raises_rate=False),
+            callback=watch or Watch(),
+            controller=LambdaController(0.5, config.lmbda, raises_rate=False),
             rate_of=a_rate,
         )
         assert not codec.training

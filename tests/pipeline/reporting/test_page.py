@@ -10,7 +10,7 @@ import skimage.data
 from PIL import Image
 
 from components.errors import RatewrightError
-from components.files import read_json, write_json
+from components.storage.atomic import read_json, write_json
 from pipeline.reporting.page import Version, side_by_side
 from pipeline.stages import report
 
@@ -253,7 +253,7 @@ def mapped(tree: Path) -> Path:
         {"setting": "2 bits, 9 channels", **point(0.1, 20.0)},
         {"setting": "8 bits, 9 channels", **point(0.4, 22.0)},
     ]
-    more = {"reported": "31 dB <at> any rate", "setting": "2 bits, 7 channels", "rungs": {"kodak": points}}
+    more = {"reported": "31 dB <at> any rate", "setting": "2 bits, 7 channels", "operating_points": {"kodak": points}}
     write_json(path, {**read_json(path), **more})
     return tree
 

@@ -1,0 +1,210 @@
+"""The classic codecs that learned ones are measured against, each at its best settings for PSNR.
+
+A picture is `rgb_HWC`: uint8, shape (H, W, 3), sRGB. Every size from 1x1 up is taken as it is (no codec here
+refuses one, so nothing is padded), and every bitstream is a whole file as the codec's own tools read it,
+headers included, without metadata. The settings were chosen by mean PSNR on Kodak pictures near 0.15 bpp.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from components.codecs.baselines.libraries import (
+    Picture,
+    encoded,
+    imagecodecs_version,
+    jpegxl_decode,
+    pillow_decoder,
+    pillow_version,
+    save,
+)
+
+
+@dataclass(frozen=True)
+class Classic:
+    """One classic codec. A larger quality gives a larger file."""
+
+    name: str
+    low: float
+    """The lowest quality admitted."""
+    high: float
+    """The highest quality admitted."""
+    integer: bool
+    """Whether the quality takes whole numbers only."""
+    settings: str
+    """The settings and what the quality means, for a report."""
+    encoder: Callable[[Picture, float], bytes]
+    decoder: Callable[[bytes], Picture]
+    library: Callable[[], str]
+
+    @property
+    def version(self) -> str:
+        """The libraries behind the codec, with their versions."""
+        return self.library()
+
+    def encode(self, rgb_HWC: Picture, quality: float) -> bytes:
+        """The bitstream of a uint8 (H, W, 3) picture.
+
+        Raises `ValueError` for a quality out of range, `ImageError` for a picture the codec does not take.
+        """
+        if not self.low <= quality <= self.high or (self.integer and quality != int(quality)):
+            kind = "a whole number" if self.integer else "a number"
+            raise ValueError(f"{self.name}: quality {quality} is not {kind} from {self.low:g} to {self.high:g}")
+        return encoded(self.name, lambda rgb: self.encoder(rgb, quality), rgb_HWC)
+
+    def decode(self, data: bytes) -> Picture:
+        """The uint8 (H, W, 3) picture of a bitstream; raises `BitstreamError` where there is none."""
+        return self.decoder(data)
+
+
+@dataclass(frozen=True)
+class AtQuality:
+    """A classic codec at one quality as a Coder."""
+
+    classic: Classic
+    quality: float
+
+    def encode(self, rgb_HWC: Picture) -> bytes:
+        """The whole file."""
+        return self.classic.encode(rgb_HWC, self.quality)
+
+    def decode(self, data: bytes) -> Picture:
+        """The picture of a file."""
+        return self.classic.decode(data)
+
+
+def _jpeg_tables(quality: float) -> list[list[int]]:
+    """Luma and chroma quantiser steps (64 each, row by row), 1 to 255.
+
+    The steps rise gently with frequency: far flatter than Annex K of the standard, which weighs by
+    visibility. The DC step is finer than its neighbours, and the subsampled chroma finer than the luma, since
+    at low rates an error there covers the whole block (or four) and costs few bits to mend.
+    """
+    v, u = np.mgrid[:8, :8]
+    luma = 16.0 + 2.0 * (u + v)
+    luma[0, 0] = 9.6
+    tables = [np.clip(np.round(table * 100 / quality), 1, 255) for table in (luma, 0.5 * luma)]
+    return [table.astype(int).ravel().tolist() for table in tables]
+
+
+def _jpeg_encode(rgb_HWC: Picture, quality: float) -> bytes:
+    tables = _jpeg_tables(quality)
+    # The same coefficients either way: the tables of progressive scans cost small files more than they save.
+    files = (
+        save(rgb_HWC, "JPEG", qtables=tables, subsampling="4:2:0", optimize=True, progressive=progressive)
+        for progressive in (False, True)
+    )
+    return min(files, key=len)
+
+
+def _jpeg2000_encode(rgb_HWC: Picture, quality: float) -> bytes:
+    return _jpeg2000(rgb_HWC, [quality])
+
+
+def _jpeg2000(rgb_HWC: Picture, layers_bpp: Sequence[float]) -> bytes:
+    return save(
+        rgb_HWC,
+        "JPEG2000",
+        irreversible=True,
+        mct=1,
+        quality_mode="rates",
+        quality_layers=[24 / bpp for bpp in layers_bpp],
+        no_jp2=True,
+        comment=" ",  # without one OpenJPEG signs with 33 bytes, half a per cent of a small file
+    )
+
+
+def _webp_encode(rgb_HWC: Picture, quality: float) -> bytes:
+    return save(rgb_HWC, "WEBP", quality=quality, method=6)
+
+
+def _avif_encode(rgb_HWC: Picture, quality: float) -> bytes:
+    return save(
+        rgb_HWC,
+        "AVIF",
+        quality=int(quality),
+        codec="aom",
+        speed=4,
+        subsampling="4:4:4",
+        max_threads=1,
+        autotiling=False,
+        advanced={"tune": "psnr", "enable-cdef": "1"},
+    )
+
+
+def _jpegxl_encode(rgb_HWC: Picture, quality: float) -> bytes:
+    import imagecodecs
+
+    return bytes(imagecodecs.jpegxl_encode(rgb_HWC, effort=5, distance=1 / quality, numthreads=1))
+
+
+# Above a distance of 20 libjxl halves the picture first, and the rate jumps up: the range ends before that.
+_CODECS = (
+    Classic(
+        name="jpeg",
+        low=4,
+        high=2000,
+        integer=False,
+        settings="4:2:0, quantiser tables for PSNR (DC 9.6, AC 16 + 2 per frequency, chroma half of luma), "
+        "optimised Huffman, sequential or progressive, whichever is shorter; "
+        "quality = 100 / scale of the tables",
+        encoder=_jpeg_encode,
+        decoder=pillow_decoder("JPEG"),
+        library=pillow_version("libjpeg_turbo", "libjpeg-turbo"),
+    ),
+    Classic(
+        name="jpeg2000",
+        low=0.001,
+        high=12,
+        integer=False,
+        settings="9/7 irreversible wavelet, irreversible colour transform, 6 resolutions, 64x64 code blocks, "
+        "one layer, bare codestream; quality = bits per pixel asked of each picture",
+        encoder=_jpeg2000_encode,
+        decoder=pillow_decoder("JPEG2000"),
+        library=pillow_version("jpg_2000", "OpenJPEG"),
+    ),
+    Classic(
+        name="webp",
+        low=0,
+        high=100,
+        integer=False,
+        settings="lossy, method 6; quality = libwebp's",
+        encoder=_webp_encode,
+        decoder=pillow_decoder("WEBP"),
+        library=pillow_version("webp", "libwebp"),
+    ),
+    Classic(
+        name="avif",
+        low=0,
+        high=100,
+        integer=True,
+        settings="aom, 4:4:4, speed 4, tune=psnr, CDEF on, one thread and tile; quality = libavif's",
+        encoder=_avif_encode,
+        decoder=pillow_decoder("AVIF"),
+        library=pillow_version("avif", "libavif"),
+    ),
+    Classic(
+        name="jpegxl",
+        low=0.051,
+        high=20,
+        integer=False,
+        settings="VarDCT, effort 5, no container; quality = 1 / Butteraugli distance",
+        encoder=_jpegxl_encode,
+        decoder=jpegxl_decode,
+        library=imagecodecs_version("jpegxl"),
+    ),
+)
+
+BASELINES: dict[str, Classic] = {codec.name: codec for codec in _CODECS}
+"""The baselines by name."""
+
+
+def jpeg2000_layers(rgb_HWC: Picture, layers_bpp: Sequence[float]) -> Iterator[tuple[int, Picture]]:
+    """Bytes and picture of a progressive JPEG 2000 file after each of its quality layers, rates in ascending order.
+
+    Each is made as a file of that many layers: the packets of a layer do not depend on those that follow.
+    """
+    for count in range(1, len(layers_bpp) + 1):
+        data = _jpeg2000(rgb_HWC, layers_bpp[:count])
+        yield len(data), BASELINES["jpeg2000"].decode(data)

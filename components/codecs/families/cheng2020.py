@@ -1,0 +1,84 @@
+"""The transforms of Cheng et al. 2020 for `gmm`, `atc` and `atc_progressive`, and the mixture of the first two."""
+
+from typing import Any, ClassVar
+
+from torch import nn
+
+from components.codecs.families.transform import LearnedPriorCodec
+from components.entropy.hyperprior import HyperPrior
+from components.layers.haar_initialisation import haar_packet
+from components.layers.residual import (
+    SimplifiedAttention,
+    doubling,
+    halving,
+    residual_block,
+    residual_down,
+    residual_up,
+)
+
+COMPONENTS = 3
+
+
+class ResidualCodec(LearnedPriorCodec):
+    """
+        x --down, block, down, block, down, block, conv stride 2--> y (M at 1/16)
+        x_hat <--(block, up) x 3, block, sub-pixel convolution-- y_hat
+
+    The transforms of Cheng et al. 2020; a subclass gives the entropy model. With attention, a module follows the second
+    halving and the last (in synthesis: their mirrors). N: channels; Cheng et al. take 128 at low rates and 192 at
+    high ones. M: latents, as many with them.
+
+    Departures: skips of upsampling blocks are 1x1; the hyper-transforms are shorter.
+    """
+
+    attention: ClassVar[bool]
+
+    def __init__(self, N: int, M: int, hyperparameters: dict[str, Any]) -> None:
+        super().__init__(**hyperparameters)
+        self.latent_channels = M
+        first, second, third, fourth = haar_packet((N, N, N, M))
+        self.g_a = nn.Sequential(
+            residual_down(3, N, first),
+            residual_block(N),
+            residual_down(N, N, second),
+            *self._attention(N),
+            residual_block(N),
+            residual_down(N, N, third),
+            residual_block(N),
+            halving(N, M, fourth),
+            *self._attention(M),
+        )
+        self.g_s = nn.Sequential(
+            *self._attention(M),
+            residual_block(M),
+            residual_up(M, N, fourth),
+            residual_block(N),
+            residual_up(N, N, third),
+            *self._attention(N),
+            residual_block(N),
+            residual_up(N, N, second),
+            residual_block(N),
+            doubling(N, 3, first),
+        )
+
+    def _attention(self, channels: int) -> list[nn.Module]:
+        return [SimplifiedAttention(channels)] if self.attention else []
+
+
+class ResidualMixtureCodec(ResidualCodec):
+    """
+        y --hyperprior, checkerboard context--> a mixture of three Gaussians for each element --> bytes
+
+    Departure: the context is a checkerboard's (He et al. 2021) instead of a raster's.
+    """
+
+    def __init__(self, N: int = 128, gain_range: float = 0.0) -> None:
+        super().__init__(N, N, {"N": N, "gain_range": gain_range})
+        self.entropy = HyperPrior(
+            N,
+            hyper_channels=N,
+            features=2 * N,
+            context=5,
+            components=COMPONENTS,
+            gain_range=gain_range,
+        )

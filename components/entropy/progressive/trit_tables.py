@@ -1,0 +1,188 @@
+"""Trits: the digits of latents in base 3, each with what its Gaussian says of it.
+
+A value that is known to lie in an interval of 3^k bins is told more by a trit: which third it is in. Seen from the
+Gaussian that it comes from, all such intervals are alike but for two figures: how wide the Gaussian is beside a
+third, and how far the middle of the interval is from its mean. So two small tables of integers serve every trit of
+every plane: the frequencies of the three thirds, and where in the interval the value is expected. Another gives the
+trit's rank: the logarithm of how much distortion it takes away for each bit (DPICT, Lee et al. 2022).
+"""
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from components.entropy.gain import LOG_GAIN_UNIT
+from components.entropy.range_coder import TOTAL
+from components.entropy.relaxation import log_normal_mass, normal_between
+from components.layers.fixed_point import ACTIVATION_BITS, UNIT, divided
+
+SCALES = 64
+_SMALLEST = 0.11  # the first scale, in bins
+_PER_PLANE = 8  # scales in a factor of 3
+_UNIT_BITS = 8  # scales are counted in 2^-8 of their distance
+_LARGEST_UNITS = (SCALES - 1) << _UNIT_BITS
+
+# The logarithm of a scale in fixed point, and the shift of a gain, to units. The literals are round(2^12 * 8 / log(3)),
+# round(2^16 * 2^8 * 8 * LOG_GAIN_UNIT / log(3)) and round(2^8 * 8 * log(1 / 0.11) / log(3)).
+_UNITS_PER_LOG, _UNITS_PER_LOG_BITS = 29827, 12
+_UNITS_PER_SHIFT, _UNITS_PER_SHIFT_BITS = 64641, 16
+_UNITS_OF_ONE = 4115
+
+_WIDTHS = SCALES + _PER_PLANE  # of a Gaussian beside a third: from 0.11 up in the same steps
+_AS_WIDE = 3 * _PER_PLANE  # the width of a Gaussian about as wide as the interval: 0.11 * 3^3 thirds
+_FAR_SHARPER = 3 * UNIT
+_REACH = 128  # distances from the mean: to 8 times the Gaussian's or the interval's width, whichever is larger
+_PER_WIDTH = 16
+_INVERSE_BITS = 12
+_SHIFT_BITS = 14  # where in an interval a value is expected, in these parts of the interval
+_SUPPORT = 6.11  # standard deviations on each side that the planes hold: all but 1e-9 of a Gaussian
+_REACH_OF_TRITS = 6
+_TOLERANCE = 3  # bins that a value may lie off, however narrow its Gaussian
+_RANK_UNIT = 2 * LOG_GAIN_UNIT  # distortion falls with the square of the gain
+RANKS_PER_PLANE = 2076  # round(2 * log(3) / _RANK_UNIT): intervals three times as wide, distortions nine times
+_NEVER = -(1 << 20)
+
+LOWEST_RANK = round(math.log(0.14) / _RANK_UNIT)
+"""Trits of a lower rank are not worth their bits in a stream whose quantiser step is one bin: halfway, in the
+logarithm, between those that make the bins of a flat density and those that would split them."""
+
+
+class Gaussians(NamedTuple):
+    """Those of n elements: `mean` (n,) in bins, in fixed point, and `units` (n,) of scale. int64."""
+
+    mean: Tensor
+    units: Tensor
+
+
+class Intervals(NamedTuple):
+    """What is known of n values, in bins: each is one of the 3^planes bins around the middle. int64."""
+
+    middle: Tensor
+    planes: Tensor
+
+    @property
+    def width(self) -> Tensor:
+        """Bins in each interval."""
+        return powers_of_3(self.planes)
+
+
+def powers_of_3(exponents: Tensor) -> Tensor:
+    """3^exponents as integers; 1 for those below 0."""
+    table = torch.tensor([3**k for k in range(20)], device=exponents.device)
+    return table[exponents.clamp_min(0)]
+
+
+def units_of(log_scale: Tensor, shift: Tensor) -> Tensor:
+    """Units of a scale in bins, given its logarithm in the fixed point of exact networks, and the shift of the gain."""
+    units = divided(log_scale * _UNITS_PER_LOG, _UNITS_PER_LOG_BITS) + _UNITS_OF_ONE
+    units = units + divided(shift * _UNITS_PER_SHIFT, _UNITS_PER_SHIFT_BITS)
+    return units.clamp_(0, _LARGEST_UNITS).long()
+
+
+def scale_of(units: Tensor) -> Tensor:
+    """The scale in bins that units stand for, as a float."""
+    return _SMALLEST * 3 ** (units / (_PER_PLANE << _UNIT_BITS))
+
+
+class TritTables(nn.Module):
+    """The tables, computed once, when a codec is made, and kept in its checkpoint.
+
+    frequencies: (widths, distances, 3) with sum TOTAL. shift: (widths, distances), where the value is expected, from
+    the middle, in 2^-14 of the interval. rank: (widths, distances), of an interval of three bins. inverse: (widths,)
+    columns in an interval, in 2^-12. scale: (SCALES,) in bins, in fixed point. planes: (SCALES,) of the interval that a
+    value is in from the start.
+    """
+
+    frequencies: Tensor
+    shift: Tensor
+    rank: Tensor
+    inverse: Tensor
+    scale: Tensor
+    planes: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        sigma = _SMALLEST * 3 ** (torch.arange(_WIDTHS, dtype=torch.float64)[:, None] / _PER_PLANE)  # in thirds
+        spacing = torch.maximum(sigma, torch.tensor(3.0)) / _PER_WIDTH
+        middle = spacing * torch.arange(-_REACH, _REACH + 1)
+        edges = middle[..., None] + torch.tensor([-1.5, -0.5, 0.5, 1.5], dtype=torch.float64)
+        low, high = edges[..., :-1], edges[..., 1:]
+        scale = sigma[..., None]
+        probability = log_normal_mass(low / scale, high / scale).softmax(dim=-1)
+        expected = scale * normal_between(low / scale, high / scale)  # of the value, in each third
+        mean = (probability * expected).sum(dim=-1)
+        frequencies = 1 + (probability * (TOTAL - 3)).floor().int()
+        best = frequencies.argmax(dim=-1, keepdim=True)
+        frequencies.scatter_add_(-1, best, TOTAL - frequencies.sum(dim=-1, keepdim=True, dtype=torch.int32))
+        bits = (probability * -(frequencies / TOTAL).log2()).sum(dim=-1)
+        gained = (probability * (expected - mean[..., None]).square()).sum(dim=-1)
+        rank = ((gained / bits).clamp_min(1e-30).log() / _RANK_UNIT).round().clamp_min(_NEVER)
+        self.register_buffer("frequencies", frequencies)
+        self.register_buffer("shift", ((mean - middle) / 3 * (1 << _SHIFT_BITS)).round().int())
+        self.register_buffer("rank", rank.int())
+        self.register_buffer("inverse", (3 / spacing[:, 0] * (1 << _INVERSE_BITS)).round().int())
+        scales = _SMALLEST * 3 ** (torch.arange(SCALES, dtype=torch.float64) / _PER_PLANE)
+        planes = (2 * _SUPPORT * scales).log() / math.log(3)
+        self.register_buffer("scale", (scales * UNIT).round().int())
+        self.register_buffer("planes", planes.ceil().clamp_min(2).int())
+
+    def moved(self, gaussians: Gaussians, shift: Tensor, log_factor: Tensor) -> Gaussians:
+        """Means moved by `shift` standard deviations, scales by a factor, both in the fixed point of exact networks."""
+        units = gaussians.units + divided(log_factor * _UNITS_PER_LOG, _UNITS_PER_LOG_BITS).long()
+        mean = gaussians.mean + (shift.long() * self.scale.long()[_nearest(gaussians.units)] >> ACTIVATION_BITS)
+        return Gaussians(mean, units.clamp_(0, _LARGEST_UNITS))
+
+    def start(self, gaussians: Gaussians) -> Intervals:
+        """What is known before the first trit."""
+        planes = self.planes[_nearest(gaussians.units)].long()
+        return Intervals(torch.zeros_like(planes), planes)
+
+    def outlying(self, gaussians: Gaussians, values: Tensor, plane: int) -> Tensor:
+        """Which of values (n,) are so far beyond their Gaussians that their trits may never come, by 3^plane bins."""
+        reach = self.scale.long()[_nearest(gaussians.units)] * _REACH_OF_TRITS >> ACTIVATION_BITS
+        return values.abs() > reach.clamp_min(_TOLERANCE * 3**plane)
+
+    def place(self, gaussians: Gaussians, known: Intervals) -> tuple[Tensor, Tensor]:
+        """The row and the column (n,) of intervals in the tables."""
+        row = (_nearest(gaussians.units) - _PER_PLANE * (known.planes - 1)).clamp_(0, _WIDTHS - 1)
+        distance = (known.middle * UNIT - gaussians.mean) * self.inverse.long()[row]
+        part = known.width << (_INVERSE_BITS + ACTIVATION_BITS)
+        column = torch.div(2 * distance + part, 2 * part, rounding_mode="floor")
+        return row, column.clamp_(-_REACH, _REACH) + _REACH
+
+    def ranks(self, gaussians: Gaussians, known: Intervals) -> Tensor:
+        """(n,) ranks of the next trits, between those of the scales around; of intervals of one bin the lowest."""
+        _, column = self.place(gaussians, known)
+        row = (gaussians.units >> _UNIT_BITS) - _PER_PLANE * (known.planes - 1)
+        below, above = (self.rank.long()[near.clamp(0, _WIDTHS - 1), column] for near in (row, row + 1))
+        part = gaussians.units & (1 << _UNIT_BITS) - 1
+        ranks = below + ((above - below) * part >> _UNIT_BITS) + RANKS_PER_PLANE * (known.planes - 1)
+        return ranks.where(known.planes > 0, _NEVER)
+
+    def sharpness(self, place: tuple[Tensor, Tensor]) -> Tensor:
+        """How wide the Gaussians are beside the intervals: the logarithm, in planes, in fixed point."""
+        sharpness = (place[0] - _AS_WIDE) * (UNIT // _PER_PLANE)
+        return sharpness.clamp_(-_FAR_SHARPER, _FAR_SHARPER).double()
+
+    def expected(self, place: tuple[Tensor, Tensor], known: Intervals) -> Tensor:
+        """(n,) values to reconstruct, in bins, in fixed point: within the intervals."""
+        bits = _SHIFT_BITS - ACTIVATION_BITS
+        return known.middle * UNIT + (self.shift.long()[place] * known.width + (1 << bits - 1) >> bits)
+
+
+def trits_of(values: Tensor, known: Intervals) -> Tensor:
+    """(n,) next trits 0, 1, 2 of values (n,) in their intervals."""
+    third = powers_of_3(known.planes - 1)
+    trits = torch.div(values - known.middle + (3 * third - 1) // 2, third, rounding_mode="floor")
+    return trits.clamp_(0, 2)
+
+
+def split(known: Intervals, trits: Tensor) -> Intervals:
+    """Intervals after their next trits (n,)."""
+    return Intervals(known.middle + (trits - 1) * powers_of_3(known.planes - 1), known.planes - 1)
+
+
+def _nearest(units: Tensor) -> Tensor:
+    return units + (1 << _UNIT_BITS - 1) >> _UNIT_BITS

@@ -1,0 +1,109 @@
+import hashlib
+import math
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from components.data.patches import Augmentation, Patch, patches
+
+SHA = hashlib.sha256(b"a picture").hexdigest()
+USUAL = Augmentation(patch=48, smallest_scale=0.6, largest_angle=45.0, rotated_share=0.5)
+Rgb = NDArray[np.uint8]
+
+
+def drawn(rgb: Rgb, augmentation: Augmentation = USUAL, count: int = 12, seed: int = 1) -> list[Patch]:
+    return list(patches(rgb, augmentation, count, (seed, SHA)))
+
+
+def test_patches_are_what_was_asked_for(photograph: Rgb) -> None:
+    found = drawn(photograph, count=20)
+    assert len(found) == 20
+    for patch in found:
+        assert patch.rgb.shape == (48, 48, 3)
+        assert patch.rgb.dtype == np.uint8
+        assert 0.6 <= patch.scale <= 1
+        assert abs(patch.angle) <= 45
+    assert len({p.rgb.tobytes() for p in found}) == 20
+    share = np.mean([p.angle != 0 for p in found])
+    assert 0.2 < share < 0.8
+    assert min(p.angle for p in found) < 0 < max(p.angle for p in found)
+
+
+def test_the_same_seed_draws_the_same_patches(photograph: Rgb) -> None:
+    first, again = drawn(photograph), drawn(photograph)
+    assert [p.facts() for p in first] == [p.facts() for p in again]
+    assert all(np.array_equal(a.rgb, b.rgb) for a, b in zip(first, again, strict=True))
+    others = (drawn(photograph, seed=2), list(patches(photograph, USUAL, 12, (1, SHA[::-1]))))
+    for other in others:
+        assert [p.facts() for p in other] != [p.facts() for p in first]
+
+
+def test_more_patches_leave_the_first_ones_alone(photograph: Rgb) -> None:
+    few, many = drawn(photograph, count=3), drawn(photograph, count=6)
+    assert [p.facts() for p in few] == [p.facts() for p in many[:3]]
+
+
+def test_an_unrotated_unscaled_patch_is_a_crop(photograph: Rgb) -> None:
+    for patch in drawn(photograph, Augmentation(48, 1.0, 45.0, 0.0)):
+        assert (patch.scale, patch.angle) == (1.0, 0.0)
+        expected = photograph[patch.y : patch.y + 48, patch.x : patch.x + 48]
+        assert np.array_equal(patch.rgb, expected)
+
+
+def test_crops_reach_the_whole_picture() -> None:
+    found = drawn(np.zeros((50, 49, 3), np.uint8), Augmentation(48, 1.0, 45.0, 0.0), count=60)
+    assert {p.x for p in found} == {0, 1}
+    assert {p.y for p in found} == {0, 1, 2}
+
+
+@pytest.mark.parametrize("largest_angle", [10.0, 45.0, 180.0])
+def test_no_black_corners(largest_angle: float) -> None:
+    """A white picture stays white to the last pixel, whatever it was turned by."""
+    white = np.full((150, 220, 3), 255, np.uint8)
+    found = drawn(white, Augmentation(40, 0.6, largest_angle, 1.0), count=40)
+    assert sum(p.angle != 0 for p in found) > 30
+    for patch in found:
+        assert patch.rgb.min() == 255, f"angle {patch.angle}"
+
+
+def test_rotation_turns_by_the_stated_angle() -> None:
+    """A horizontal ramp, turned: its gradient points where the angle says (counter-clockwise is positive)."""
+    ramp = np.repeat(np.linspace(0, 255, 300)[None, :, None], 300, 0).repeat(3, 2).astype(np.uint8)
+    for patch in drawn(ramp, Augmentation(64, 1.0, 40.0, 1.0), count=8):
+        grey = patch.rgb[..., 0].astype(float)
+        down, right = np.gradient(grey)
+        turned = math.degrees(math.atan2(-down.mean(), right.mean()))
+        assert turned == pytest.approx(patch.angle, abs=2)
+
+
+def test_scaling_averages_areas() -> None:
+    """A checkerboard of single pixels becomes grey, not an alias of itself."""
+    board = (np.indices((256, 256)).sum(0) % 2 * 255).astype(np.uint8)[..., None].repeat(3, 2)
+    (patch,) = drawn(board, Augmentation(64, 0.5, 0.0, 0.0), count=1)
+    assert patch.scale < 1
+    assert patch.rgb.std() < board.std() / 2
+
+
+@pytest.mark.parametrize("shape", [(47, 300, 3), (300, 47, 3), (1, 1, 3)])
+def test_a_picture_smaller_than_a_patch_gives_none(shape: tuple[int, int, int]) -> None:
+    assert drawn(np.zeros(shape, np.uint8)) == []
+
+
+def test_a_picture_of_just_a_patch_gives_itself() -> None:
+    rgb = np.random.default_rng(0).integers(0, 256, (48, 48, 3), dtype=np.uint8)
+    for patch in drawn(rgb, count=8):
+        assert (patch.scale, patch.angle, patch.x, patch.y) == (1.0, 0.0, 0, 0)
+        assert np.array_equal(patch.rgb, rgb)
+
+
+def test_a_picture_hardly_larger_than_a_patch_is_never_cut_short() -> None:
+    for seed in range(5):
+        found = drawn(np.full((50, 53, 3), 255, np.uint8), count=10, seed=seed)
+        assert len(found) == 10
+        assert all(p.rgb.shape == (48, 48, 3) and p.rgb.min() == 255 for p in found)
+
+
+def test_facts_say_where_a_patch_comes_from(photograph: Rgb) -> None:
+    (patch,) = drawn(photograph, count=1)
+    assert patch.facts() == {"scale": patch.scale, "angle": patch.angle, "offset": [patch.x, patch.y]}

@@ -1,0 +1,130 @@
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from components.entropy.pixels.causal_mlp import LAG, MEAN_BITS, NEAREST, NEIGHBOURS, PLANES, CausalMlp, ExactMlp
+
+
+@pytest.fixture
+def mlp() -> CausalMlp:
+    """Weights as large as training makes them."""
+    torch.manual_seed(0)
+    made = CausalMlp(24, 12, 14.0)
+    with torch.no_grad():
+        made.across.normal_(0, 0.3)
+        for layer in (*made.means, *made.spreads):
+            assert isinstance(layer, nn.Linear)
+            layer.weight.mul_(4)
+    return made
+
+
+@pytest.fixture
+def planes() -> Tensor:
+    from skimage import data
+
+    rgb = torch.from_numpy(data.astronaut()[20:60, 200:250].copy()).float().permute(2, 0, 1)
+    return torch.stack((rgb[1], rgb[0] - rgb[1], rgb[2] - rgb[1]))[None]
+
+
+INSIDE = slice(6, None), slice(6, -6)
+
+
+def around(planes: Tensor, places: tuple[tuple[int, int], ...]) -> np.ndarray:
+    """(K, 3, n) for the pixels INSIDE, away from the edges."""
+    height, width = planes.shape[-2:]
+    seen = [planes[0, :, 6 - up : height - up, 6 - left : width - 6 - left].reshape(PLANES, -1) for up, left in places]
+    return torch.stack(seen).numpy().copy()
+
+
+def test_what_is_seen_is_decoded_by_then() -> None:
+    assert len(set(NEIGHBOURS)) == 16
+    for up, left in NEIGHBOURS:
+        assert up > 0 or left > 0, "in raster order"
+        assert LAG * up + left > 0, "and front by front"
+
+
+def test_a_prediction_depends_on_nothing_that_follows(mlp: CausalMlp, planes: Tensor) -> None:
+    y, x = 20, 25
+    for plane in range(PLANES):
+        known = planes.clone().requires_grad_()
+        here, predictions = mlp(known)
+        (here[0, plane, y, x] - predictions[plane].mean[0, y, x] - known[0, plane, y, x]).backward()
+        gradient = known.grad
+        assert gradient is not None
+        assert gradient[0, :, y + 1 :].abs().max() == 0
+        assert gradient[0, :, y, x + 1 :].abs().max() == 0
+        assert gradient[0, plane:, y, x].abs().max() < 1e-5
+        assert gradient[0, :, y - 1, x].abs().max() > 0
+
+
+def test_the_exact_network_is_the_trained_one(mlp: CausalMlp, planes: Tensor) -> None:
+    with torch.inference_mode():
+        here, predictions = mlp(planes)
+    off = torch.stack([(here[:, plane] - each.mean).abs() for plane, each in enumerate(predictions)], dim=1)
+    exact = ExactMlp(mlp)
+    exact.start(around(planes, NEIGHBOURS), around((8 * off).floor(), NEAREST))
+    for plane, prediction in enumerate(predictions):
+        mean, scale, weight = exact.predict(plane)
+        expected = [part[0][INSIDE].flatten().numpy() for part in prediction]
+        assert np.abs(mean / 2**MEAN_BITS - expected[0]).mean() < 0.1
+        assert np.abs(mean / 2**MEAN_BITS - expected[0]).max() < 1
+        assert np.quantile(np.abs(scale - expected[1]), 0.99) < 0.8, "rounded to whole numbers, which half is all right"
+        assert np.quantile(np.abs(weight - expected[2]), 0.99) < 0.8
+        told = here[0, plane][INSIDE].flatten().int().numpy()
+        assert np.array_equal(told, planes[0, plane][INSIDE].flatten().numpy() - exact.reference[plane])
+        errors = exact.tell(plane, told, mean)
+        assert np.abs(errors / 8 - off[0, plane][INSIDE].flatten().numpy()).mean() < 0.15
+
+
+def test_errors_nearby_widen_what_is_expected(mlp: CausalMlp, planes: Tensor) -> None:
+    """Of the exact network, with weights that say so."""
+    with torch.no_grad():
+        for plane, layer in enumerate(mlp.spreads):
+            assert isinstance(layer, nn.Linear)
+            layer.weight.zero_()
+            layer.weight[0, 12 + plane] = 2.0  # of head: 12
+    seen = around(planes, NEIGHBOURS)
+    scales = []
+    for size in (0.0, 3.0, 100.0):
+        exact = ExactMlp(mlp)
+        exact.start(seen.copy(), np.full((len(NEAREST), *seen.shape[1:]), 8 * size, np.float32))
+        scales.append(exact.predict(0)[1])
+    assert (scales[0] == 14).all()
+    assert (scales[1] == round(14 + 2 * np.log2(1 + 6 * 3))).all()
+    assert (scales[2] > scales[1]).all(), "as large as a logarithm goes"
+
+
+def test_the_exact_network_does_not_depend_on_how_it_is_run(mlp: CausalMlp, planes: Tensor) -> None:
+    """All pixels at once against seven at a time, and hidden units in another order: the same integers."""
+    shuffled = CausalMlp(24, 12, 14.0)
+    shuffled.load_state_dict(mlp.state_dict())
+    order = torch.randperm(24)
+    with torch.no_grad():
+        shuffled.first.weight.copy_(mlp.first.weight[order])
+        shuffled.first.bias.copy_(mlp.first.bias[order])
+        shuffled.second.weight.copy_(mlp.second.weight[:, order])
+    seen = around(planes, NEIGHBOURS)
+    errors = np.abs(around(planes, NEAREST))
+
+    def run(network: CausalMlp, part: slice) -> np.ndarray:
+        exact = ExactMlp(network)
+        exact.start(seen[..., part].copy(), errors[..., part])
+        told = []
+        for plane in range(PLANES):
+            told.append(np.stack(exact.predict(plane)))
+            here = 3 - exact.reference[plane].astype(np.int32) % 5
+            told.append(np.broadcast_to(exact.tell(plane, here, told[-1][0]), told[-1].shape))
+        return np.stack(told)
+
+    whole = run(mlp, slice(None))
+    pieces = [run(mlp, slice(k, k + 7)) for k in range(0, seen.shape[-1], 7)]
+    assert np.array_equal(np.concatenate(pieces, axis=-1), whole)
+    assert np.array_equal(run(shuffled, slice(None)), whole)
+
+
+def test_weights_that_integers_cannot_hold_are_refused(mlp: CausalMlp) -> None:
+    with torch.no_grad():
+        mlp.second.weight.mul_(1e5)
+    with pytest.raises(OverflowError, match="too large for integer arithmetic"):
+        ExactMlp(mlp)

@@ -1,0 +1,117 @@
+import math
+from itertools import pairwise
+
+import pytest
+import torch
+from torch import Tensor
+
+from components.entropy.gain import LOG_GAIN_UNIT
+from components.entropy.progressive.trit_tables import (
+    LOWEST_RANK,
+    RANKS_PER_PLANE,
+    SCALES,
+    Gaussians,
+    Intervals,
+    TritTables,
+    scale_of,
+    split,
+    trits_of,
+    units_of,
+)
+from components.entropy.range_coder import TOTAL
+from components.layers.fixed_point import UNIT, fixed_point
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+@pytest.fixture(scope="module")
+def tables() -> TritTables:
+    return TritTables()
+
+
+def alike(count: int, scale: float, mean: float = 0.0) -> Gaussians:
+    """Gaussians of one scale and mean in bins."""
+    log_scale = fixed_point(torch.full((count,), math.log(scale)))
+    return Gaussians(torch.full((count,), round(mean * UNIT)), units_of(log_scale, torch.zeros(())))
+
+
+def drawn(count: int, scale: float) -> Tensor:
+    return (torch.randn(count, generator=torch.Generator().manual_seed(0)) * scale).round().long()
+
+
+def test_the_tables_are_integers_that_add_up(tables: TritTables) -> None:
+    for name, table in tables.state_dict().items():
+        assert table.dtype == torch.int32, name
+    assert (tables.frequencies > 0).all()
+    assert (tables.frequencies.sum(dim=-1) == TOTAL).all()
+    assert sum(table.numel() for table in tables.state_dict().values()) < 100_000
+
+
+def test_units_follow_the_logarithm_and_the_gain() -> None:
+    for scale in (0.5, 1.0, 30.0, 400.0):
+        for gain in (0.3, 1.0, 1.4):
+            shift = torch.tensor(float(round(math.log(gain) / LOG_GAIN_UNIT)))
+            units = units_of(fixed_point(torch.tensor([math.log(scale)])), shift)
+            assert scale_of(units).item() == pytest.approx(scale * gain, rel=3e-3)
+
+
+@pytest.mark.parametrize("scale", [0.15, 0.4, 1.0, 3.0, 12.0, 100.0, 600.0])
+def test_all_trits_of_a_gaussian_cost_its_entropy(tables: TritTables, scale: float) -> None:
+    """And every plane leaves less error, by about a factor of nine once the interval is small."""
+    count = 60_000
+    values, gaussians = drawn(count, scale), alike(count, scale)
+    known, bits, errors = tables.start(gaussians), 0.0, []
+    while (known.planes > 0).any():
+        trits = trits_of(values, known)
+        rows = tables.frequencies.long()[tables.place(gaussians, known)]
+        bits -= float((rows.gather(1, trits[:, None]).double() / TOTAL).log2().sum())
+        known = split(known, trits)
+        expected = tables.expected(tables.place(gaussians, known), known) / UNIT
+        errors.append(float((expected - values).square().mean()))
+    assert torch.equal(known.middle, values)
+    k = torch.arange(-4000, 4001, dtype=torch.float64)
+    edges = torch.stack((k - 0.5, k + 0.5)) / scale
+    mass = torch.special.ndtr(edges[1]) - torch.special.ndtr(edges[0])
+    entropy = float(torch.special.entr(mass).sum() / math.log(2))
+    assert bits / count == pytest.approx(entropy, rel=0.015, abs=0.003)
+    assert all(after <= before * 1.001 for before, after in pairwise(errors))
+    if len(errors) > 2 and scale > 3:
+        assert errors[-3] / errors[-2] == pytest.approx(10, rel=0.05), "(9^2 - 1) / (3^2 - 1): values are integers"
+
+
+def test_expected_values_stay_within_their_intervals(tables: TritTables) -> None:
+    """Whatever means and scales a refinement comes up with."""
+    random = torch.Generator().manual_seed(0)
+    count = 50_000
+    planes = torch.randint(0, 10, (count,), generator=random)
+    known = Intervals(torch.randint(-9000, 9000, (count,), generator=random), planes)
+    mean = torch.randint(-20_000 * UNIT, 20_000 * UNIT, (count,), generator=random)
+    units = torch.randint(0, (SCALES - 1) << 8, (count,), generator=random)
+    gaussians = Gaussians(mean, units)
+    expected = tables.expected(tables.place(gaussians, known), known) / UNIT
+    assert ((expected - known.middle).abs() <= known.width / 2).all()
+
+
+def test_a_mean_moves_the_probabilities_towards_it(tables: TritTables) -> None:
+    known = Intervals(torch.zeros(3, dtype=torch.int64), torch.full((3,), 3))
+    moved = tables.moved(alike(3, 6.0), fixed_point(torch.tensor([-1.5, 0.0, 1.5])), torch.zeros(3))
+    rows = tables.frequencies[tables.place(moved, known)]
+    assert rows.argmax(dim=1).tolist() == [0, 1, 2]
+    assert torch.equal(rows[0].flip(0), rows[2])
+
+
+def test_ranks_fall_from_plane_to_plane_by_nine_and_end_at_the_step(tables: TritTables) -> None:
+    gaussians = alike(1, 300.0)
+    ranks = []
+    for planes in range(4, 0, -1):
+        known = Intervals(torch.zeros(1, dtype=torch.int64), torch.tensor([planes]))
+        ranks.append(int(tables.ranks(gaussians, known)))
+    assert all(before - after == pytest.approx(RANKS_PER_PLANE, abs=60) for before, after in pairwise(ranks))
+    assert ranks[-1] > LOWEST_RANK > ranks[-1] - RANKS_PER_PLANE
+    closed = Intervals(torch.zeros(1, dtype=torch.int64), torch.zeros(1, dtype=torch.int64))
+    assert int(tables.ranks(gaussians, closed)) < -100_000
+
+
+def test_what_is_certain_is_not_worth_coding(tables: TritTables) -> None:
+    gaussians = alike(1, 0.11)
+    assert int(tables.ranks(gaussians, tables.start(gaussians))) < LOWEST_RANK

@@ -1,0 +1,26 @@
+import torch
+
+from components.entropy.rdo_quantisation import rdo_quantised
+
+
+def bits(values: torch.Tensor) -> torch.Tensor:
+    """Of a distribution around zero: a bit more for each step away."""
+    return 4 * values.abs()
+
+
+def test_bits_that_are_alike_decide_nothing() -> None:
+    steps = torch.linspace(-3, 3, 101)
+    assert torch.equal(rdo_quantised(steps, torch.ones_like), steps.round())
+
+
+def test_a_value_nearly_between_two_becomes_the_cheaper() -> None:
+    found = rdo_quantised(torch.tensor([[0.55, -0.55, 0.9, 1.55], [-1.55, 0.45, 0.0, 2.0]]), bits)
+    assert found.tolist() == [[0, 0, 1, 1], [-1, 0, 0, 2]]
+
+
+def test_no_other_of_all_whole_numbers_costs_less() -> None:
+    steps = torch.randn(1000, generator=torch.Generator().manual_seed(0)) * 3
+    chosen = rdo_quantised(steps, bits)
+    candidates = torch.arange(-15, 16)[:, None]
+    costs = (steps - candidates).square() + 0.05 * bits(candidates)
+    torch.testing.assert_close((steps - chosen).square() + 0.05 * bits(chosen), costs.amin(0))

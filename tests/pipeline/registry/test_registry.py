@@ -1,0 +1,331 @@
+"""The stage `register` and the registry behind it: a real MLflow on sqlite, one story from the first champion on."""
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from ruamel.yaml import YAML
+
+from components.codecs import checkpoint
+from components.codecs.base import Codec
+from components.codecs.coder import LearnedCoder
+from components.data.image_files import encode_png
+from components.data.manifest import MANIFEST, FetchedFile, Manifest
+from components.evaluation.measure import measure, summarise
+from components.rate.gain_search import gain_at
+from components.storage.atomic import read_json, write_json
+from pipeline.registry import mlflow_client as tracking
+from pipeline.registry.mlflow_client import CHALLENGER, CHAMPION, RegisteredModel, TrackingError
+from pipeline.stages import register
+
+pytestmark = [
+    # Warnings inside MLflow and what it imports are not ours to mend.
+    pytest.mark.filterwarnings("ignore"),
+]
+ROOT = Path(__file__).parents[3]
+TARGET = 0.25
+MODEL = f"image-codec-{TARGET}bpp"
+Rgb = NDArray[np.uint8]
+Json = dict[str, Any]
+
+
+def write_test_set(root: Path, pictures: list[Rgb]) -> None:
+    folder = root / "data" / "raw" / "bundled-test"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    files = []
+    for k, rgb in enumerate(pictures):
+        (folder / f"{k}.png").write_bytes(encode_png(rgb))
+        digest = hashlib.sha256((folder / f"{k}.png").read_bytes()).hexdigest()
+        height, width = rgb.shape[:2]
+        files.append(FetchedFile(f"{k}.png", f"{k}.png", digest, digest, width, height))
+    Manifest("bundled-test", None, tuple(files)).write(folder / MANIFEST)
+
+
+class Checkout:
+    """A folder with what `register` reads, as the stages before it would leave it."""
+
+    def __init__(self, root: Path):
+        self.root = root
+        document = YAML(typ="safe").load(ROOT / "params.yaml")
+        document["target_bpp"] = TARGET
+        document["registry"]["rate_slack"] = 0.03
+        with (root / "params.yaml").open("w") as file:
+            YAML().dump(document, file)
+        (root / "report").mkdir()
+        (root / "report" / "index.html").write_text("<p>report</p>")
+
+    def win(self, codec: Codec, psnr_db: float, bpp: float = TARGET, test_set: str = "1" * 64) -> None:
+        """Make `codec` the leaderboard's winner with these figures."""
+        path = self.root / "models" / "wcae" / "calibrated.safetensors"
+        facts = {"lmbda": 0.01, "step": 3, "training": "t", "data_sha256": "d", "git_commit": None}
+        checkpoint.save(codec, path, variant="wcae", calibrated_bpp=0.99, **facts)
+        model_hash, gain = codec.model_hash().hex(), codec.gain.item()
+        write_json(path.with_name("calibration.json"), {"model_hash": model_hash, "gain": gain})
+        row = {"name": "wcae", "kind": "learned", "bpp": bpp, "psnr_db": psnr_db}
+        board = {"target_bpp": TARGET, "test_set": "bundled-test", "test_set_sha256": test_set, "metric": "psnr_db"}
+        write_json(self.root / "leaderboard.json", {**board, "rows": [row], "winner": "wcae", "why": "best"})
+
+    def register(self) -> Json:
+        register.run(self.root)
+        return dict(read_json(self.root / "registry.json"))
+
+
+@dataclass
+class Story:
+    """What registry.json said after each chapter, and what the registry held."""
+
+    checkout: Checkout
+    codecs: list[Codec]
+    said: dict[str, Json] = field(default_factory=dict)
+    bytes_: dict[str, bytes] = field(default_factory=dict)
+    versions: dict[str, int] = field(default_factory=dict)
+    tags: dict[str, dict[str, str]] = field(default_factory=dict)
+    rolled_back: tuple[str, str] = ("", "")
+    second_rollback: str = ""
+
+    def chapter(self, name: str) -> None:
+        self.said[name] = self.checkout.register()
+        self.bytes_[name] = (self.checkout.root / "registry.json").read_bytes()
+        self.versions[name] = len(RegisteredModel(self.checkout.root, MODEL).versions())
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _quiet_mlflow() -> Iterator[None]:
+    """No tracking URI from outside, and none left behind: MLflow keeps it in the environment too."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        patch.delenv("MLFLOW_REGISTRY_URI", raising=False)
+        patch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
+        patch.setenv("MLFLOW_ENABLE_ASYNC_LOGGING", "false")
+        patch.setenv("GIT_PYTHON_REFRESH", "quiet")
+        yield
+    for name in ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI"):
+        os.environ.pop(name, None)
+
+
+@pytest.fixture(scope="module")
+def story(
+    make_codec: Callable[..., Codec],
+    photographs: list[Rgb],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Story:
+    """First champion, again, a worse one, a better one, rollback, again, another test set."""
+    checkout = Checkout(tmp_path_factory.mktemp("checkout"))
+    write_test_set(checkout.root, photographs[:2])
+    codecs = [make_codec("wcae", seed=seed) for seed in range(3)]
+    told = Story(checkout, codecs)
+
+    def model() -> RegisteredModel:
+        return RegisteredModel(checkout.root, MODEL)
+
+    checkout.win(codecs[0], 30.0)
+    told.chapter("first")
+    told.tags["first"] = model().tags("1")
+    told.chapter("first again")
+
+    checkout.win(codecs[1], 29.0)
+    told.chapter("worse")
+    told.chapter("worse again")
+
+    checkout.win(codecs[2], 31.0)
+    told.chapter("better")
+    told.chapter("better again")
+
+    told.rolled_back = model().roll_back()
+    told.chapter("rolled back")
+    told.chapter("rolled back again")
+    try:
+        model().roll_back()
+    except TrackingError as error:
+        told.second_rollback = str(error)
+
+    write_test_set(checkout.root, photographs[2:4])
+    checkout.win(codecs[1], 99.0, test_set="2" * 64)
+    told.chapter("another test set")
+    told.tags["another test set"] = model().tags("1")
+    return told
+
+
+def test_the_first_champion_is_promoted(story: Story) -> None:
+    said = story.said["first"]
+    assert said["model"] == MODEL
+    assert said["version"] == "1"
+    assert said["decision"] == "promoted"
+    assert "there was no champion" in said["why"]
+    assert said["champion"] is None
+    assert said["challenger"] == {"version": "1", "bpp": TARGET, "psnr_db": 30.0}
+    assert said["aliases"] == {CHAMPION: "1", CHALLENGER: "1"}
+
+
+def test_a_version_says_what_it_is(story: Story) -> None:
+    tags = story.tags["first"]
+    assert tags["model_hash"] == story.codecs[0].model_hash().hex()
+    assert tags["codec"] == "wcae"
+    assert (tags["lmbda"], tags["gain"], tags["calibrated_bpp"]) == ("0.01", "1.0", "0.99")
+    assert tags["data_sha256"] == "d"
+    assert json.loads(tags["at_target.psnr_db." + "1" * 16]) == {"bpp": TARGET, "psnr_db": 30.0}
+
+
+@pytest.mark.parametrize(("chapter", "versions"), [("first", 1), ("worse", 2), ("better", 3), ("rolled back", 3)])
+def test_registering_twice_makes_one_version_and_the_same_file(chapter: str, versions: int, story: Story) -> None:
+    assert story.versions[chapter] == story.versions[f"{chapter} again"] == versions
+    assert story.bytes_[f"{chapter} again"] == story.bytes_[chapter]
+
+
+def test_a_worse_challenger_is_not_promoted(story: Story) -> None:
+    said = story.said["worse"]
+    assert said["decision"] == "kept champion"
+    assert said["version"] == "2"
+    assert said["aliases"] == {CHAMPION: "1", CHALLENGER: "2"}
+    assert said["champion"] == {"version": "1", "bpp": TARGET, "psnr_db": 30.0}
+    assert said["challenger"] == {"version": "2", "bpp": TARGET, "psnr_db": 29.0}
+
+
+def test_a_better_challenger_is_promoted(story: Story) -> None:
+    said = story.said["better"]
+    assert said["decision"] == "promoted"
+    assert said["aliases"] == {CHAMPION: "3", CHALLENGER: "3"}
+    assert said["champion"]["version"] == "1"
+    assert "better in quality and no worse in rate" in said["why"]
+
+
+def test_rollback_restores_the_former_champion(story: Story) -> None:
+    assert story.rolled_back == ("3", "1")
+    assert story.second_rollback.startswith(f"{MODEL} version 1 is the first champion")
+
+
+def test_what_was_rolled_back_is_not_promoted_again(story: Story) -> None:
+    said = story.said["rolled back"]
+    assert said["decision"] == "kept champion"
+    assert "version 3 was rolled back" in said["why"]
+    assert said["aliases"][CHAMPION] == "1"
+    assert said["challenger"]["psnr_db"] > said["champion"]["psnr_db"], "it would win otherwise"
+
+
+def test_on_another_test_set_both_are_measured_anew(story: Story, photographs: list[Rgb]) -> None:
+    said = story.said["another test set"]
+    assert (said["version"], said["champion"]["version"]) == ("2", "1")
+    pictures = [(str(k), rgb) for k, rgb in enumerate(photographs[2:4])]
+    for codec, who in ((story.codecs[0], "champion"), (story.codecs[1], "challenger")):
+        gain = gain_at(codec, [rgb for _, rgb in pictures], TARGET, 0.03)
+        point = summarise(measure(LearnedCoder(codec, gain), pictures))
+        assert said[who]["bpp"] == pytest.approx(point["bpp"])
+        assert said[who]["psnr_db"] == pytest.approx(point["psnr_db"])
+        assert 0.97 * TARGET <= point["bpp"] <= TARGET
+    assert "at_target.psnr_db." + "2" * 16 in story.tags["another test set"]
+    better = said["challenger"]["psnr_db"] > said["champion"]["psnr_db"]
+    assert said["decision"] == ("promoted" if better else "kept champion")
+
+
+def test_nothing_lies_outside_the_checkout(story: Story) -> None:
+    held = {path.name for path in story.checkout.root.iterdir()}
+    assert {"mlflow.db", "mlartifacts"} <= held
+    for version in RegisteredModel(story.checkout.root, MODEL).versions():
+        path = tracking.checkpoint_of(story.checkout.root, f"models:/{MODEL}/{version.version}")
+        assert path.is_relative_to(story.checkout.root / "mlartifacts")
+
+
+def test_the_stream_finds_its_checkpoint(story: Story) -> None:
+    codec = story.codecs[1]
+    path = tracking.checkpoint_for_stream(story.checkout.root, "wcae", codec.model_hash())
+    assert checkpoint.load(path)[0].model_hash() == codec.model_hash()
+    with pytest.raises(TrackingError, match="does not hold; name it with --model or --checkpoint"):
+        tracking.checkpoint_for_stream(story.checkout.root, "wcae", bytes(8))
+
+
+def test_a_model_that_is_not_there(story: Story) -> None:
+    for uri in (f"models:/{MODEL}@nobody", f"models:/{MODEL}/99", "models:/other/1", "nonsense"):
+        with pytest.raises(TrackingError) as caught:
+            tracking.checkpoint_of(story.checkout.root, uri)
+        assert "\n" not in str(caught.value)
+    assert RegisteredModel(story.checkout.root, "other").alias(CHAMPION) is None
+    with pytest.raises(TrackingError, match="other has no champion"):
+        RegisteredModel(story.checkout.root, "other").roll_back()
+
+
+DOWNSTREAM = """
+import sys
+assert sys.argv[2] not in sys.path
+import mlflow
+model = mlflow.pyfunc.load_model(sys.argv[1])
+picture = open("in.png", "rb").read()
+(stream,) = model.predict([picture])
+png, again = model.predict([stream, picture])
+assert again == stream
+open("out.rw", "wb").write(stream)
+open("out.png", "wb").write(png)
+import components
+print(components.__file__)
+"""
+
+
+def test_a_process_without_the_checkout_compresses_and_decompresses(
+    story: Story, photograph: Rgb, tmp_path: Path
+) -> None:
+    (tmp_path / "in.png").write_bytes(encode_png(photograph))
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    environment["MLFLOW_TRACKING_URI"] = tracking.uri(story.checkout.root)
+    champion = int(story.said["another test set"]["aliases"][CHAMPION]) - 1
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", DOWNSTREAM, f"models:/{MODEL}@champion", str(ROOT)],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert str(ROOT) not in done.stdout.splitlines()[-1], "the package travels with the model"
+    coder = LearnedCoder(story.codecs[champion])
+    stream = (tmp_path / "out.rw").read_bytes()
+    assert stream == coder.encode(photograph)
+    assert (tmp_path / "out.png").read_bytes() == encode_png(coder.decode(stream))
+
+
+def test_without_a_lossy_codec_there_is_nothing_to_register(story: Story) -> None:
+    root = story.checkout.root
+    kept = {path: (root / path).read_bytes() for path in ("leaderboard.json", "registry.json")}
+    board = read_json(root / "leaderboard.json")
+    write_json(root / "leaderboard.json", {**board, "rows": [], "winner": None, "why": "lossless ones alone"})
+    try:
+        register.run(root)
+        record = read_json(root / "registry.json")
+    finally:
+        for path, content in kept.items():
+            (root / path).write_bytes(content)
+    assert (record["decision"], record["why"], record["version"]) == ("unchanged", "lossless ones alone", None)
+    assert record["aliases"] == json.loads(kept["registry.json"])["aliases"], "champions of other days stay"
+    assert "champion" in record["aliases"]
+
+
+def test_no_winner_registers_nothing(story: Story) -> None:
+    from components.errors import RatewrightError
+
+    board = read_json(story.checkout.root / "leaderboard.json")
+    before = (story.checkout.root / "registry.json").read_bytes()
+    write_json(story.checkout.root / "leaderboard.json", {**board, "winner": None, "why": "nobody came"})
+    try:
+        with pytest.raises(RatewrightError, match="nothing to register: nobody came"):
+            register.run(story.checkout.root)
+    finally:
+        write_json(story.checkout.root / "leaderboard.json", board)
+    assert (story.checkout.root / "registry.json").read_bytes() == before
+
+
+def test_a_server_that_does_not_answer_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    with pytest.raises(TrackingError, match=r"MLflow at http://127\.0\.0\.1:9: ") as caught:
+        tracking.client(tmp_path)
+    assert "\n" not in str(caught.value)

@@ -1,0 +1,259 @@
+"""A run as commits: pinned once, finished once, whatever happened in between."""
+
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+from ruamel.yaml import YAML
+
+from components.errors import RatewrightError
+from pipeline.config import params
+from pipeline.schedule import run_commits as retrain
+from pipeline.schedule.git import RUNS, Repository
+
+CHECKOUT = Path(__file__).resolve().parents[3]
+RUN = "manual__2026-11-21T03:00:00+00:00"
+NOTHING = retrain.Request()
+LOCKS = ("schema: '2.0'\n# one\n", "schema: '2.0'\n# two\n")
+
+
+def make(folder: Path) -> Repository:
+    """A repository with the pipeline's declarations on main, and a dvc.lock beside them."""
+    folder.mkdir()
+    for name in ("dvc.yaml", "params.yaml"):
+        (folder / name).write_text((CHECKOUT / name).read_text())
+    (folder / "profiles").symlink_to(CHECKOUT / "profiles")
+    (folder / ".git").parent.mkdir(exist_ok=True)
+    repository = Repository(folder)
+    repository.git("init", "--quiet", "--initial-branch=main")
+    (folder / ".git" / "info" / "exclude").write_text("profiles\n")
+    repository.git("config", "user.name", "test")
+    repository.git("config", "user.email", "test@example.invalid")
+    repository.git("add", "dvc.yaml", "params.yaml")
+    repository.git("commit", "--quiet", "-m", "start")
+    return repository
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Repository:
+    return make(tmp_path / "checkout")
+
+
+@pytest.fixture
+def adopted(repository: Repository) -> Repository:
+    """The same after a first run, which wrote the revisions of its sources down."""
+    finished(repository, prepared(repository, run_id="first"))
+    return repository
+
+
+def prepared(repository: Repository, request: retrain.Request = NOTHING, run_id: str = RUN) -> retrain.Plan:
+    return retrain.prepare(repository, "main", repository.head(), run_id, request)
+
+
+def finished(repository: Repository, plan: retrain.Plan, lock: str = LOCKS[0], remote: str | None = None) -> str:
+    """Finish a run whose stages wrote `lock`; the commit that its tag names."""
+    (repository.root / "dvc.lock").write_text(lock)
+    retrain.finish(repository, plan, remote)
+    commit = repository.commit_of(plan.tag)
+    assert commit is not None
+    return commit
+
+
+def operator_commits(repository: Repository, path: str, text: str) -> str:
+    (repository.root / path).write_text(text)
+    repository.git("add", path)
+    repository.git("commit", "--quiet", "-m", f"edit {path}")
+    return repository.head()
+
+
+def test_the_first_run_adopts_the_revisions_and_later_ones_are_of_the_tip(adopted: Repository) -> None:
+    settings = params.load(adopted.root)
+    assert all(dataset.revision for dataset in settings.datasets.values())
+    plan = prepared(adopted)
+    assert plan.commit == plan.base == adopted.head()
+    assert "train@wcae" in plan.stages
+
+
+def test_a_retried_prepare_finds_its_commit(repository: Repository) -> None:
+    first = prepared(repository, retrain.Request(training_steps=5))
+    operator_commits(repository, "notes.txt", "meanwhile")
+    assert prepared(repository, retrain.Request(training_steps=5)) == first
+
+
+def test_a_request_changes_what_it_names(adopted: Repository) -> None:
+    plan = prepared(adopted, retrain.Request(variants=["wcae"], target_bpp=0.3, training_steps=7))
+    settings = params.load(adopted.root)
+    assert (list(settings.variants), settings.target_bpp) == (["wcae"], 0.3)
+    assert settings.variants["wcae"].train.steps == 7
+    assert "train@nowcae" not in plan.stages
+    assert not plan.standing
+    assert "# " in (adopted.root / "params.yaml").read_text()
+
+
+def test_a_fine_tuned_variant_brings_what_it_starts_from(repository: Repository) -> None:
+    document = YAML(typ="safe").load(repository.root / "params.yaml")
+    tuned = {**document["variants"]["wcae"], "start": "wcae", "data": "bundled-calibration"}
+    text = json.dumps({**document, "fine_tuned": {"wcae_ft": tuned}})  # JSON is YAML
+    for asked, variants, fine_tuned in (
+        (["wcae_ft"], ["wcae"], ["wcae_ft"]),
+        (["nowcae", "wcae"], ["wcae", "nowcae"], []),
+    ):
+        request = retrain.Request(variants=asked, training_steps=7)
+        settings = params.parse(YAML(typ="safe").load(retrain.params_text(repository.root, text, request)), "it")
+        assert (list(settings.variants), list(settings.fine_tuned)) == (variants, fine_tuned)
+        assert {variant.train.steps for variant in settings.all_variants.values()} == {7}
+
+
+def test_a_profile_brings_its_own_stages(adopted: Repository, tmp_path: Path) -> None:
+    plan = prepared(adopted, retrain.Request(profile="real", mirror=str(tmp_path)))
+    assert "fetch@kodak" in plan.stages
+    assert params.load(adopted.root).mirror == str(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("request_json", "said"),
+    [
+        ('{"variants": []}', "variants"),
+        ('{"target_bpp": -1}', "target_bpp"),
+        ('{"training_steps": 1.5}', "training_steps"),
+        ('{"colour": 1}', "colour"),
+        ("nonsense", "JSON"),
+    ],
+)
+def test_a_wrong_request_is_refused_in_one_line(request_json: str, said: str) -> None:
+    with pytest.raises(RatewrightError, match=said) as refused:
+        retrain.Request.parse(request_json)
+    assert "\n" not in str(refused.value)
+
+
+def test_an_unknown_variant_or_profile_is_refused_and_nothing_is_written(repository: Repository) -> None:
+    before = (repository.root / "params.yaml").read_bytes()
+    for request in (retrain.Request(variants=["wcea"]), retrain.Request(profile="reel")):
+        with pytest.raises(RatewrightError, match="there are"):
+            prepared(repository, request)
+    assert (repository.root / "params.yaml").read_bytes() == before
+    assert not repository.git("for-each-ref", RUNS)
+
+
+def test_edits_are_refused_but_what_a_run_left_is_not(repository: Repository) -> None:
+    retrain.refuse_edits(repository)
+    prepared(repository, retrain.Request(training_steps=5))
+    (repository.root / "dvc.lock").write_text("schema: '2.0'\n")
+    retrain.refuse_edits(repository)
+    (repository.root / "dvc.yaml").write_text("stages: {}\n")
+    with pytest.raises(RatewrightError, match=r"dvc\.yaml"):
+        retrain.refuse_edits(repository)
+
+
+def test_an_operators_params_are_not_overwritten(repository: Repository) -> None:
+    with (repository.root / "params.yaml").open("a") as file:
+        file.write("# mine\n")
+    with pytest.raises(RatewrightError, match=r"params\.yaml"):
+        retrain.refuse_edits(repository)
+
+
+def test_a_standing_run_moves_the_branch_and_a_requested_one_does_not(adopted: Repository) -> None:
+    commit = finished(adopted, prepared(adopted), LOCKS[0])
+    assert adopted.head() == commit
+    assert adopted.text(commit, "dvc.lock") == LOCKS[0]
+    assert not adopted.changed_files()
+    other = finished(adopted, prepared(adopted, retrain.Request(training_steps=5), "other"), LOCKS[1])
+    assert adopted.head() == commit
+    assert adopted.text(other, "dvc.lock") == LOCKS[1]
+    assert "steps: 5\n" in adopted.text(other, "params.yaml")
+    assert not adopted.changed_files()
+    assert not adopted.git("for-each-ref", RUNS)
+
+
+def test_the_commit_that_a_run_was_of_stays_in_its_history(repository: Repository) -> None:
+    first = prepared(repository)
+    assert first.commit != first.base
+    theirs = operator_commits(repository, "notes.txt", "meanwhile")
+    commit = finished(repository, first)
+    assert repository.git("rev-parse", f"{commit}^1", f"{commit}^2").split() == [theirs, first.commit]
+
+
+def test_finishing_again_changes_nothing(adopted: Repository) -> None:
+    plan = prepared(adopted)
+    commit = finished(adopted, plan, LOCKS[0])
+    assert finished(adopted, plan, LOCKS[1]) == commit
+    assert adopted.head() == commit
+
+
+def test_the_commit_goes_on_top_of_what_an_operator_did_meanwhile(adopted: Repository) -> None:
+    plan = prepared(adopted)
+    theirs = operator_commits(adopted, "notes.txt", "meanwhile")
+    commit = finished(adopted, plan, LOCKS[0])
+    assert adopted.head() == commit
+    assert adopted.git("rev-parse", f"{commit}^") == theirs
+    assert adopted.text(commit, "notes.txt") == "meanwhile\n"
+
+
+def test_a_branch_whose_pipeline_changed_stays(adopted: Repository, capsys: pytest.CaptureFixture[str]) -> None:
+    plan = prepared(adopted)
+    theirs = operator_commits(adopted, "dvc.yaml", (adopted.root / "dvc.yaml").read_text() + "# changed\n")
+    commit = finished(adopted, plan, LOCKS[0])
+    assert adopted.head() == theirs
+    assert adopted.git("rev-parse", f"{commit}^") == plan.commit
+    assert "dvc.yaml changed meanwhile" in capsys.readouterr().out
+
+
+def test_the_decision_is_in_the_commits_message(adopted: Repository) -> None:
+    decision = {"model": "image-codec-0.15bpp", "decision": "kept champion", "why": "worse by 1 dB"}
+    (adopted.root / "registry.json").write_text(json.dumps(decision))
+    commit = finished(adopted, prepared(adopted))
+    assert "image-codec-0.15bpp: kept champion\n\nworse by 1 dB" in adopted.git("log", "-1", "--format=%B", commit)
+
+
+@pytest.fixture
+def origin(adopted: Repository, tmp_path: Path) -> Path:
+    """A bare repository that the checkout pushes to."""
+    bare = tmp_path / "origin.git"
+    subprocess.run(["git", "clone", "--quiet", "--bare", str(adopted.root), str(bare)], check=True)
+    adopted.git("remote", "add", "origin", str(bare))
+    adopted.git("fetch", "--quiet", "origin")
+    return bare
+
+
+def test_branch_and_tag_are_pushed_together(adopted: Repository, origin: Path) -> None:
+    plan = prepared(adopted)
+    commit = finished(adopted, plan, LOCKS[0], "origin")
+    assert Repository(origin).commit_of("refs/heads/main") == commit
+    assert Repository(origin).commit_of(plan.tag) == commit
+
+
+def test_a_push_that_lost_a_race_is_made_again_on_the_new_tip(
+    adopted: Repository, origin: Path, tmp_path: Path
+) -> None:
+    plan = prepared(adopted)
+    other = Repository.clone(str(origin), tmp_path / "other")
+    other.git("checkout", "--quiet", "main")
+    other.git("config", "user.name", "test")
+    other.git("config", "user.email", "test@example.invalid")
+    theirs = operator_commits(other, "notes.txt", "meanwhile")
+    # The branch moves between our fetch and our push: our own hook, run by the push, does it once.
+    hook = adopted.root / ".git" / "hooks" / "pre-push"
+    hook.write_text(
+        f'#!/bin/sh\nrm "$0"\nunset $(git rev-parse --local-env-vars)\ngit -C {other.root} push -q origin main\n'
+    )
+    hook.chmod(0o755)
+    commit = finished(adopted, plan, LOCKS[0], "origin")
+    assert Repository(origin).commit_of("refs/heads/main") == commit
+    assert Repository(origin).git("rev-parse", f"{commit}^") == theirs
+
+
+def test_a_retry_after_the_push_finds_the_tag(adopted: Repository, origin: Path, tmp_path: Path) -> None:
+    plan = prepared(adopted)
+    commit = finished(adopted, plan, LOCKS[0], "origin")
+    elsewhere = Repository.clone(str(origin), tmp_path / "elsewhere")
+    elsewhere.git("checkout", "--quiet", "--detach", plan.commit)
+    assert finished(elsewhere, plan, LOCKS[1], "origin") == commit
+    assert Repository(origin).commit_of("refs/heads/main") == commit
+
+
+def test_a_remote_that_is_gone_is_one_line(adopted: Repository) -> None:
+    adopted.git("remote", "add", "origin", "/nowhere/at/all.git")
+    with pytest.raises(RatewrightError, match="git fetch") as refused:
+        finished(adopted, prepared(adopted), LOCKS[0], "origin")
+    assert "\n" not in str(refused.value)

@@ -1,0 +1,111 @@
+"""The tasks' program as the scheduler starts it, where no scheduler is needed to see what it does."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+Clone = tuple[Path, dict[str, str]]
+
+
+@pytest.fixture(scope="module")
+def clone(new_clone: Callable[[], Clone]) -> Clone:
+    return new_clone()
+
+
+def work(clone: Clone, *task: str, **facts: str) -> subprocess.CompletedProcess[str]:
+    folder, environment = clone
+    environment = environment | {f"RATEWRIGHT_{name.upper()}": value for name, value in facts.items()}
+    command = [sys.executable, "-m", "pipeline.schedule.tasks", *task]
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+
+
+def refs(folder: Path) -> str:
+    listed = subprocess.run(["git", "for-each-ref"], cwd=folder, capture_output=True, text=True, check=True)
+    return listed.stdout
+
+
+def test_prepare_ends_with_its_plan_and_a_stage_outside_it_is_skipped(clone: Clone) -> None:
+    done = work(clone, "prepare", run_id="one", request='{"variants": ["wcae"]}')
+    assert done.returncode == 0, done.stderr
+    plan = done.stdout.splitlines()[-1]
+    assert "train@wcae" in json.loads(plan)["stages"]
+    skipped = work(clone, "stage", "train@nowcae", plan=plan)
+    assert (skipped.returncode, skipped.stdout) == (99, "train@nowcae is not part of this run\n")
+
+
+def test_stages_run_with_the_workers_own_python(clone: Clone, tmp_path: Path) -> None:
+    """Whatever a shell's start-up file put in front of PATH."""
+    folder, environment = clone
+    (tmp_path / "python").write_text("#!/bin/sh\necho the wrong python >&2; exit 3\n")
+    (tmp_path / "python").chmod(0o755)
+    plan = work(clone, "prepare", run_id="path", request="{}").stdout.splitlines()[-1]
+    misled = environment | {"PATH": f"{tmp_path}:{environment['PATH']}"}
+    done = work((folder, misled), "stage", "fetch@bundled-test", plan=plan)
+    assert done.returncode == 0, done.stderr
+    assert "the wrong python" not in done.stderr
+
+
+def test_an_error_is_one_line(clone: Clone) -> None:
+    for task, facts, said in (
+        (("prepare",), {"run_id": "two", "request": '{"target_bpp": "much"}'}, "target_bpp"),
+        (("prepare",), {}, "RATEWRIGHT_RUN_ID is not set"),
+        (("dance",), {}, "usage"),
+    ):
+        done = work(clone, *task, **facts)
+        assert done.returncode == 2
+        assert said in done.stderr
+        assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_stage_without_a_task_is_refused(new_clone: Callable[[], Clone]) -> None:
+    folder, environment = new_clone()
+    params = folder / "params.yaml"
+    params.write_text(params.read_text().replace("  - webp\n", "  - jpeg2000\n").replace("  nowcae:\n", "  novel:\n"))
+    subprocess.run(["git", "commit", "-qam", "a new variant"], cwd=folder, check=True)
+    done = work((folder, environment), "prepare", run_id="three", request="{}")
+    assert done.returncode == 2
+    assert "train@novel" in done.stderr
+    assert "make graph" in done.stderr
+
+
+def test_clones_start_from_the_repositorys_branch_and_leave_nothing(clone: Clone, tmp_path: Path) -> None:
+    folder, environment = clone
+    bare = tmp_path / "origin.git"
+    subprocess.run(["git", "clone", "-q", "--bare", str(folder), str(bare)], check=True)
+    settings = {"repository": str(bare), "scratch": str(tmp_path / "scratch")}
+    done = work(clone, "prepare", run_id="four", request="{}", **settings)
+    assert done.returncode == 0, done.stderr
+    plan = json.loads(done.stdout.splitlines()[-1])
+    assert plan["branch"] == "main"
+    assert f"{plan['commit']} commit\trefs/ratewright/four" in refs(bare)
+    again = work(clone, "prepare", run_id="four", request="{}", **settings)
+    assert again.stdout.splitlines()[-1] == done.stdout.splitlines()[-1]
+    assert not list((tmp_path / "scratch").glob("*/*"))
+    lost = work((folder, environment), "stage", "train@wcae", plan=json.dumps(plan), **settings)
+    assert lost.returncode == 2
+    assert "MLFLOW_TRACKING_URI" in lost.stderr
+
+
+def test_a_training_ends_with_the_process_that_started_it(clone: Clone) -> None:
+    """A shell that is killed outright takes a stage with it, by the signal that lets it save its state."""
+    folder, environment = clone
+    program = (
+        "import os, signal, time; from components.training.interrupt import die_with_parent; die_with_parent(); "
+        "signal.signal(signal.SIGTERM, lambda *_: (open('saved', 'w').close(), os._exit(0))); "
+        "open('ready', 'w').close(); time.sleep(60)"
+    )
+    parent = (
+        "import subprocess, sys, time, os, pathlib; "
+        f"subprocess.Popen([sys.executable, '-c', {program!r}]); "
+        "[time.sleep(0.05) for _ in iter(lambda: pathlib.Path('ready').exists(), True)]; os.kill(os.getpid(), 9)"
+    )
+    subprocess.run([sys.executable, "-c", parent], cwd=folder, env=environment, check=False, timeout=60)
+    for _ in range(100):
+        if (folder / "saved").exists():
+            break
+        subprocess.run(["sleep", "0.1"], check=True)
+    assert (folder / "saved").exists()
