@@ -8,9 +8,9 @@ import argparse
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from benchmarks.common import console, paired, per_second
+from components.arrays import Rgb
 from components.codecs.base import to_tensor
 from components.codecs.baselines.lossless import LOSSLESS
 from components.codecs.checkpoint import load
@@ -35,7 +35,7 @@ def main() -> None:
         _compare(codec.eval(), rgb)
 
 
-def _compare(codec: MlpLossless, rgb: NDArray[np.uint8]) -> None:
+def _compare(codec: MlpLossless, rgb: Rgb) -> None:
     x, megapixels = to_tensor(rgb), rgb.shape[0] * rgb.shape[1] / 1e6
     (stream,) = codec.compress(x)
     console.print(f"mlp_lossless, {codec.coder} coder, {codec.mlp.macs} multiply-accumulates a pixel, 768x512")
@@ -61,7 +61,7 @@ def _compare(codec: MlpLossless, rgb: NDArray[np.uint8]) -> None:
             console.print(f"  {what} {speed:.2f} Mpx/s, {name} {other:.2f}: ratio {ratio:.2f}")
 
 
-def pixel_by_pixel(codec: MlpLossless, rgb: NDArray[np.uint8]) -> None:
+def pixel_by_pixel(codec: MlpLossless, rgb: Rgb) -> None:
     """Every prediction that decoding needs, in raster order, one pixel at a time; nothing is decoded."""
     predictor = ExactMlp(codec.mlp)
     planes = np.pad(rgb.transpose(2, 0, 1).astype(np.float32), ((0, 0), (REACH_UP, 0), (REACH_LEFT, REACH_LEFT)))

@@ -9,10 +9,11 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+
+from components.arrays import Rgb
 
 
-def batch(pictures: Mapping[str, NDArray[np.uint8]]) -> dict[bytes, Any]:
+def batch(pictures: Mapping[str, Rgb]) -> dict[bytes, Any]:
     """What a batch of pictures (32, 32, 3) holds."""
     rows = [rgb.transpose(2, 0, 1).ravel() for rgb in pictures.values()]
     names = [name.encode() for name in pictures]
@@ -36,7 +37,7 @@ def archive(files: Mapping[str, bytes]) -> bytes:
     return out.getvalue()
 
 
-def cifar10(pictures: Mapping[str, Mapping[str, NDArray[np.uint8]]]) -> bytes:
+def cifar10(pictures: Mapping[str, Mapping[str, Rgb]]) -> bytes:
     """The archive of pictures by batch, such as test_batch, and name."""
     files = {f"cifar-10-batches-py/{name}": python2_pickle(batch(inside)) for name, inside in sorted(pictures.items())}
     meta = {b"num_cases_per_batch": 10000, b"label_names": [b"airplane", b"automobile"], b"num_vis": 3072}

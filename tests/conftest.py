@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
+from components.arrays import Rgb
 from components.storage import remote as remote_sources
 from tests.site import Site
 
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 
-Rgb = NDArray[np.uint8]
 Clone = tuple[Path, dict[str, str]]
 """A checkout, and the environment that its commands run in."""
 

@@ -9,10 +9,10 @@ from typing import Any, ClassVar, NamedTuple, Self, TypeVar
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from components.arrays import Rgb
 from components.codecs import bitstream
 from components.codecs.discriminator import Discriminator
 from components.codecs.tiling import in_tiles
@@ -24,14 +24,14 @@ Weights = Callable[[nn.Module], None]
 """Copies published weights into a module of their architecture; raises CheckpointError where they do not fit."""
 
 
-def to_tensor(rgb: NDArray[np.uint8]) -> Tensor:
+def to_tensor(rgb: Rgb) -> Tensor:
     """(H, W, 3) uint8 to (1, 3, H, W) float32 in [0, 1]."""
     return torch.from_numpy(np.ascontiguousarray(rgb)).permute(2, 0, 1)[None].float() / 255
 
 
-def to_rgb(x: Tensor) -> NDArray[np.uint8]:
+def to_rgb(x: Tensor) -> Rgb:
     """(1, 3, H, W) in [0, 1] to (H, W, 3) uint8, rounded."""
-    rgb: NDArray[np.uint8] = (x[0].clamp(0, 1) * 255).round().byte().permute(1, 2, 0).cpu().numpy()
+    rgb: Rgb = (x[0].clamp(0, 1) * 255).round().byte().permute(1, 2, 0).cpu().numpy()
     return rgb
 
 

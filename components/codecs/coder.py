@@ -5,14 +5,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-import numpy as np
-from numpy.typing import NDArray
 from torch import Tensor
 
+from components.arrays import Rgb
 from components.codecs.base import Codec, to_rgb, to_tensor
 from components.codecs.bitstream import Bitstream, parse
-
-Rgb = NDArray[np.uint8]
 
 _FINER_PLANES = 3
 

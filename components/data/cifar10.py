@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 
+from components.arrays import Rgb
 from components.errors import SourceError, one_line
 
 SIDE = 32
@@ -36,7 +36,7 @@ def is_batch(path: str) -> bool:
     return _NAME.fullmatch(path.rpartition("/")[2]) is not None
 
 
-def read_batch(path: Path) -> dict[str, NDArray[np.uint8]]:
+def read_batch(path: Path) -> dict[str, Rgb]:
     """The pictures (32, 32, 3) of a batch by file name; a name that comes again has its position added.
 
     A batch is a pickle of protocol 2: a dict with b"data", uint8 (n, 3072), each row a red, a green and a blue
@@ -51,11 +51,11 @@ def read_batch(path: Path) -> dict[str, NDArray[np.uint8]]:
         raise SourceError(f"{path.name}: not a batch of pictures: {type(error).__name__} in its pickle") from error
 
 
-def _pictures(batch: dict[bytes, Any]) -> dict[str, NDArray[np.uint8]]:
+def _pictures(batch: dict[bytes, Any]) -> dict[str, Rgb]:
     planes, names = _planes(batch.get(b"data")), batch.get(b"filenames")
     if not isinstance(names, list) or len(names) != len(planes):
         raise pickle.UnpicklingError(f"it has no list of {len(planes)} filenames")
-    pictures: dict[str, NDArray[np.uint8]] = {}
+    pictures: dict[str, Rgb] = {}
     for position, (name, picture) in enumerate(zip(map(_plain, names), planes.transpose(0, 2, 3, 1), strict=True)):
         unique = f"{name.removesuffix('.png')}-{position}.png" if name in pictures else name
         if unique in pictures:
@@ -64,7 +64,7 @@ def _pictures(batch: dict[bytes, Any]) -> dict[str, NDArray[np.uint8]]:
     return pictures
 
 
-def _planes(array: object) -> NDArray[np.uint8]:
+def _planes(array: object) -> Rgb:
     """(n, 3, 32, 32)."""
     if not isinstance(array, _Array) or not isinstance(array.dtype, _Dtype) or not isinstance(array.content, bytes):
         raise pickle.UnpicklingError("its data is no array")

@@ -9,9 +9,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
+from components.arrays import Rgb
 from components.errors import ImageError, one_line
 
 FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "JPEG2000", "AVIF")
@@ -41,13 +41,13 @@ _BROKEN = (
 class Decoded:
     """A picture and whether its file needs no help to be read as that picture."""
 
-    rgb: NDArray[np.uint8]
+    rgb: Rgb
     """(H, W, 3), uint8."""
     plain: bool
     """True if the file itself is one upright 8-bit RGB picture in PNG, JPEG or WebP, without transparency."""
 
 
-def decode_rgb(data: bytes, *, max_pixels: int = 1 << 28) -> NDArray[np.uint8]:
+def decode_rgb(data: bytes, *, max_pixels: int = 1 << 28) -> Rgb:
     """The first picture in `data` as (H, W, 3) uint8 RGB.
 
     Grey is repeated, palettes are resolved, alpha is dropped, 16-bit samples keep their 8 high bits, CMYK is
@@ -79,7 +79,7 @@ def decode(data: bytes, *, max_pixels: int = 1 << 28) -> Decoded:
         raise ImageError(f"cannot be decoded: {one_line(error)}") from error
 
 
-def encode_png(rgb: NDArray[np.uint8]) -> bytes:
+def encode_png(rgb: Rgb) -> bytes:
     """A lossless PNG of (H, W, 3) uint8 RGB, the same bytes each time. Raises ImageError for other arrays."""
     if rgb.dtype != np.uint8 or rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.size == 0:
         raise ImageError(f"a PNG needs (H, W, 3) uint8, not {rgb.shape} {rgb.dtype}")
@@ -124,7 +124,7 @@ def _is_plain(picture: ImageFile.ImageFile) -> bool:
     )
 
 
-def _to_rgb(picture: Image.Image, source_format: str | None) -> NDArray[np.uint8]:
+def _to_rgb(picture: Image.Image, source_format: str | None) -> Rgb:
     if picture.mode.startswith("I;16") or (picture.mode == "I" and source_format == "PPM"):
         grey = (np.asarray(picture) >> 8).astype(np.uint8)
         return np.repeat(grey[..., None], 3, axis=2)

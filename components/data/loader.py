@@ -13,15 +13,14 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
+from components.arrays import Rgb
 from components.data.shard_reader import Patches, Read, Shards
 from components.errors import RatewrightError, SourceError
 
 _GRACE_S = 60  # that a worker lives on after a signal to stop, if its reader does not end it
-Rgb = NDArray[np.uint8]
 Sample = tuple[int, int]  # (epoch, position in the split)
 
 

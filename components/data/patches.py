@@ -7,9 +7,8 @@ from typing import Any
 import albumentations as A
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
-Rgb = NDArray[np.uint8]
+from components.arrays import Rgb
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from components.codecs.coder import Coder, Rgb
+from components.arrays import Rgb
+from components.codecs.coder import Coder
 from components.errors import RatewrightError
 from components.metrics.quality import measure as measure_quality
 

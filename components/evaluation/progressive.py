@@ -6,9 +6,10 @@ from itertools import pairwise
 
 import numpy as np
 
+from components.arrays import Rgb
 from components.codecs.base import Codec, to_tensor
 from components.codecs.baselines.lossy import jpeg2000_layers
-from components.codecs.coder import LearnedCoder, Rgb, stream_of
+from components.codecs.coder import LearnedCoder, stream_of
 from components.metrics.quality import measure
 
 LOWEST_BPP, HIGHEST_BPP = 0.02, 0.5

@@ -5,6 +5,8 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
+from components.arrays import Rgb
+
 MIN_SIDE = 16
 """Pixels of the coarsest level."""
 
@@ -14,7 +16,7 @@ _DIRECTIONS = 128
 _FAINTEST = 1.0  # grey levels: deviations below are rounding, no texture to lose
 
 
-def sliced_wasserstein(original: NDArray[np.uint8], decoded: NDArray[np.uint8]) -> float:
+def sliced_wasserstein(original: Rgb, decoded: Rgb) -> float:
     """The sliced Wasserstein distance between the 7x7 patches of two pictures (H, W, 3) of at least 16x16.
 
     As Karras et al. 2018 (arXiv 1710.10196, section 5) compare sets of pictures: on each level of a Laplacian pyramid,
@@ -42,7 +44,7 @@ def sliced_wasserstein(original: NDArray[np.uint8], decoded: NDArray[np.uint8]) 
     return 1000 * sum(distances) / len(distances)
 
 
-def _bands(picture: NDArray[np.uint8]) -> Iterator[NDArray[np.float32]]:
+def _bands(picture: Rgb) -> Iterator[NDArray[np.float32]]:
     """The levels of the Laplacian pyramid, (h, w, 3), from the finest down."""
     import cv2
 

@@ -4,13 +4,11 @@ import math
 from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import NDArray
 
+from components.arrays import Rgb
 from components.metrics.patch_statistics import MIN_SIDE as SWD_MIN_SIDE
 from components.metrics.patch_statistics import sliced_wasserstein
 from components.metrics.structural_similarity import MS_SSIM_MIN_SIDE, SSIM_MIN_SIDE, ssim_and_ms_ssim
-
-Picture = NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
@@ -27,7 +25,7 @@ class Quality:
     why: dict[str, str] = field(default_factory=dict)
 
 
-def psnr_db(a: Picture, b: Picture) -> float | None:
+def psnr_db(a: Rgb, b: Rgb) -> float | None:
     """10 log10(255^2 / MSE) in dB, the MSE over all RGB samples; None (infinite) for identical pictures.
 
     The PSNR of a set is the mean of its pictures' PSNRs. Raises `ValueError` for unlike shapes.
@@ -38,7 +36,7 @@ def psnr_db(a: Picture, b: Picture) -> float | None:
     return None if squares == 0 else 10 * math.log10(255**2 * error.size / squares)
 
 
-def swd(a: Picture, b: Picture) -> float | None:
+def swd(a: Rgb, b: Rgb) -> float | None:
     """How far the texture of `b` is from that of its original `a`, by `sliced_wasserstein`.
 
     None where a side is shorter than `SWD_MIN_SIDE`. Raises `ValueError` for unlike shapes.
@@ -49,7 +47,7 @@ def swd(a: Picture, b: Picture) -> float | None:
     return sliced_wasserstein(a, b)
 
 
-def measure(original: Picture, decoded: Picture) -> Quality:
+def measure(original: Rgb, decoded: Rgb) -> Quality:
     """All figures of one picture; raises `ValueError` for pictures of different shapes."""
     _check(original, decoded)
     height, width = original.shape[:2]
@@ -69,7 +67,7 @@ def measure(original: Picture, decoded: Picture) -> Quality:
     return Quality(**figures, why={name: reasons[name] for name, figure in figures.items() if figure is None})
 
 
-def _check(a: Picture, b: Picture) -> None:
+def _check(a: Rgb, b: Rgb) -> None:
     if a.shape != b.shape or a.ndim != 3 or a.shape[2] != 3 or a.size == 0:
         raise ValueError(f"two (H, W, 3) pictures of one shape are needed, not {a.shape} and {b.shape}")
     if a.dtype != np.uint8 or b.dtype != np.uint8:

@@ -5,6 +5,8 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
+from components.arrays import Rgb
+
 _WINDOW, _SIGMA = 11, 1.5
 _WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # of the scales, from the finest (Wang et al. 2003)
 _C1, _C2 = 0.01**2, 0.03**2
@@ -15,7 +17,7 @@ MS_SSIM_MIN_SIDE = _WINDOW << (len(_WEIGHTS) - 1)  # the halvings leave one wind
 Plane = NDArray[np.float32]
 
 
-def ssim_and_ms_ssim(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> tuple[float | None, float | None]:
+def ssim_and_ms_ssim(a: Rgb, b: Rgb) -> tuple[float | None, float | None]:
     """Both figures of two pictures (H, W, 3), means over all places and R, G and B; None where they are too small.
 
     SSIM reflects edges. MS-SSIM is contrast and structure of the finer scales, where windows that reach over an edge do
@@ -29,7 +31,7 @@ def ssim_and_ms_ssim(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> tuple[float 
     return found[0][0], float(np.prod(np.maximum(terms, 0.0) ** np.array(_WEIGHTS)))
 
 
-def _by_scale(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> Iterator[tuple[float, float]]:
+def _by_scale(a: Rgb, b: Rgb) -> Iterator[tuple[float, float]]:
     """SSIM, and its term of contrast and structure without the edges, from the finest scale down."""
     one, other = (np.asarray(picture / np.float32(255), np.float32) for picture in (a, b))
     for scale in range(len(_WEIGHTS)):

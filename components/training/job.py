@@ -5,10 +5,9 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
+from components.arrays import Rgb
 from components.codecs import checkpoint
 from components.codecs.base import Codec
 from components.codecs.table import build
@@ -30,7 +29,7 @@ class RateTarget:
     """
 
     target_bpp: float
-    pictures: tuple[NDArray[np.uint8], ...]
+    pictures: tuple[Rgb, ...]
     scale: float = 1.0
 
     def rate(self, codec: Codec) -> float:

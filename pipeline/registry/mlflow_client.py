@@ -13,9 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-import numpy as np
-from numpy.typing import NDArray
-
+from components.arrays import Rgb
 from components.errors import RatewrightError
 from pipeline.entry import console
 
@@ -106,7 +104,7 @@ class Run:
         except MlflowException as error:
             console.print(f"MLflow did not take the figures of step {row['step']}: {_first_line(error)}")
 
-    def log_picture(self, path: str, rgb: NDArray[np.uint8]) -> None:
+    def log_picture(self, path: str, rgb: Rgb) -> None:
         """Log a (H, W, 3) picture under `path`."""
         self._client.log_image(self.id, rgb, artifact_file=path)
 

@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from components.arrays import Rgb
 from components.errors import ImageError, RatewrightError
 from components.storage.atomic import read_json
 from pipeline.paths import Layout
-from pipeline.reporting.page import Comparison, Pixels, Version, side_by_side
+from pipeline.reporting.page import Comparison, Version, side_by_side
 from pipeline.reporting.rate_distortion import RdPoint
 
 PICTURES = 3
@@ -64,7 +65,7 @@ def comparisons(root: Path, evaluations: Mapping[str, Record], test_set: str) ->
 
 def decoded_pictures(
     root: Path, evaluations: Mapping[str, Record], test_set: str
-) -> list[tuple[str, Pixels, list[Version]]]:
+) -> list[tuple[str, Rgb, list[Version]]]:
     """The pictures that codecs kept a reconstruction of: name, original, and every lossy codec's at the target."""
     kept: dict[str, list[Version]] = {}
     for name, metrics in evaluations.items():
@@ -93,7 +94,7 @@ def latent_maps(root: Path, evaluations: Mapping[str, Record], test_set: str) ->
     return {name: found for name, found in told.items() if found["maps"]}
 
 
-def picture_of(root: Path, test_set: str, image: str) -> Pixels:
+def picture_of(root: Path, test_set: str, image: str) -> Rgb:
     """A picture of the test set."""
     return _pixels(Layout(root).raw(test_set) / image)
 
@@ -120,7 +121,7 @@ def strip(root: Path, name: str, test_set: str, curve: Record) -> Comparison:
     return side_by_side(f"{name}: {curve['image']}", original, versions)
 
 
-def _pixels(path: Path) -> Pixels:
+def _pixels(path: Path) -> Rgb:
     try:
         with Image.open(path) as image:
             return np.asarray(image.convert("RGB"))

@@ -19,6 +19,7 @@ from typing import Any
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
+from components.arrays import Rgb
 from components.errors import RatewrightError
 from components.storage.atomic import read_json, write_bytes, write_json
 from pipeline.config import params
@@ -27,7 +28,7 @@ from pipeline.entry import console, guarded
 from pipeline.paths import CHECKOUT, Layout
 from pipeline.registry import mlflow_client as tracking
 from pipeline.reporting.inputs import decoded_pictures, rd_points
-from pipeline.reporting.page import DETAIL, Pixels, Version, telling_corner
+from pipeline.reporting.page import DETAIL, Version, telling_corner
 from pipeline.reporting.published import published
 from pipeline.reporting.rate_distortion import rd_plot
 from pipeline.reporting.style import DPI, STYLE, png
@@ -37,7 +38,7 @@ CLASSICS = ("jpeg2000", "webp", "jpeg")
 PICTURES = 2
 """Of each set that are shown."""
 TITLE = 24
-"""Pixels above a picture."""
+"""Rgb above a picture."""
 README = "README.md"
 FACTS = ("step", "precision", "lmbda", "git_commit", "data_sha256", "start")
 """What of a checkpoint's facts says how it came to be."""
@@ -122,7 +123,7 @@ def _pictures(layout: Layout, board: Mapping[str, Any], evaluations: Mapping[str
 
 
 @rc_context(STYLE)
-def _detail(original: Pixels, versions: Sequence[Version]) -> Figure:
+def _detail(original: Rgb, versions: Sequence[Version]) -> Figure:
     """The detail in which the versions differ most, side by side, a pixel for a pixel."""
     top, left = telling_corner(original, [version.pixels for version in versions])
     titles = ["original", *(f"{v.codec}  {v.bpp:.3f} bpp  {v.psnr_db:.2f} dB" for v in versions)]

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
 
-from pipeline.reporting.page import Pixels
+from components.arrays import Rgb
 from pipeline.reporting.style import SOFT, STYLE, WIDTH
 
 Maps = Mapping[str, Sequence[Sequence[float]]]
@@ -26,7 +26,7 @@ _STRENGTH = 0.72
 
 
 @rc_context(STYLE)
-def map_plot(picture: Pixels, maps: Mapping[str, Maps]) -> Figure:
+def map_plot(picture: Rgb, maps: Mapping[str, Maps]) -> Figure:
     """One panel for each map of each codec over the picture (H, W, 3): importance first, beside that codec's bits."""
     panels = [
         (codec, kind) for codec, found in maps.items() if "importance" in found for kind in ("importance", "bits")

@@ -8,14 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from PIL import Image
 
+from components.arrays import Rgb
 from components.errors import RatewrightError
 
-Pixels = npt.NDArray[np.uint8]
 Record = Mapping[str, Any]
 
 DETAIL = 256
@@ -28,7 +27,7 @@ class Version:
 
     codec: str
     kind: str
-    pixels: Pixels
+    pixels: Rgb
     """(height, width, 3)."""
     bpp: float
     psnr_db: float | None
@@ -116,7 +115,7 @@ def figure(field: str, spec: str, record: Record, *more: Record) -> str | Markup
     return Markup('<span class="none" tabindex="0" title="{0}" aria-label="none: {0}">&ndash;</span>').format(why)
 
 
-def side_by_side(image: str, original: Pixels, versions: Sequence[Version]) -> Comparison:
+def side_by_side(image: str, original: Rgb, versions: Sequence[Version]) -> Comparison:
     """The same detail of a picture in all versions, and the whole of each, scaled down.
 
     Details are embedded without loss, so that what is seen is the codec's doing.
@@ -129,7 +128,7 @@ def side_by_side(image: str, original: Pixels, versions: Sequence[Version]) -> C
             raise RatewrightError(f"{version.codec} decodes {image} of {width}x{height} pixels to {w}x{h}")
     top, left = telling_corner(original, [version.pixels for version in versions])
 
-    def tile(codec: str, kind: str, pixels: Pixels, bpp: float | None, psnr_db: float | None) -> Tile:
+    def tile(codec: str, kind: str, pixels: Rgb, bpp: float | None, psnr_db: float | None) -> Tile:
         whole = Image.fromarray(pixels)
         whole.thumbnail((2 * DETAIL, 2 * DETAIL))  # twice the size it is shown at: sharp on dense screens
         detail = Image.fromarray(pixels[top : top + DETAIL, left : left + DETAIL])
@@ -155,7 +154,7 @@ def _point(metrics: Record, test_set: str) -> Record:
     return {**why, **(points.get("at_target") or points.get("as_calibrated") or {})}
 
 
-def telling_corner(original: Pixels, versions: Sequence[Pixels]) -> tuple[int, int]:
+def telling_corner(original: Rgb, versions: Sequence[Rgb]) -> tuple[int, int]:
     """Top and left of the detail: where the versions differ most; a single one is held against the original."""
     height, width = original.shape[:2]
     compared = versions if len(versions) > 1 else [original, *versions]

@@ -4,9 +4,7 @@ import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
+from components.arrays import Rgb
 from components.data.manifest import MANIFEST, Manifest
 from components.errors import SourceError
 
@@ -18,7 +16,7 @@ def manifest(folder: Path) -> Manifest:
     return Manifest.read(folder / MANIFEST)
 
 
-def pictures(folder: Path, limit: int | None = None) -> Iterator[tuple[str, NDArray[np.uint8]]]:
+def pictures(folder: Path, limit: int | None = None) -> Iterator[tuple[str, Rgb]]:
     """(file name, RGB (H, W, 3) uint8) of each picture, in the manifest's order, decoded as it is asked for."""
     from components.data.image_files import decode_rgb
 

@@ -4,16 +4,14 @@ from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
+from components.arrays import Rgb
 from components.codecs.base import to_tensor
 from components.codecs.baselines.lossy import AtQuality
 from components.codecs.coder import Coder, LearnedCoder
 from components.data.image_files import encode_png
 from components.evaluation.progressive import Prefix, jpeg2000_prefixes, prefixes, violations
 from components.storage.atomic import write_bytes, write_json
-
-Rgb = NDArray[np.uint8]
 
 
 def keep_prefixes(coder: Coder, image: str, rgb: Rgb, folder: Path) -> None:

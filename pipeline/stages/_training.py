@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from components.arrays import Rgb
 from components.codecs.baselines.lossy import BASELINES, AtQuality
 from components.codecs.baselines.quality_search import largest_quality
 from components.errors import CalibrationError
@@ -20,8 +21,6 @@ from components.training.job import RateTarget
 from components.training.pretrained import fetch_weights
 from pipeline.config.params import PublishedWeights, Training
 from pipeline.entry import Bar, console, progress
-
-Rgb = NDArray[np.uint8]
 
 PROGRESS_UNITS = 1000
 NO_LMBDA = 1.0  # for the loops of codecs that have none

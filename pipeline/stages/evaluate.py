@@ -12,9 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
+from components.arrays import Rgb
 from components.codecs.baselines.lossless import LOSSLESS
 from components.codecs.baselines.lossy import BASELINES, AtQuality
 from components.codecs.baselines.quality_search import largest_quality
@@ -36,9 +34,6 @@ CURVE = (0.6, 0.8, 1.4)  # the rates of a curve beside the target, in targets
 CURVE_TOLERANCE = 0.1  # a curve goes through rates; which ones matters little
 NO_TARGET = "lossless: its rate is what the picture takes"
 COLUMNS = "test_set,point,image,width,height,bytes,bpp,psnr_db,ssim,ms_ssim,swd,encode_s,decode_s"
-
-Rgb = NDArray[np.uint8]
-
 
 AtRate = Callable[[float, float | None], tuple[Coder, dict[str, Any]]]
 

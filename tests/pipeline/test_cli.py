@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
+from components.arrays import Rgb
 from components.codecs import checkpoint
 from components.codecs.base import Codec
 from components.codecs.bitstream import parse
@@ -23,9 +23,6 @@ from pipeline.cli import compress
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 ROOT = Path(__file__).parents[2]
-Rgb = NDArray[np.uint8]
-
-
 PARENT = """
 import json, os, sys
 import torch

@@ -6,14 +6,12 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from components.arrays import Rgb
 from components.errors import BitstreamError, ImageError
 
-Picture = NDArray[np.uint8]
 
-
-def encoded(name: str, encoder: Callable[[Picture], bytes], rgb_HWC: Picture) -> bytes:
+def encoded(name: str, encoder: Callable[[Rgb], bytes], rgb_HWC: Rgb) -> bytes:
     """What `encoder` of codec `name` makes of a picture; raises `ImageError` for one that is not uint8 (H, W, 3)."""
     if rgb_HWC.dtype != np.uint8 or rgb_HWC.ndim != 3 or rgb_HWC.shape[2] != 3 or rgb_HWC.size == 0:
         raise ImageError(f"{name}: not a uint8 (H, W, 3) picture: {rgb_HWC.dtype} {rgb_HWC.shape}")
@@ -24,7 +22,7 @@ def encoded(name: str, encoder: Callable[[Picture], bytes], rgb_HWC: Picture) ->
         raise ImageError(f"{name}: cannot encode a {width}x{height} picture: {error}") from error
 
 
-def save(rgb_HWC: Picture, container: str, **options: Any) -> bytes:
+def save(rgb_HWC: Rgb, container: str, **options: Any) -> bytes:
     """A file as Pillow writes it."""
     from PIL import Image
 
@@ -33,10 +31,10 @@ def save(rgb_HWC: Picture, container: str, **options: Any) -> bytes:
     return buffer.getvalue()
 
 
-def pillow_decoder(container: str) -> Callable[[bytes], Picture]:
+def pillow_decoder(container: str) -> Callable[[bytes], Rgb]:
     """Pillow's reader of one format; it raises `BitstreamError`."""
 
-    def decode(data: bytes) -> Picture:
+    def decode(data: bytes) -> Rgb:
         from PIL import Image
 
         # What Pillow's readers raise for a bad file is not one class; a SyntaxError is a broken header.
@@ -70,14 +68,14 @@ def pillow_version(feature: str, library: str) -> Callable[[], str]:
     return version
 
 
-def jpegxl_decode(data: bytes) -> Picture:
+def jpegxl_decode(data: bytes) -> Rgb:
     """A JPEG XL picture; raises `BitstreamError`."""
     import imagecodecs
 
     return imagecodecs_decode(lambda: imagecodecs.jpegxl_decode(data, numthreads=1), "JPEG XL")
 
 
-def imagecodecs_decode(decode: Callable[[], Any], kind: str) -> Picture:
+def imagecodecs_decode(decode: Callable[[], Any], kind: str) -> Rgb:
     """The picture that a reader of imagecodecs returns; raises `BitstreamError`, which names the `kind` of file."""
     try:
         decoded = np.asarray(decode())

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from components.arrays import Rgb
 from components.codecs.baselines.libraries import (
-    Picture,
     encoded,
     imagecodecs_decode,
     imagecodecs_version,
@@ -29,8 +29,8 @@ class Lossless:
     name: str
     settings: str
     """The settings, for a report."""
-    encoder: Callable[[Picture], bytes]
-    decoder: Callable[[bytes], Picture]
+    encoder: Callable[[Rgb], bytes]
+    decoder: Callable[[bytes], Rgb]
     library: Callable[[], str]
 
     @property
@@ -38,11 +38,11 @@ class Lossless:
         """The libraries behind the codec, with their versions."""
         return self.library()
 
-    def encode(self, rgb_HWC: Picture) -> bytes:
+    def encode(self, rgb_HWC: Rgb) -> bytes:
         """The file of a uint8 (H, W, 3) picture; raises `ImageError` for a picture the codec does not take."""
         return encoded(self.name, self.encoder, rgb_HWC)
 
-    def decode(self, data: bytes) -> Picture:
+    def decode(self, data: bytes) -> Rgb:
         """The uint8 (H, W, 3) picture of a file; raises `BitstreamError` where there is none."""
         return self.decoder(data)
 
@@ -51,19 +51,19 @@ _PNG_FILTERS = (0x10, 0x20, 0x40, 0x80, 0xF8)
 """libpng's masks: Sub, Up, Average or Paeth for every row, or the one of all that suits each row."""
 
 
-def _png_encode(rgb_HWC: Picture) -> bytes:
+def _png_encode(rgb_HWC: Rgb) -> bytes:
     import imagecodecs
 
     return min((bytes(imagecodecs.png_encode(rgb_HWC, level=9, filter=mask)) for mask in _PNG_FILTERS), key=len)
 
 
-def _decorrelated(rgb_HWC: Picture) -> Picture:
+def _decorrelated(rgb_HWC: Rgb) -> Rgb:
     """Hewlett-Packard's second colour transform, modulo 256: G, R - G and B - (R + G) / 2, the latter two about 128."""
     red, green, blue = (rgb_HWC[..., channel].astype(np.int16) for channel in range(3))
     return np.stack([green, red - green + 128, blue - ((red + green) >> 1) + 128], axis=2).astype(np.uint8)
 
 
-def _correlated(planes_HWC: Picture) -> Picture:
+def _correlated(planes_HWC: Rgb) -> Rgb:
     """The inverse of `_decorrelated`."""
     green, red_less, blue_less = (planes_HWC[..., channel].astype(np.int16) for channel in range(3))
     red = (red_less + green - 128) & 255
@@ -75,7 +75,7 @@ _START, _END, _FRAME, _SCAN = b"\xff\xd8", b"\xff\xd9", b"\xff\xf7", b"\xff\xda"
 _LONGEST = 2**16 - 1  # pixels of a side in a frame header
 
 
-def _jpegls_encode(rgb_HWC: Picture) -> bytes:
+def _jpegls_encode(rgb_HWC: Rgb) -> bytes:
     """A JPEG-LS file of three scans: each component with contexts of its own, which interleaved ones would share.
 
     CharLS writes them as three gray files; their scans come together under one frame header (T.87, Annex C).
@@ -99,21 +99,21 @@ def _jpegls_encode(rgb_HWC: Picture) -> bytes:
     return file.getvalue()
 
 
-def _jpegls_decode(data: bytes) -> Picture:
+def _jpegls_decode(data: bytes) -> Rgb:
     import imagecodecs
 
     return _correlated(imagecodecs_decode(lambda: imagecodecs.jpegls_decode(data), "JPEG-LS"))
 
 
-def _jpeg2000_encode(rgb_HWC: Picture) -> bytes:
+def _jpeg2000_encode(rgb_HWC: Rgb) -> bytes:
     return save(rgb_HWC, "JPEG2000", irreversible=False, mct=1, no_jp2=True, comment=" ")
 
 
-def _webp_encode(rgb_HWC: Picture) -> bytes:
+def _webp_encode(rgb_HWC: Rgb) -> bytes:
     return save(rgb_HWC, "WEBP", lossless=True, quality=75, method=6)
 
 
-def _jpegxl_encode(rgb_HWC: Picture) -> bytes:
+def _jpegxl_encode(rgb_HWC: Rgb) -> bytes:
     import imagecodecs
 
     return bytes(imagecodecs.jpegxl_encode(rgb_HWC, lossless=True, effort=7, numthreads=1))

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from components.arrays import Rgb
 from components.codecs.baselines.libraries import (
-    Picture,
     encoded,
     imagecodecs_version,
     jpegxl_decode,
@@ -34,8 +34,8 @@ class Classic:
     """Whether the quality takes whole numbers only."""
     settings: str
     """The settings and what the quality means, for a report."""
-    encoder: Callable[[Picture, float], bytes]
-    decoder: Callable[[bytes], Picture]
+    encoder: Callable[[Rgb, float], bytes]
+    decoder: Callable[[bytes], Rgb]
     library: Callable[[], str]
 
     @property
@@ -43,7 +43,7 @@ class Classic:
         """The libraries behind the codec, with their versions."""
         return self.library()
 
-    def encode(self, rgb_HWC: Picture, quality: float) -> bytes:
+    def encode(self, rgb_HWC: Rgb, quality: float) -> bytes:
         """The bitstream of a uint8 (H, W, 3) picture.
 
         Raises `ValueError` for a quality out of range, `ImageError` for a picture the codec does not take.
@@ -53,7 +53,7 @@ class Classic:
             raise ValueError(f"{self.name}: quality {quality} is not {kind} from {self.low:g} to {self.high:g}")
         return encoded(self.name, lambda rgb: self.encoder(rgb, quality), rgb_HWC)
 
-    def decode(self, data: bytes) -> Picture:
+    def decode(self, data: bytes) -> Rgb:
         """The uint8 (H, W, 3) picture of a bitstream; raises `BitstreamError` where there is none."""
         return self.decoder(data)
 
@@ -65,11 +65,11 @@ class AtQuality:
     classic: Classic
     quality: float
 
-    def encode(self, rgb_HWC: Picture) -> bytes:
+    def encode(self, rgb_HWC: Rgb) -> bytes:
         """The whole file."""
         return self.classic.encode(rgb_HWC, self.quality)
 
-    def decode(self, data: bytes) -> Picture:
+    def decode(self, data: bytes) -> Rgb:
         """The picture of a file."""
         return self.classic.decode(data)
 
@@ -88,7 +88,7 @@ def _jpeg_tables(quality: float) -> list[list[int]]:
     return [table.astype(int).ravel().tolist() for table in tables]
 
 
-def _jpeg_encode(rgb_HWC: Picture, quality: float) -> bytes:
+def _jpeg_encode(rgb_HWC: Rgb, quality: float) -> bytes:
     tables = _jpeg_tables(quality)
     # The same coefficients either way: the tables of progressive scans cost small files more than they save.
     files = (
@@ -98,11 +98,11 @@ def _jpeg_encode(rgb_HWC: Picture, quality: float) -> bytes:
     return min(files, key=len)
 
 
-def _jpeg2000_encode(rgb_HWC: Picture, quality: float) -> bytes:
+def _jpeg2000_encode(rgb_HWC: Rgb, quality: float) -> bytes:
     return _jpeg2000(rgb_HWC, [quality])
 
 
-def _jpeg2000(rgb_HWC: Picture, layers_bpp: Sequence[float]) -> bytes:
+def _jpeg2000(rgb_HWC: Rgb, layers_bpp: Sequence[float]) -> bytes:
     return save(
         rgb_HWC,
         "JPEG2000",
@@ -115,11 +115,11 @@ def _jpeg2000(rgb_HWC: Picture, layers_bpp: Sequence[float]) -> bytes:
     )
 
 
-def _webp_encode(rgb_HWC: Picture, quality: float) -> bytes:
+def _webp_encode(rgb_HWC: Rgb, quality: float) -> bytes:
     return save(rgb_HWC, "WEBP", quality=quality, method=6)
 
 
-def _avif_encode(rgb_HWC: Picture, quality: float) -> bytes:
+def _avif_encode(rgb_HWC: Rgb, quality: float) -> bytes:
     return save(
         rgb_HWC,
         "AVIF",
@@ -133,7 +133,7 @@ def _avif_encode(rgb_HWC: Picture, quality: float) -> bytes:
     )
 
 
-def _jpegxl_encode(rgb_HWC: Picture, quality: float) -> bytes:
+def _jpegxl_encode(rgb_HWC: Rgb, quality: float) -> bytes:
     import imagecodecs
 
     return bytes(imagecodecs.jpegxl_encode(rgb_HWC, effort=5, distance=1 / quality, numthreads=1))
@@ -200,7 +200,7 @@ BASELINES: dict[str, Classic] = {codec.name: codec for codec in _CODECS}
 """The baselines by name."""
 
 
-def jpeg2000_layers(rgb_HWC: Picture, layers_bpp: Sequence[float]) -> Iterator[tuple[int, Picture]]:
+def jpeg2000_layers(rgb_HWC: Rgb, layers_bpp: Sequence[float]) -> Iterator[tuple[int, Rgb]]:
     """Bytes and picture of a progressive JPEG 2000 file after each of its quality layers, rates in ascending order.
 
     Each is made as a file of that many layers: the packets of a layer do not depend on those that follow.

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from components.codecs.baselines.libraries import Picture
+from components.arrays import Rgb
 from components.codecs.baselines.lossy import Classic
 from components.errors import CalibrationError
 
@@ -26,7 +26,7 @@ class Search:
 
 def largest_quality(
     codec: Classic,
-    images: Sequence[Picture],
+    images: Sequence[Rgb],
     target_bpp: float,
     *,
     workers: int = 2,

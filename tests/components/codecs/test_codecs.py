@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
+from components.arrays import Rgb
 from components.codecs import checkpoint
 from components.codecs.base import Codec, to_rgb, to_tensor
 from components.codecs.bitstream import parse
@@ -26,7 +26,7 @@ Make = Callable[..., Codec]
 
 
 @pytest.fixture(scope="module")
-def x(photograph: NDArray[np.uint8]) -> Tensor:
+def x(photograph: Rgb) -> Tensor:
     return to_tensor(photograph)
 
 

@@ -6,8 +6,8 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
-from numpy.typing import NDArray
 
+from components.arrays import Rgb
 from components.codecs.base import Codec, to_tensor
 from components.codecs.bitstream import FREE_PIXELS, PIXELS_PER_BYTE, Bitstream, parse
 from components.codecs.coder import LearnedCoder, bytes_at
@@ -19,7 +19,6 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 PROGRESSIVE = [name for name in CODECS if codec_class(name).progressive]
 NAMES = pytest.mark.parametrize("name", PROGRESSIVE)
 Make = Callable[..., Codec]
-Rgb = NDArray[np.uint8]
 
 
 @pytest.fixture(scope="module")

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
+from components.arrays import Rgb
 from components.data.cifar10 import read_batch
 from components.data.dataset import FetchSpec
 from components.data.fetch import fetch
@@ -24,7 +24,6 @@ from components.storage import remote as remote_sources
 from tests.cifar import archive, batch, cifar10, python2_pickle
 from tests.site import Site
 
-Rgb = NDArray[np.uint8]
 NAME = "cifar-10-python.tar.gz"
 
 

@@ -13,6 +13,7 @@ import tifffile
 from numpy.typing import NDArray
 from PIL import Image
 
+from components.arrays import Rgb
 from components.data.image_files import decode, decode_rgb, encode_png
 from components.errors import ImageError
 
@@ -132,7 +133,7 @@ def test_cmyk_jpeg_is_converted() -> None:
     assert np.abs(decoded.rgb.astype(int) - [0, 255, 255]).max() < 4
 
 
-def upright_ramp() -> NDArray[np.uint8]:
+def upright_ramp() -> Rgb:
     """Red grows to the right, green downwards: every orientation of it is another picture."""
     y, x = np.mgrid[0:32, 0:48]
     return np.stack([x * 5, y * 7, np.zeros_like(x)], axis=2).astype(np.uint8)
@@ -141,7 +142,7 @@ def upright_ramp() -> NDArray[np.uint8]:
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF"])
 def test_exif_orientation_is_applied(orientation: int, kind: str) -> None:
-    turns: dict[int, Callable[[NDArray[np.uint8]], NDArray[np.uint8]]] = {
+    turns: dict[int, Callable[[Rgb], Rgb]] = {
         1: lambda a: a,
         2: lambda a: a[:, ::-1],
         3: lambda a: a[::-1, ::-1],

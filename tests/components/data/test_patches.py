@@ -3,13 +3,12 @@ import math
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
+from components.arrays import Rgb
 from components.data.patches import Augmentation, Patch, patches
 
 SHA = hashlib.sha256(b"a picture").hexdigest()
 USUAL = Augmentation(patch=48, smallest_scale=0.6, largest_angle=45.0, rotated_share=0.5)
-Rgb = NDArray[np.uint8]
 
 
 def drawn(rgb: Rgb, augmentation: Augmentation = USUAL, count: int = 12, seed: int = 1) -> list[Patch]:

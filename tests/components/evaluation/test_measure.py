@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
+from components.arrays import Rgb
 from components.codecs.base import Codec, to_rgb, to_tensor
 from components.codecs.coder import LearnedCoder
 from components.errors import CalibrationError, RatewrightError
@@ -14,7 +14,6 @@ from components.metrics.quality import psnr_db
 from components.rate.gain_search import bpp_of, gain_at, rate_over_gain
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-Rgb = NDArray[np.uint8]
 Make = Callable[..., Codec]
 
 

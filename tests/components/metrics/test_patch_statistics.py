@@ -3,14 +3,12 @@ import io
 import cv2
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 from PIL import Image
 from skimage import data
 
+from components.arrays import Rgb
 from components.metrics.patch_statistics import sliced_wasserstein
 from components.metrics.quality import psnr_db
-
-Rgb = NDArray[np.uint8]
 
 
 @pytest.fixture(scope="module")

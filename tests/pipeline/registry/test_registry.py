@@ -11,11 +11,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-from numpy.typing import NDArray
 from ruamel.yaml import YAML
 
+from components.arrays import Rgb
 from components.codecs import checkpoint
 from components.codecs.base import Codec
 from components.codecs.coder import LearnedCoder
@@ -35,7 +34,6 @@ pytestmark = [
 ROOT = Path(__file__).parents[3]
 TARGET = 0.25
 MODEL = f"image-codec-{TARGET}bpp"
-Rgb = NDArray[np.uint8]
 Json = dict[str, Any]
 
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from ruamel.yaml import YAML
 from torch import Tensor, nn
 
+from components.arrays import Rgb
 from components.codecs import checkpoint
 from components.codecs.base import Codec, Reconstruction, T
 from components.codecs.baselines.lossless import LOSSLESS, Lossless
@@ -34,7 +35,6 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore"),
 ]
 ROOT = Path(__file__).parents[3]
-Rgb = NDArray[np.uint8]
 
 
 class ZipRows(Codec):

@@ -4,15 +4,13 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
+from components.arrays import Rgb
 from components.codecs.base import Codec
 from components.codecs.baselines.lossy import BASELINES, AtQuality
 from components.codecs.coder import LearnedCoder
 from components.rate.gain_search import bpp_of
 from pipeline.stages._training import STEERING_SIDE, rate_target_for
-
-Rgb = NDArray[np.uint8]
 
 
 def test_small_pictures_are_steered_by_as_they_are(photographs: list[Rgb]) -> None:

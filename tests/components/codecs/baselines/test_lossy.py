@@ -6,7 +6,7 @@ from functools import cache
 import numpy as np
 import pytest
 
-from components.codecs.baselines.libraries import Picture
+from components.arrays import Rgb
 from components.codecs.baselines.lossy import BASELINES, Classic
 from components.codecs.baselines.quality_search import Search, largest_quality
 from components.errors import BitstreamError, CalibrationError, ImageError
@@ -112,7 +112,7 @@ def test_searches_for_several_targets_share_what_they_measure() -> None:
     encoded: list[float] = []
     known: dict[float, float] = {}
 
-    def encode(rgb: Picture, quality: float) -> bytes:
+    def encode(rgb: Rgb, quality: float) -> bytes:
         encoded.append(quality)
         return codec.encoder(rgb, quality)
 

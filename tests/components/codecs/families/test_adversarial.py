@@ -1,12 +1,11 @@
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from components.arrays import Rgb
 from components.codecs.base import Codec, to_tensor
 from components.codecs.families.adversarial import AdversarialAutoencoder
 from components.codecs.table import build
@@ -24,7 +23,7 @@ SMALL = {"N": 24, "M": 16, "D": 4}
 
 
 @pytest.fixture
-def x(photograph: NDArray[np.uint8]) -> Tensor:
+def x(photograph: Rgb) -> Tensor:
     return to_tensor(photograph)[..., :64, :64]
 
 
@@ -104,7 +103,7 @@ class Slope(nn.Module):
 
 
 @pytest.mark.parametrize("side", [32, 96])
-def test_the_wasserstein_loss_of_a_known_critic(side: int, photograph: NDArray[np.uint8]) -> None:
+def test_the_wasserstein_loss_of_a_known_critic(side: int, photograph: Rgb) -> None:
     discriminator = WassersteinAdversary(4)
     discriminator.discriminator = Slope()  # type: ignore[assignment]
     x = to_tensor(photograph)[..., :side, :side]

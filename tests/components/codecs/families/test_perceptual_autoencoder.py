@@ -4,6 +4,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from components.arrays import Rgb
 from components.codecs.base import Codec, to_tensor
 from components.codecs.perceptual_loss import dissimilarity
 from components.codecs.table import build
@@ -16,7 +17,7 @@ SMALL = {"N": 24, "M": 16}
 
 
 @pytest.fixture
-def x(photograph: NDArray[np.uint8]) -> Tensor:
+def x(photograph: Rgb) -> Tensor:
     return to_tensor(photograph)[..., :128, :128]
 
 
@@ -27,7 +28,7 @@ def trained_for(codec: Codec, x: Tensor) -> float:
     return float(codec.costs(x, reconstruction)[0] / 255**2 - mse)
 
 
-def test_dissimilarity_is_one_minus_ssim_or_nearly(photograph: NDArray[np.uint8], x: Tensor) -> None:
+def test_dissimilarity_is_one_minus_ssim_or_nearly(photograph: Rgb, x: Tensor) -> None:
     assert dissimilarity(x, x).abs().max() < 1e-5
     pairs = [(photograph, np.clip(photograph + shift, 0, 255).astype(np.uint8)) for shift in noise(photograph)]
     for a, b in pairs:
@@ -36,7 +37,7 @@ def test_dissimilarity_is_one_minus_ssim_or_nearly(photograph: NDArray[np.uint8]
         assert dissimilarity(to_tensor(a), to_tensor(b)).item() == pytest.approx(1 - ssim, rel=0.2)
 
 
-def noise(like: NDArray[np.uint8]) -> list[NDArray[np.float64]]:
+def noise(like: Rgb) -> list[NDArray[np.float64]]:
     random = np.random.default_rng(0)
     return [random.normal(0, sigma, like.shape) for sigma in (3.0, 10.0, 30.0)]
 

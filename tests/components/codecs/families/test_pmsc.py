@@ -3,10 +3,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from numpy.typing import NDArray
 from skimage import data
 from torch import Tensor, nn
 
+from components.arrays import Rgb
 from components.codecs.base import Codec, to_tensor
 from components.codecs.bitstream import parse
 from components.codecs.table import build
@@ -80,7 +80,7 @@ def test_the_importance_map_lowers_bytes_where_the_picture_is_smooth(trained: Pm
     assert with_map[0] / own_means[0] < with_map[1] / own_means[1] - 0.01
 
 
-def test_only_channels_that_are_not_zero_are_in_the_stream(trained: Pmsc, photograph: NDArray[np.uint8]) -> None:
+def test_only_channels_that_are_not_zero_are_in_the_stream(trained: Pmsc, photograph: Rgb) -> None:
     x = to_tensor(photograph)
     latents = trained.latents(x)
     (section,) = parse(trained.pack(latents, x.shape[-2:])).sections
@@ -93,7 +93,7 @@ def test_only_channels_that_are_not_zero_are_in_the_stream(trained: Pmsc, photog
     assert trained.pack(more, x.shape[-2:]) == trained.pack(latents, x.shape[-2:]), "the others cost nothing"
 
 
-def test_maps_lie_over_the_picture(trained: Pmsc, photograph: NDArray[np.uint8]) -> None:
+def test_maps_lie_over_the_picture(trained: Pmsc, photograph: Rgb) -> None:
     x = to_tensor(photograph)
     trained.gain.fill_(0.8)
     maps = trained.maps(x)

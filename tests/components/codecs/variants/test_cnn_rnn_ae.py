@@ -1,10 +1,9 @@
 import struct
 
-import numpy as np
 import pytest
 import torch
-from numpy.typing import NDArray
 
+from components.arrays import Rgb
 from components.codecs.base import to_tensor
 from components.codecs.table import build
 from components.codecs.variants.cnn_rnn_ae import CnnRnnAe
@@ -22,7 +21,7 @@ def codec() -> CnnRnnAe:
 
 
 @pytest.fixture(scope="module")
-def x(photograph: NDArray[np.uint8]) -> torch.Tensor:
+def x(photograph: Rgb) -> torch.Tensor:
     return to_tensor(photograph)
 
 

@@ -4,8 +4,8 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
-from numpy.typing import NDArray
 
+from components.arrays import Rgb
 from components.codecs.base import to_rgb, to_tensor
 from components.codecs.bitstream import parse
 from components.codecs.table import build
@@ -14,7 +14,6 @@ from components.entropy.pixels import wavefront
 from components.errors import BitstreamError, RatewrightError
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-Rgb = NDArray[np.uint8]
 SIZES = {"width": 16, "head": 8, "window": 32}
 
 

@@ -4,12 +4,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
+from components.arrays import Rgb
 from components.codecs.base import Codec, to_tensor
 from components.codecs.coder import LearnedCoder
 from components.codecs.table import build
@@ -23,7 +22,6 @@ from components.training.pretrained import fetch_weights, load_into, read_weight
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 SMALL = {"width": 6, "bits": [2, 8], "depths": [1, 1, 1, 1], "channels": 4}
-Rgb = NDArray[np.uint8]
 Make = Callable[..., Codec]
 
 
