@@ -1,5 +1,6 @@
 """The command `ratewright`."""
 
+import logging
 import math
 import os
 import sys
@@ -10,10 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.console import Console
 
 from components.errors import BitstreamError, RatewrightError
 from components.storage.atomic import write_bytes
-from pipeline.entry import guarded
+from pipeline.entry import guarded, set_up_logging
 from pipeline.paths import CHECKOUT, Layout
 
 if TYPE_CHECKING:
@@ -37,6 +39,18 @@ Output = Annotated[str, typer.Argument(help="a file, a folder where the input is
 
 
 BppOption = Annotated[float | None, typer.Option(help="bits per pixel of every file; progressive codecs only")]
+
+
+@app.callback()
+def _log(
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="show messages for debugging too")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="show warnings only")] = False,
+) -> None:
+    """Compress pictures with learned codecs, and look after the models that do it."""
+    if verbose and quiet:
+        raise RatewrightError("--verbose and --quiet exclude each other")
+    # Standard output is for what a command gives, which may be a bitstream.
+    set_up_logging(logging.DEBUG if verbose else logging.WARNING if quiet else None, Console(stderr=True))
 
 
 @app.command()

@@ -1,5 +1,6 @@
-"""How every stage and command starts and fails: quietly, and in one line."""
+"""How every stage and command starts, logs and fails: signals, log levels, exit codes, one line for an error."""
 
+import logging
 import os
 import signal
 import sys
@@ -15,8 +16,15 @@ from components.errors import RatewrightError
 from components.training.interrupt import die_with_parent
 
 EXIT_MISTAKE = 2
+LOG_VARIABLE = "RATEWRIGHT_LOG"
+"""Environment variable with the level of messages: one of LOG_LEVELS."""
+LOG_LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING}
 
 console = Console(highlight=False, soft_wrap=True)
+"""Standard output: what a command was asked for, and progress bars. Messages go through `logging`."""
+
+_LOGGERS = ("pipeline", "components", "__main__")  # a stage is the module __main__ of its process
+_VERBOSITY = {"-v": logging.DEBUG, "--verbose": logging.DEBUG, "-q": logging.WARNING, "--quiet": logging.WARNING}
 
 # Libraries that ask the network for something on import or on start; a firewall would make each wait.
 _QUIET = {
@@ -26,12 +34,53 @@ _QUIET = {
 }
 
 
+class ConsoleHandler(logging.Handler):
+    """Log records on a rich console: the message alone, and from WARNING on the level in front of it.
+
+    A record that comes while a progress bar is shown is printed above the bar. Lines are never wrapped, and square
+    brackets are no markup.
+    """
+
+    def __init__(self, to: Console):
+        super().__init__()
+        self._to = to
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print a record."""
+        notable = record.levelno >= logging.WARNING
+        text = f"{record.levelname.lower()}: {self.format(record)}" if notable else self.format(record)
+        style = "yellow" if notable else "dim" if record.levelno < logging.INFO else None
+        self._to.print(text, style=style, markup=False, emoji=False, highlight=False, soft_wrap=True)
+
+
+def set_up_logging(level: int | None = None, to: Console = console) -> None:
+    """Show the messages of the project's modules; those of libraries stay as the libraries have them.
+
+    Args:
+        level: The lowest level shown; None takes that of RATEWRIGHT_LOG, which is INFO where it is not set.
+        to: Where messages go.
+
+    Raises:
+        RatewrightError: RATEWRIGHT_LOG holds something else than a level.
+    """
+    if level is None:
+        name = os.environ.get(LOG_VARIABLE) or "info"
+        if name.lower() not in LOG_LEVELS:
+            raise RatewrightError(f"{LOG_VARIABLE} is {name!r}; it can be {', '.join(LOG_LEVELS)}")
+        level = LOG_LEVELS[name.lower()]
+    for logger in map(logging.getLogger, _LOGGERS):
+        logger.handlers = [known for known in logger.handlers if not isinstance(known, ConsoleHandler)]
+        logger.addHandler(ConsoleHandler(to))
+        logger.setLevel(level)
+
+
 def guarded(action: Callable[[], None]) -> NoReturn:
     """Run `action` and exit: 0, or 2 with one line on standard error for what a user can mend."""
     for name, value in _QUIET.items():
         os.environ.setdefault(name, value)
     signal.signal(signal.SIGTERM, _terminate)  # so that temporary files are removed
     try:
+        set_up_logging()
         action()
     except RatewrightError as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)  # noqa: T201
@@ -45,9 +94,17 @@ def guarded(action: Callable[[], None]) -> NoReturn:
 
 
 def stage(run: Callable[..., None]) -> NoReturn:
-    """Run a stage in the current folder: `run(root, *arguments of the command line)`."""
+    """Run a stage in the current folder: `run(root, *arguments of the command line)`, with -v or -q taken out."""
     die_with_parent()
-    guarded(lambda: run(Path.cwd(), *sys.argv[1:]))
+    arguments = [argument for argument in sys.argv[1:] if argument not in _VERBOSITY]
+    levels = [_VERBOSITY[argument] for argument in sys.argv[1:] if argument in _VERBOSITY]
+
+    def action() -> None:
+        if levels:
+            set_up_logging(levels[-1])
+        run(Path.cwd(), *arguments)
+
+    guarded(action)
 
 
 @contextmanager
