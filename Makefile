@@ -33,13 +33,13 @@ lint: venv ## format, lint, types, and the direction of imports
 	mypy
 	lint-imports
 	python -m pipeline.schedule.dvc_graph --check
-	python -m pipeline.reporting.kept_runs --check
+	python -m pipeline.reporting.results_pages --check
 
 graph: venv ## dags/stages.json anew from dvc.yaml and the profiles
 	python -m pipeline.schedule.dvc_graph --write
 
 results: ## README's table and the plots anew from results/
-	python -m pipeline.reporting.kept_runs --write
+	python -m pipeline.reporting.results_pages --write
 
 lock: ## requirements.lock anew from pyproject.toml (needs uv)
 	uv pip compile --quiet --no-header --no-annotate --python-version 3.11 --all-extras pyproject.toml -o requirements.lock

@@ -210,7 +210,7 @@ def keep(
     from pipeline.reporting.kept_runs import keep as keep_run
 
     console.print(
-        f"kept in {keep_run(_checkout(), name)}; `python -m pipeline.reporting.kept_runs --write` renews README"
+        f"kept in {keep_run(_checkout(), name)}; `python -m pipeline.reporting.results_pages --write` renews README"
     )
 
 

@@ -1,8 +1,7 @@
-"""Finished runs that the repository keeps, each in results/<name>/: figures, machine, budget, the winner's checkpoint.
+"""Finished runs that the repository keeps in results/<name>/: figures, machine, budgets, the winner's checkpoint.
 
-ratewright keep real                       # results/real/ from the run that this checkout holds
-python -m pipeline.reporting.kept_runs --write         # README's tables and the plots anew from results/
-python -m pipeline.reporting.kept_runs --check         # whether README has them
+`ratewright keep NAME` writes one from the run that the checkout holds; `pipeline.reporting.results_pages` draws its
+tables and plots.
 """
 
 import csv
@@ -11,7 +10,6 @@ import os
 import platform
 import re
 import shutil
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,13 +22,10 @@ from components.errors import RatewrightError
 from components.storage.atomic import read_json, write_bytes, write_json
 from pipeline.config import params
 from pipeline.config.params import Params
-from pipeline.entry import console, guarded
-from pipeline.paths import CHECKOUT, Layout
+from pipeline.paths import Layout
 from pipeline.registry import mlflow_client as tracking
-from pipeline.reporting.inputs import decoded_pictures, rd_points
+from pipeline.reporting.inputs import decoded_pictures
 from pipeline.reporting.page import DETAIL, Version, telling_corner
-from pipeline.reporting.published import published
-from pipeline.reporting.rate_distortion import rd_plot
 from pipeline.reporting.style import DPI, STYLE, png
 
 CLASSICS = ("jpeg2000", "webp", "jpeg")
@@ -38,8 +33,7 @@ CLASSICS = ("jpeg2000", "webp", "jpeg")
 PICTURES = 2
 """Of each set that are shown."""
 TITLE = 24
-"""Rgb above a picture."""
-README = "README.md"
+"""Pixels above a picture."""
 FACTS = ("step", "precision", "lmbda", "git_commit", "data_sha256", "start")
 """What of a checkpoint's facts says how it came to be."""
 
@@ -134,103 +128,3 @@ def _detail(original: Rgb, versions: Sequence[Version]) -> Figure:
         axes.set_axis_off()
         axes.set_title(title, size=6, pad=3)
     return figure
-
-
-def plots(kept: Path) -> dict[str, Figure]:
-    """File name -> the plots that a kept run's figures give."""
-    board, evaluations = read_json(kept / "leaderboard.json"), read_json(kept / "evaluations.json")
-    points, drawn = rd_points(evaluations), {}
-    for test_set in (board["test_set"], board["calibration"]["test_set"]):
-        known = published(test_set)
-        here = [point for point in points if point.test_set == test_set]
-        for metric in ("psnr_db", "ms_ssim"):
-            figure = rd_plot(here, known.curves if known else {}, metric, board["target_bpp"], board["winner"])
-            drawn[f"{test_set}_{metric}.png"] = figure
-    return drawn
-
-
-def section(kept: Path) -> str:
-    """The kept run in Markdown: what ran where, both sets at the target, costs, budget, the plot."""
-    board, run = read_json(kept / "leaderboard.json"), read_json(kept / "run.json")
-    other = {row["name"]: row for row in board["calibration"]["rows"]}
-    sets = board["test_set"], board["calibration"]["test_set"]
-    heads = ["codec"]
-    for test_set in sets:
-        heads += [f"{test_set}, bpp", "PSNR, dB", "MS-SSIM"]
-    heads[4:4] = ["BD-rate, %"]
-    heads += ["enc / dec, s/Mpx", "parameters", "steps", "minutes"]
-    lines = [heads, ["---"] * len(heads)]
-    for row in board["rows"]:
-        budget = run["variants"].get(row["name"], {})
-        first, second = row, other[row["name"]]
-        cells = [f"**{row['name']}**" if row["name"] == board["winner"] else row["name"]]
-        cells += [_shown(first, "bpp", ".4f"), _shown(first, "psnr_db", ".2f"), _shown(first, "ms_ssim", ".4f")]
-        cells += [_shown(first, "bd_rate_percent", "+.1f")]
-        cells += [_shown(second, "bpp", ".4f"), _shown(second, "psnr_db", ".2f"), _shown(second, "ms_ssim", ".4f")]
-        cells += [f"{_shown(first, 'encode_s_per_mpx', '.2f')} / {_shown(first, 'decode_s_per_mpx', '.2f')}"]
-        cells += [_shown(first, "parameters", ",")]
-        cells += [_steps(budget), _minutes(budget)]
-        lines.append(cells)
-    table = "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
-    machine, minutes = run["machine"], sum(each["training_s"] or 0 for each in run["variants"].values()) / 60
-    where = f"{machine['cores']} cores of {machine['processor']}" + "".join(f", {gpu}" for gpu in machine["gpus"])
-    about = f"{minutes:.0f} minutes of training in all; {where}, torch {machine['torch']}. {board['why']}."
-    plot = f"![{sets[0]}: PSNR over rate](results/{kept.name}/{sets[0]}_psnr_db.png)\n"
-    return f"{about}\n\n{table}\n{_lossless(board)}{plot}"
-
-
-def _lossless(board: Mapping[str, Any]) -> str:
-    sizes = ", ".join(f"{row['name']} {row['bpp']:.2f}" for row in board["lossless"])
-    return f"Lossless on {board['test_set']}, bits per pixel: {sizes}.\n\n" if sizes else ""
-
-
-def _steps(budget: Mapping[str, Any]) -> str:
-    start = budget.get("start")
-    return _shown(budget, "step", ",") + (f" after {start['variant']}" if start else "")
-
-
-def _minutes(budget: Mapping[str, Any]) -> str:
-    seconds = budget.get("training_s")
-    return "" if seconds is None else f"{seconds / 60:.1f}"
-
-
-def _shown(row: Mapping[str, Any], field: str, spec: str) -> str:
-    value = row.get(field)
-    return "" if value is None else format(value, spec)
-
-
-def readme(root: Path) -> str:
-    """README as it should be: between the markers of each kept run, its table and its plot."""
-    text = (root / README).read_text()
-    for kept in sorted((root / "results").glob("*/leaderboard.json")):
-        name = kept.parent.name
-        begin, end = f"<!-- results/{name} -->\n", f"<!-- end of results/{name} -->\n"
-        before, found, rest = text.partition(begin)
-        _, closed, after = rest.partition(end)
-        if not (found and closed):
-            raise RatewrightError(f"{root / README} has no place for results/{name}: {begin.strip()} and {end.strip()}")
-        text = before + begin + "\n" + section(kept.parent) + "\n" + end + after
-    return text
-
-
-def main() -> None:
-    """Write README's tables and the plots of the kept runs, or fail if README has others."""
-    mode, path = sys.argv[1:], CHECKOUT / README
-    if mode not in (["--write"], ["--check"]):
-        raise RatewrightError("usage: python -m pipeline.reporting.kept_runs --write | --check")
-    text = readme(CHECKOUT)
-    if mode == ["--check"]:
-        if path.read_text() != text:
-            raise RatewrightError(
-                f"{path} is not current: run `python -m pipeline.reporting.kept_runs --write` and commit it"
-            )
-        return
-    write_bytes(path, text.encode())
-    for kept in sorted((CHECKOUT / "results").glob("*/leaderboard.json")):
-        for file, figure in plots(kept.parent).items():
-            write_bytes(kept.parent / file, png(figure))
-        console.print(f"results: {kept.parent}, {path}")
-
-
-if __name__ == "__main__":
-    guarded(main)
