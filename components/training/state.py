@@ -47,8 +47,7 @@ class TrainingState:
         """Write the state to a path or an s3:// address, whole or not at all. Raises RatewrightError."""
         tensors = {f"{group}/{key}": value for group in self._GROUPS for key, value in getattr(self, group).items()}
         rest = {key: value for key, value in vars(self).items() if key not in self._GROUPS}
-        with storing(location) as path:
-            save_tensors(tensors, path, {"state": json.dumps(rest)})
+        save_tensors(tensors, location, {"state": json.dumps(rest)}, storing)
 
     @classmethod
     def load(cls, location: str | Path, fingerprint: str) -> "TrainingState":

@@ -1,7 +1,3 @@
-import os
-import re
-import subprocess
-import sys
 from collections.abc import Callable
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -14,39 +10,15 @@ import pytest
 import torch
 
 from components.errors import MissingError, SourceError
-from components.storage import sources
 from components.storage.locations import exists, fetched, put, remove, storing
 from components.training.state import TrainingState
+from tests.components.storage.conftest import names
 from tests.site import Site
-
-ROOT = Path(__file__).parents[3]
-
-
-@pytest.fixture(params=["folder", "s3"])
-def place(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """Where files go: a folder, or a prefix in moto's S3."""
-    if request.param == "folder":
-        return str(tmp_path / "store")
-    client = request.getfixturevalue("s3")
-    for item in client.list_objects_v2(Bucket="bucket").get("Contents", []):
-        client.delete_object(Bucket="bucket", Key=item["Key"])
-    return "s3://bucket/a store"
 
 
 def content(location: str) -> bytes:
     with fetched(location) as path:
         return path.read_bytes()
-
-
-def names(place: str) -> list[str]:
-    """All that lies there, hidden files too."""
-    if "://" in place:
-        source = sources.open_source(place)
-        try:
-            return source.list()
-        finally:
-            source.close()
-    return sorted(path.name for path in Path(place).iterdir())
 
 
 def test_a_file_comes_and_goes(place: str, tmp_path: Path) -> None:
@@ -132,32 +104,6 @@ def test_the_state_of_a_training(place: str) -> None:
         assert_same(TrainingState.load(location, "f"), a_state(step))
     assert TrainingState.load(location, "another run").step == 0
     assert names(place) == ["state.safetensors"]
-
-
-FULL = """
-import resource, sys
-from components.errors import RatewrightError
-from tests.components.test_storage import a_state
-resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
-try:
-    a_state(2, size=100_000).save(sys.argv[1])
-except RatewrightError as error:
-    print(error)
-"""
-
-
-def test_a_full_disk_leaves_the_old_state(place: str, tmp_path: Path) -> None:
-    location = f"{place}/state.safetensors"
-    a_state(1).save(location)
-    (tmp_path / "tmp").mkdir()
-    environment = {**os.environ, "TMPDIR": str(tmp_path / "tmp")}
-    done = subprocess.run(
-        [sys.executable, "-c", FULL, location], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
-    )
-    assert re.fullmatch(rf"{re.escape(location)}: cannot be written: .*File too large.*\n", done.stdout), done.stderr
-    assert_same(TrainingState.load(location, "f"), a_state(1))
-    assert names(place) == ["state.safetensors"]
-    assert list((tmp_path / "tmp").iterdir()) == []
 
 
 class Expired(BaseHTTPRequestHandler):
