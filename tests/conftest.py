@@ -14,6 +14,7 @@ import pytest
 from components.arrays import Rgb
 from components.storage import remote as remote_sources
 from tests.site import Site
+from tests.small_profile import small_params, small_text
 
 if TYPE_CHECKING:
     from components.codecs.base import Codec
@@ -140,9 +141,7 @@ SMALL: dict[str, dict[str, Any]] = {
 
 
 def small_hyperparameters(name: str) -> dict[str, Any]:
-    from ruamel.yaml import YAML
-
-    profile = YAML(typ="safe").load(Path(__file__).parents[1] / "profiles" / "small.yaml")
+    profile = small_params()
     variants = {**profile["variants"], **profile["fine_tuned"]}
     known: dict[str, dict[str, Any]] = {v["codec"]: v["hyperparameters"] for v in variants.values()}
     return {**known, **SMALL}.get(name, {})
@@ -179,7 +178,7 @@ def new_clone(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Clone]:
                 (folder / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy(checkout / name, folder / name)
         yaml = YAML()
-        params = yaml.load(folder / "params.yaml")
+        params = yaml.load(small_text())
         params["baselines"] = ["jpeg", "webp"]
         params["variants"] = {name: params["variants"][name] for name in ("wcae", "nowcae")}
         params["fine_tuned"] = {}

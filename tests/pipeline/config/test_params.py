@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 from pydantic import BaseModel
-from ruamel.yaml import YAML
 
 from components.codecs.table import CODECS
 from components.data.patches import Augmentation
@@ -13,15 +12,15 @@ from components.errors import RatewrightError
 from pipeline.config import params
 from pipeline.config.params import Params, Resources, Training
 from pipeline.stages._training import config_of
+from tests.small_profile import small_params
 
-ROOT = Path(__file__).parents[3]
 Document = dict[str, Any]
 
 
 @pytest.fixture
 def document() -> Document:
-    """The checkout's params.yaml as plain data."""
-    return deepcopy(YAML(typ="safe").load(ROOT / "params.yaml"))
+    """The small profile as plain data."""
+    return small_params()
 
 
 def refused(document: Any) -> str:
@@ -42,8 +41,8 @@ def put(*path: str, value: Any) -> Callable[[Document], None]:
     return change
 
 
-def test_the_checkouts_params_load() -> None:
-    loaded = params.load(ROOT)
+def test_the_small_profile_loads(document: Document) -> None:
+    loaded = params.parse(document, "params.yaml")
     assert loaded.model_name == "image-codec-0.15bpp"
     assert {v.codec for v in loaded.all_variants.values()} == CODECS.keys(), (
         "every codec of the table is in the small profile"
@@ -126,7 +125,7 @@ def test_a_name_is_a_variant_or_a_baseline(document: Document) -> None:
 
 @pytest.fixture
 def tuned(document: Document) -> Document:
-    """The checkout's params with wcae_ft, which starts from wcae and is trained on the calibration set."""
+    """The small profile with wcae_ft, which starts from wcae and is trained on the calibration set."""
     wcae = document["variants"]["wcae"]
     document["fine_tuned"]["wcae_ft"] = {**deepcopy(wcae), "start": "wcae", "data": "bundled-calibration"}
     return document
@@ -196,9 +195,9 @@ def test_long_values_are_shortened(document: Document) -> None:
     assert len(refused(document)) < 200
 
 
-def test_an_unknown_variant() -> None:
+def test_an_unknown_variant(document: Document) -> None:
     with pytest.raises(RatewrightError, match=r"no variant 'wace'; there are wcae, nowcae, "):
-        params.load(ROOT).variant("wace")
+        params.parse(document, "params.yaml").variant("wace")
 
 
 def test_no_params_here(tmp_path: Path) -> None:

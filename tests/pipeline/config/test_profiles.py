@@ -7,6 +7,7 @@ from ruamel.yaml import YAML
 from components.errors import RatewrightError
 from pipeline.config import params
 from pipeline.config.profiles import profile_text, write_profile
+from tests.small_profile import small_params, small_text
 
 ROOT = Path(__file__).parents[3]
 PROFILES = sorted(path.stem for path in (ROOT / "profiles").glob("*.yaml") if path.stem != "datasets")
@@ -14,13 +15,19 @@ PROFILES = sorted(path.stem for path in (ROOT / "profiles").glob("*.yaml") if pa
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
+    """A folder with the profiles and the small one in use."""
     shutil.copytree(ROOT / "profiles", tmp_path / "profiles")
-    shutil.copy(ROOT / "params.yaml", tmp_path)
+    write_profile(tmp_path, "small", None)
     return tmp_path
 
 
-def test_params_yaml_is_the_small_profile() -> None:
-    assert (ROOT / "params.yaml").read_text() == profile_text(ROOT, "small")
+def test_params_yaml_becomes_the_profile_and_back(checkout: Path) -> None:
+    before = (checkout / "params.yaml").read_text()
+    assert before == profile_text(checkout, "small") == small_text()
+    write_profile(checkout, "real", None)
+    assert list(params.load(checkout).datasets) != list(params.parse(small_params(), "it").datasets)
+    write_profile(checkout, "small", None)
+    assert (checkout / "params.yaml").read_text() == before
 
 
 @pytest.mark.parametrize("name", PROFILES)
@@ -56,7 +63,7 @@ def test_where_trainings_run_stays_as_it_is(checkout: Path) -> None:
 
 
 def test_only_the_profiles_data_sets_are_written() -> None:
-    document = YAML(typ="safe").load(profile_text(ROOT, "small"))
+    document = small_params()
     assert set(document["datasets"]) == {f"bundled-{part}" for part in ("train", "calibration", "fine-tune", "test")}
 
 

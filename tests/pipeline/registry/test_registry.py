@@ -26,6 +26,7 @@ from components.storage.atomic import read_json, write_json
 from pipeline.registry import mlflow_client as tracking
 from pipeline.registry.mlflow_client import CHALLENGER, CHAMPION, RegisteredModel, TrackingError
 from pipeline.stages import register
+from tests.small_profile import small_params
 
 pytestmark = [
     # Warnings inside MLflow and what it imports are not ours to mend.
@@ -55,7 +56,7 @@ class Checkout:
 
     def __init__(self, root: Path):
         self.root = root
-        document = YAML(typ="safe").load(ROOT / "params.yaml")
+        document = small_params()
         document["target_bpp"] = TARGET
         document["registry"]["rate_slack"] = 0.03
         with (root / "params.yaml").open("w") as file:

@@ -11,6 +11,7 @@ from components.errors import RatewrightError
 from pipeline.config import params
 from pipeline.schedule import run_commits as retrain
 from pipeline.schedule.git import RUNS, Repository
+from tests.small_profile import small_text
 
 CHECKOUT = Path(__file__).resolve().parents[3]
 RUN = "manual__2026-11-21T03:00:00+00:00"
@@ -21,8 +22,8 @@ LOCKS = ("schema: '2.0'\n# one\n", "schema: '2.0'\n# two\n")
 def make(folder: Path) -> Repository:
     """A repository with the pipeline's declarations on main, and a dvc.lock beside them."""
     folder.mkdir()
-    for name in ("dvc.yaml", "params.yaml"):
-        (folder / name).write_text((CHECKOUT / name).read_text())
+    (folder / "dvc.yaml").write_text((CHECKOUT / "dvc.yaml").read_text())
+    (folder / "params.yaml").write_text(small_text())
     (folder / "profiles").symlink_to(CHECKOUT / "profiles")
     (folder / ".git").parent.mkdir(exist_ok=True)
     repository = Repository(folder)

@@ -28,13 +28,13 @@ from components.errors import BitstreamError, RatewrightError
 from components.storage.atomic import read_json, write_json
 from pipeline import cli
 from pipeline.stages import calibrate, choose, evaluate, report, train
+from tests.small_profile import small_params
 
 pytestmark = [
     pytest.mark.usefixtures("one_thread"),
     # Warnings inside MLflow and what it imports are not ours to mend.
     pytest.mark.filterwarnings("ignore"),
 ]
-ROOT = Path(__file__).parents[3]
 
 
 class ZipRows(Codec):
@@ -101,7 +101,7 @@ def write_data_set(folder: Path, photographs: list[Rgb]) -> None:
 def tree(photographs: list[Rgb], tiny_shards: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A checkout after train, calibrate, evaluate, choose and report."""
     root = tmp_path_factory.mktemp("lossless")
-    document = YAML(typ="safe").load(ROOT / "params.yaml")
+    document = small_params()
     training = {"steps": 30, "batch_size": 4, "learning_rate": 0.02, "validate_every": 10, "workers": 0}
     document["variants"] = {"zipped": {"codec": "zip_rows", "train": {**training, "precision": "32-true"}}}
     document["fine_tuned"], document["target_bpp"] = {}, 1.0
