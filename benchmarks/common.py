@@ -74,7 +74,7 @@ def bundled_shards(folder: Path, patches_per_image: int = 24) -> Path:
     found = sorted(home / name for home in homes for name in names if (home / name).exists())
     images = [SourceImage(path, f"{number:064x}") for number, path in enumerate(found)]
     spec = ShardSpec(Augmentation(256, 0.7, 30.0, 0.3), patches_per_image, 0.7, 1)
-    write_shards(images, spec, folder, mapped=in_processes(2))
+    write_shards(images, spec, folder, parallel_map=in_processes(2))
     return folder
 
 

@@ -82,7 +82,7 @@ def tiny_shards(picture_files: list[Path], tmp_path_factory: pytest.TempPathFact
     sources = [SourceImage(path, hashlib.sha256(path.read_bytes()).hexdigest()) for path in picture_files]
     spec = ShardSpec(Augmentation(64, 0.6, 45.0, 0.3), 5, 0.7, seed=1, samples_per_shard=7)
     out = tmp_path_factory.mktemp("shards")
-    write_shards(sources, spec, out, mapped=map)
+    write_shards(sources, spec, out, parallel_map=map)
     return out
 
 

@@ -20,7 +20,7 @@ import webdataset
 
 from components.data.image_files import decode_rgb, encode_png
 from components.data.patches import Augmentation, patches
-from components.distributed.parallel_map import Mapped
+from components.distributed.parallel_map import ParallelMap
 from components.errors import SourceError
 from components.storage.atomic import replacing, write_json
 
@@ -64,10 +64,10 @@ def write_shards(
     spec: ShardSpec,
     out: Path,
     *,
-    mapped: Mapped,
+    parallel_map: ParallelMap,
     progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, Any]:
-    """Write `{train,val}-%06d.tar` and `index.json` into `out`; return the index. `mapped` cuts many pictures at once.
+    """Write `{train,val}-%06d.tar` and `index.json` into `out`; return the index.
 
     Raises SourceError where a split would be empty: too few pictures, or none as large as a patch.
     """
@@ -78,7 +78,7 @@ def write_shards(
     index: dict[str, Any] = {"spec": asdict(spec), "splits": {}}
     out.mkdir(parents=True, exist_ok=True)
     pictures = ((image, image.path.read_bytes()) for split in SPLITS for image in members[split])
-    cuts = mapped(partial(_cut, spec=spec), pictures)
+    cuts = parallel_map(partial(_cut, spec=spec), pictures)
     done = 0
     for split in SPLITS:
         counts: Counter[str] = Counter()

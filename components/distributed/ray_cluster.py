@@ -1,4 +1,4 @@
-"""A Ray cluster: reached within a minute or not at all, and given this project's code."""
+"""Connecting to a Ray cluster, or failing within a minute, and sending this project's code to its workers."""
 
 import os
 import signal
@@ -12,18 +12,25 @@ from typing import Any
 from components.errors import RatewrightError, one_line
 
 NAMESPACE = "ratewright"
+"""Ray namespace of the named actors."""
 
-_ANSWER_S = 10.0
+_REACHABLE_S = 10.0
 _CONNECT_S = 45
 _ATTEMPTS = 3
 _QUIET = {"NO_ALBUMENTATIONS_UPDATE": "1", "RAY_USAGE_STATS_ENABLED": "0", "RAY_TRAIN_ENABLE_STATE_TRACKING": "0"}
 
 
 def connect(address: str | None) -> None:
-    """Connect this process to a cluster: ray://host:10001, or host:6379 on one of its nodes.
+    """Connect this process to a Ray cluster; a second call does nothing.
 
-    None: what RAY_ADDRESS says, or else a Ray that is started on this machine and ends with this process. Every task
-    there runs the code of this checkout. Raises RatewrightError where nobody answers or lets us in.
+    Tasks and actors on the cluster run the code of this checkout.
+
+    Args:
+        address: ray://host:10001, or host:6379 on one of its nodes. None takes the variable RAY_ADDRESS, or else
+            starts a Ray on this machine that ends with this process.
+
+    Raises:
+        RatewrightError: where the address does not answer, does not speak gRPC, or refuses the connection.
     """
     os.environ.update(_QUIET)
     import ray
@@ -32,51 +39,32 @@ def connect(address: str | None) -> None:
         return
     address = address or os.environ.get("RAY_ADDRESS")
     if address is not None:
-        _knock(address)
+        _check_reachable(address)
     settings: dict[str, Any] = {"include_dashboard": False} if address is None else {"address": address}
     code = {"py_modules": [str(Path(__file__).parents[1])], "env_vars": _QUIET}
     settings |= {"namespace": NAMESPACE, "runtime_env": code, "log_to_driver": False, "logging_level": "ERROR"}
     for attempt in range(_ATTEMPTS):
         try:
-            _enter(address, settings)
+            _initialise(address, settings)
             return
-        except _StillbornError as error:
+        except _ServerStartError as error:
             if attempt == _ATTEMPTS - 1:
                 raise RatewrightError(f"the Ray cluster at {address}: {error}") from error
 
 
-class _StillbornError(Exception):
-    """The head could not start the server that each ray:// client gets of its own: at times gRPC dies as it forks."""
-
-
-def _enter(address: str | None, settings: dict[str, Any]) -> None:
-    import ray
-
-    refused = f"the Ray cluster at {address} does not let us in (RAY_AUTH_MODE, RAY_AUTH_TOKEN?)"
-    try:
-        with _within(_CONNECT_S, refused):
-            ray.init(**settings)
-    except ConnectionError as error:  # somebody answers: all that Ray says of a wrong token is that time is over
-        if "Starting Ray client server failed" in str(error):
-            raise _StillbornError(one_line(error)[:300]) from error
-        raise RatewrightError(f"{refused}: {one_line(error)[:300]}") from error
-    except (RuntimeError, ValueError) as error:
-        raise RatewrightError(f"the Ray cluster at {address}: {one_line(error)[:300]}") from error
-
-
 def workers_that_fit(needed: dict[str, float]) -> int:
-    """How many workers that need so much of each resource the cluster's nodes could hold, were they idle."""
+    """Number of workers that the nodes could hold, were they idle; `needed` is the amount of each resource of one."""
     import ray
 
-    def held(node: dict[str, float]) -> int:
-        counts = [int(node.get(name, 0.0) / amount) for name, amount in needed.items() if amount]
+    def on_node(available: dict[str, float]) -> int:
+        counts = [int(available.get(name, 0.0) / amount) for name, amount in needed.items() if amount]
         return min(counts, default=0)
 
-    return sum(held(node["Resources"]) for node in ray.nodes() if node["Alive"])
+    return sum(on_node(node["Resources"]) for node in ray.nodes() if node["Alive"])
 
 
 def contents() -> str:
-    """What the cluster has, in words."""
+    """The nodes, cores, GPUs and memory of the cluster, in words for an error message."""
     import ray
 
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
@@ -85,15 +73,35 @@ def contents() -> str:
     return f"{len(nodes)} nodes with {cpus:g} CPUs, {gpus:g} GPUs and {gigabytes:.0f} GB of memory in all"
 
 
-def _knock(address: str) -> None:
-    """Raise RatewrightError unless somebody at the address speaks gRPC: Ray waits for ever for who says nothing."""
+class _ServerStartError(Exception):
+    """The head node could not start the server of this ray:// client: at times gRPC dies as it forks."""
+
+
+def _initialise(address: str | None, settings: dict[str, Any]) -> None:
+    """Call `ray.init`. Raises _ServerStartError where another attempt may help, RatewrightError otherwise."""
+    import ray
+
+    refused = f"the Ray cluster at {address} refuses the connection (RAY_AUTH_MODE, RAY_AUTH_TOKEN?)"
+    try:
+        with _time_limit(_CONNECT_S, refused):
+            ray.init(**settings)
+    except ConnectionError as error:  # the port answers: Ray reports a wrong token as a time-out only
+        if "Starting Ray client server failed" in str(error):
+            raise _ServerStartError(one_line(error)[:300]) from error
+        raise RatewrightError(f"{refused}: {one_line(error)[:300]}") from error
+    except (RuntimeError, ValueError) as error:
+        raise RatewrightError(f"the Ray cluster at {address}: {one_line(error)[:300]}") from error
+
+
+def _check_reachable(address: str) -> None:
+    """Raise RatewrightError unless the address speaks gRPC: Ray waits for ever for a server that sends nothing."""
     host, separator, port = address.rpartition("://")[2].rpartition(":")
     if not separator or not port.isdigit():
         if address in ("auto", "local"):
             return
-        raise RatewrightError(f"{address}: no address of a Ray cluster (ray://host:10001, or host:6379 on a node)")
+        raise RatewrightError(f"{address}: not an address of a Ray cluster (ray://host:10001, or host:6379 on a node)")
     try:
-        socket.create_connection((host, int(port)), _ANSWER_S).close()
+        socket.create_connection((host, int(port)), _REACHABLE_S).close()
     except OSError as error:
         raise RatewrightError(f"no Ray cluster answers at {address}: {error}") from error
     if os.environ.get("RAY_USE_TLS", "0").lower() in ("1", "true"):
@@ -102,19 +110,20 @@ def _knock(address: str) -> None:
 
     with grpc.insecure_channel(f"{host}:{port}", [("grpc.enable_http_proxy", 0)]) as channel:
         try:
-            grpc.channel_ready_future(channel).result(_ANSWER_S)
+            grpc.channel_ready_future(channel).result(_REACHABLE_S)
         except grpc.FutureTimeoutError as error:
-            raise RatewrightError(f"no Ray cluster answers at {address}: whoever listens there says nothing") from error
+            why = "the port is open but does not speak gRPC"
+            raise RatewrightError(f"no Ray cluster answers at {address}: {why}") from error
 
 
 @contextmanager
-def _within(seconds: int, otherwise: str) -> Iterator[None]:
-    """Raise RatewrightError where the context takes longer: Ray itself would go on trying."""
+def _time_limit(seconds: int, message: str) -> Iterator[None]:
+    """Raise RatewrightError with `message` after so many seconds: Ray itself would go on trying."""
 
-    def late(_number: int, _frame: FrameType | None) -> None:
-        raise RatewrightError(otherwise)
+    def expired(_number: int, _frame: FrameType | None) -> None:
+        raise RatewrightError(message)
 
-    before: Any = signal.signal(signal.SIGALRM, late)
+    before: Any = signal.signal(signal.SIGALRM, expired)
     signal.alarm(seconds)
     try:
         yield

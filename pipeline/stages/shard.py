@@ -25,11 +25,11 @@ def run(root: Path, dataset: str, name: str | None = None) -> None:
     )
     raw, out = layout.raw(dataset), layout.shards(name)
     images = [SourceImage(raw / file.name, file.sha256) for file in manifest(raw).files]
-    mapped = in_processes(os.cpu_count() or 1)
+    parallel_map = in_processes(os.cpu_count() or 1)
     if settings.launcher == "ray":
-        mapped = on_cluster(settings.ray.address, settings.ray.wait_s)
+        parallel_map = on_cluster(settings.ray.address, settings.ray.wait_s)
     with progress(f"shard {name}") as bar:
-        index = write_shards(images, spec, out, mapped=mapped, progress=bar)
+        index = write_shards(images, spec, out, parallel_map=parallel_map, progress=bar)
     counts = ", ".join(
         f"{split['samples']} {label} patches of {split['images']} pictures" for label, split in index["splits"].items()
     )

@@ -200,7 +200,7 @@ def test_patches_as_large_as_the_pictures(packed: bytes, tmp_path: Path) -> None
     fetched = fetch(spec, tmp_path / "out")
     images = [SourceImage(tmp_path / "out" / file.name, file.sha256) for file in fetched.files]
     shards = ShardSpec(Augmentation(32, 0.5, 45.0, 0.5), 1, 0.8, seed=1)
-    index = write_shards(images, shards, tmp_path / "shards", mapped=map)
+    index = write_shards(images, shards, tmp_path / "shards", parallel_map=map)
     assert sum(split["samples"] for split in index["splits"].values()) == 60
     for path in (tmp_path / "shards").glob("*.tar"):
         with tarfile.open(path) as tar:

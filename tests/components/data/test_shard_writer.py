@@ -52,7 +52,7 @@ def test_two_runs_and_any_number_of_workers_write_the_same_bytes(
     picture_files: list[Path], tiny_shards: Path, tmp_path: Path
 ) -> None:
     backwards = sources(picture_files[::-1])
-    write_shards(backwards, SPEC, tmp_path / "two", mapped=in_processes(2))
+    write_shards(backwards, SPEC, tmp_path / "two", parallel_map=in_processes(2))
     assert contents(tmp_path / "two") == contents(tiny_shards)
 
 
@@ -89,7 +89,7 @@ def test_adding_a_picture_leaves_the_others_samples_alone(
 ) -> None:
     few = [image for image in sources(picture_files) if image.path.name != "p3.png"]
     told: list[tuple[int, int]] = []
-    write_shards(few, SPEC, tmp_path, mapped=map, progress=lambda done, total: told.append((done, total)))
+    write_shards(few, SPEC, tmp_path, parallel_map=map, progress=lambda done, total: told.append((done, total)))
     assert told == [(k + 1, len(few)) for k in range(len(few))]
     for split in SPLITS:
         kept = [sample for sample in samples(tiny_shards, split) if sample[2]["source"] != "p3.png"]
@@ -150,18 +150,18 @@ def test_pictures_that_are_too_small_are_a_source_error(tmp_path: Path) -> None:
     for k, path in enumerate(paths):
         path.write_bytes(encode_png(np.full((63, 300, 3), 40 * k, np.uint8)))
     with pytest.raises(SourceError, match=r"the train split is empty: \d of 6 pictures.*64x64 patch"):
-        write_shards(sources(paths), SPEC, tmp_path / "out", mapped=map)
+        write_shards(sources(paths), SPEC, tmp_path / "out", parallel_map=map)
     assert not (tmp_path / "out" / "index.json").exists()
 
 
 def test_a_split_without_a_picture_is_a_source_error(picture_files: list[Path], tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="the val split is empty: 0 of 8"):
-        write_shards(sources(picture_files), replace(SPEC, train_share=1.0), tmp_path, mapped=map)
+        write_shards(sources(picture_files), replace(SPEC, train_share=1.0), tmp_path, parallel_map=map)
 
 
 def test_the_same_picture_twice_makes_no_key_twice(picture_files: list[Path], tmp_path: Path) -> None:
     copy = tmp_path / "copy.png"
     copy.write_bytes(picture_files[0].read_bytes())
-    write_shards(sources([*picture_files, copy]), SPEC, tmp_path / "out", mapped=map)
+    write_shards(sources([*picture_files, copy]), SPEC, tmp_path / "out", parallel_map=map)
     for split in SPLITS:
         samples(tmp_path / "out", split)

@@ -15,7 +15,7 @@ from tests.components.training.trainer import Make, Run, Trainer
 def shards_of_32(picture_files: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     sources = [SourceImage(path, sha256_of(path)) for path in picture_files]
     out = tmp_path_factory.mktemp("shards_of_32")
-    write_shards(sources, ShardSpec(Augmentation(32, 0.6, 0.0, 0.0), 2, 0.7, seed=1), out, mapped=map)
+    write_shards(sources, ShardSpec(Augmentation(32, 0.6, 0.0, 0.0), 2, 0.7, seed=1), out, parallel_map=map)
     return out
 
 
