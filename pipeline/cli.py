@@ -220,9 +220,10 @@ def rollback(
 ) -> None:
     """Make the version that the champion replaced the champion again."""
     from pipeline.entry import console
-    from pipeline.registry.mlflow_client import RegisteredModel
+    from pipeline.registry.models import RegisteredModel
+    from pipeline.registry.promotion import roll_back
 
-    before, after = RegisteredModel(CHECKOUT, model).roll_back()
+    before, after = roll_back(RegisteredModel(CHECKOUT, model))
     console.print(f"{model}: champion was version {before}, is version {after}")
 
 
@@ -256,7 +257,7 @@ def _codec(model: str | None, checkpoint: Path | None) -> "Codec":
     from components.codecs.checkpoint import load
 
     if model is not None:
-        from pipeline.registry.mlflow_client import checkpoint_of
+        from pipeline.registry.models import checkpoint_of
 
         checkpoint = checkpoint_of(CHECKOUT, model)
     elif checkpoint is None:
@@ -269,7 +270,7 @@ def _codec(model: str | None, checkpoint: Path | None) -> "Codec":
 def _codec_of_stream(codec: str, model_hash: bytes) -> "Codec":
     """The codec that wrote a stream: the one that this checkout keeps, or one that the registry holds."""
     from components.codecs.checkpoint import load
-    from pipeline.registry.mlflow_client import checkpoint_for_stream
+    from pipeline.registry.models import checkpoint_for_stream
 
     if KEPT.is_file() and (kept := load(KEPT)[0]).model_hash() == model_hash:
         return kept

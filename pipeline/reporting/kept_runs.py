@@ -23,7 +23,7 @@ from components.storage.atomic import read_json, write_bytes, write_json
 from pipeline.config import params
 from pipeline.config.params import Params
 from pipeline.paths import Layout
-from pipeline.registry import mlflow_client as tracking
+from pipeline.registry.runs import training_seconds
 from pipeline.reporting.inputs import decoded_pictures
 from pipeline.reporting.page import DETAIL, Version, telling_corner
 from pipeline.reporting.style import DPI, STYLE, png
@@ -88,7 +88,7 @@ def _budgets(root: Path, settings: Params, names: list[str]) -> dict[str, Any]:
     for name in names:
         facts = read_facts(Layout(root).trained(name))
         seen = facts["step"] * settings.variant(name).train.batch_size
-        seconds = tracking.training_seconds(root, facts["training"])
+        seconds = training_seconds(root, facts["training"])
         budgets[name] = {**{key: facts[key] for key in FACTS}, "patches": seen, "training_s": seconds}
     return budgets
 

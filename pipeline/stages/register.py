@@ -9,14 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from components.errors import RatewrightError
-from components.evaluation.selection import Gate, challenge
+from components.evaluation.selection import Gate
 from components.storage.atomic import read_json, write_json
 from pipeline.config import params
 from pipeline.config.params import Params
 from pipeline.entry import console, stage
 from pipeline.paths import Layout
-from pipeline.registry import mlflow_client as tracking
-from pipeline.registry.mlflow_client import CHALLENGER, CHAMPION, RegisteredModel
+from pipeline.registry.models import CHALLENGER, CHAMPION, IDENTITY, RegisteredModel, checkpoint_of
+from pipeline.registry.promotion import decide
+from pipeline.registry.runs import Run
 from pipeline.stages._data_set import pictures
 
 ABOUT = ("codec", "variant", "start", "lmbda", "step", "training", "data_sha256", "git_commit")
@@ -56,21 +57,28 @@ def run(root: Path) -> None:
         version = _add(root, layout, model, candidate, board)
     if model.alias(CHALLENGER) != version:
         model.point(CHALLENGER, version)
-    decision = _decide(root, settings, model, version, board)
+    gate = Gate(settings.selection.metric, settings.registry.min_gain, settings.registry.rate_slack)
+    decision = decide(
+        model,
+        version,
+        board["test_set_sha256"],
+        gate,
+        lambda version: _figures_on_test_set(root, settings, model, version, board),
+    )
     write_json(
         layout.registry,
         {
             "model": model.name,
             "version": version,
             "aliases": model.aliases(),
-            "decision": decision["outcome"],
-            "why": decision["why"],
-            "challenger": {"version": version, **decision["challenger"]},
-            "champion": decision["champion"],
+            "decision": decision.outcome,
+            "why": decision.why,
+            "challenger": {"version": version, **decision.challenger},
+            "champion": decision.champion,
         },
     )
     done = "registered" if fresh else "nothing to do: already registered as"
-    console.print(f"register: {done} {model.name} version {version}; {decision['outcome']}: {decision['why']}")
+    console.print(f"register: {done} {model.name} version {version}; {decision.outcome}: {decision.why}")
     console.print(f"register: champion is {model.name} version {model.alias(CHAMPION)}, {layout.registry}")
 
 
@@ -88,7 +96,7 @@ def _add(root: Path, layout: Layout, model: RegisteredModel, candidate: _Candida
 
     facts = read_facts(candidate.checkpoint)
     tags = {
-        tracking.IDENTITY: candidate.identity,
+        IDENTITY: candidate.identity,
         "model_hash": candidate.model_hash,
         "codec": facts["codec"],
         "git_commit": facts["git_commit"] or "",
@@ -100,50 +108,10 @@ def _add(root: Path, layout: Layout, model: RegisteredModel, candidate: _Candida
         _point_tag(board): json.dumps(_figures(candidate.row, board)),
     }
     about = {key: facts.get(key) for key in ABOUT}
-    with tracking.Run(root, f"release {board['winner']}", candidate.identity, about) as release:
+    with Run(root, f"release {board['winner']}", candidate.identity, about) as release:
         release.log_row({"step": 0, **{k: v for k, v in candidate.row.items() if isinstance(v, (int, float))}})
         release.log_folder(layout.report, "report")
         return model.add(candidate.checkpoint, release.id, tags)
-
-
-def _decide(
-    root: Path, settings: Params, model: RegisteredModel, version: str, board: dict[str, Any]
-) -> dict[str, Any]:
-    """The recorded decision on `version` if it still holds, else the gate's, carried out and recorded."""
-    champion, tags = model.alias(CHAMPION), model.tags(version)
-    recorded = json.loads(tags.get("decision", "null"))
-    same_test = recorded is not None and recorded["test_set_sha256"] == board["test_set_sha256"]
-    if same_test and champion in (version, recorded["champion_after"]):
-        return dict(recorded)
-    challenger_figures = _figures_on_test_set(root, settings, model, version, board)
-    champion_figures = None
-    if champion is not None:
-        champion_figures = _figures_on_test_set(root, settings, model, champion, board)
-    if champion == version:
-        outcome, why = "unchanged", f"version {version} is the champion already"
-    elif "rolled_back" in tags:
-        outcome, why = (
-            "kept champion",
-            f"version {version} was rolled back; register another checkpoint to replace it",
-        )
-    else:
-        gate = Gate(settings.selection.metric, settings.registry.min_gain, settings.registry.rate_slack)
-        outcome, why = challenge(challenger_figures, champion_figures, gate)
-    promoted = outcome == "promoted"
-    decision = {
-        "outcome": outcome,
-        "why": why,
-        "test_set_sha256": board["test_set_sha256"],
-        "challenger": challenger_figures,
-        "champion": None if champion is None else {"version": champion, **(champion_figures or {})},
-        "champion_after": version if promoted else champion,
-        # What a rollback goes back to: a later decision on the champion itself must not lose it.
-        "replaced": champion if promoted else (recorded or {}).get("replaced"),
-    }
-    model.tag(version, decision=json.dumps(decision))
-    if promoted:
-        model.point(CHAMPION, version)
-    return decision
 
 
 def _figures_on_test_set(
@@ -163,7 +131,7 @@ def _figures_on_test_set(
     from components.rate.gain_search import gain_at
 
     console.print(f"register: measuring {model.name} version {version} on {board['test_set']}")
-    codec, _ = load(tracking.checkpoint_of(root, f"models:/{model.name}/{version}"))
+    codec, _ = load(checkpoint_of(root, f"models:/{model.name}/{version}"))
     originals = list(pictures(Layout(root).raw(settings.data.test)))
     gain = gain_at(codec, [rgb for _, rgb in originals], board["target_bpp"], settings.registry.rate_slack)
     figures = _figures(summarise(measure(LearnedCoder(codec, gain), originals)), board)

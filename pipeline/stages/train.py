@@ -18,7 +18,7 @@ from pipeline.config import params
 from pipeline.config.params import FineTuned, Variant
 from pipeline.entry import console, stage
 from pipeline.paths import Layout
-from pipeline.registry import mlflow_client as tracking
+from pipeline.registry.runs import TRAINING_S, Run
 from pipeline.stages._data_set import pictures
 from pipeline.stages._launcher import launcher_of
 from pipeline.stages._training import (
@@ -67,11 +67,11 @@ def run(root: Path, name: str) -> None:
         console.print(f"{job.name}: {remark}")
     launcher = launcher_of(settings, name, layout)
     with (
-        tracking.Run(root, job.name, identity, {"seed": settings.seed, **variant.model_dump()}) as tracked,
+        Run(root, job.name, identity, {"seed": settings.seed, **variant.model_dump()}) as tracked,
         progress_logger(job.name, tracked.log_row) as callback,
     ):
         state = launcher.train(job, callback)
-        tracked.log_row({"step": state.step, tracking.TRAINING_S: state.elapsed_s})
+        tracked.log_row({"step": state.step, TRAINING_S: state.elapsed_s})
         codec.load_state_dict(state.best)
         coder = LearnedCoder(codec.eval())
         for file, rgb in samples[:SAMPLES]:

@@ -23,8 +23,15 @@ from components.data.manifest import MANIFEST, FetchedFile, Manifest
 from components.evaluation.measure import measure, summarise
 from components.rate.gain_search import gain_at
 from components.storage.atomic import read_json, write_json
-from pipeline.registry import mlflow_client as tracking
-from pipeline.registry.mlflow_client import CHALLENGER, CHAMPION, RegisteredModel, TrackingError
+from pipeline.registry.client import TrackingError, client, uri
+from pipeline.registry.models import (
+    CHALLENGER,
+    CHAMPION,
+    RegisteredModel,
+    checkpoint_for_stream,
+    checkpoint_of,
+)
+from pipeline.registry.promotion import roll_back
 from pipeline.stages import register
 from tests.small_profile import small_params
 
@@ -141,11 +148,11 @@ def story(
     told.chapter("better")
     told.chapter("better again")
 
-    told.rolled_back = model().roll_back()
+    told.rolled_back = roll_back(model())
     told.chapter("rolled back")
     told.chapter("rolled back again")
     try:
-        model().roll_back()
+        roll_back(model())
     except TrackingError as error:
         told.second_rollback = str(error)
 
@@ -231,26 +238,26 @@ def test_nothing_lies_outside_the_checkout(story: Story) -> None:
     held = {path.name for path in story.checkout.root.iterdir()}
     assert {"mlflow.db", "mlartifacts"} <= held
     for version in RegisteredModel(story.checkout.root, MODEL).versions():
-        path = tracking.checkpoint_of(story.checkout.root, f"models:/{MODEL}/{version.version}")
+        path = checkpoint_of(story.checkout.root, f"models:/{MODEL}/{version.version}")
         assert path.is_relative_to(story.checkout.root / "mlartifacts")
 
 
 def test_the_stream_finds_its_checkpoint(story: Story) -> None:
     codec = story.codecs[1]
-    path = tracking.checkpoint_for_stream(story.checkout.root, "wcae", codec.model_hash())
+    path = checkpoint_for_stream(story.checkout.root, "wcae", codec.model_hash())
     assert checkpoint.load(path)[0].model_hash() == codec.model_hash()
     with pytest.raises(TrackingError, match="does not hold; name it with --model or --checkpoint"):
-        tracking.checkpoint_for_stream(story.checkout.root, "wcae", bytes(8))
+        checkpoint_for_stream(story.checkout.root, "wcae", bytes(8))
 
 
 def test_a_model_that_is_not_there(story: Story) -> None:
-    for uri in (f"models:/{MODEL}@nobody", f"models:/{MODEL}/99", "models:/other/1", "nonsense"):
+    for model_uri in (f"models:/{MODEL}@nobody", f"models:/{MODEL}/99", "models:/other/1", "nonsense"):
         with pytest.raises(TrackingError) as caught:
-            tracking.checkpoint_of(story.checkout.root, uri)
+            checkpoint_of(story.checkout.root, model_uri)
         assert "\n" not in str(caught.value)
     assert RegisteredModel(story.checkout.root, "other").alias(CHAMPION) is None
     with pytest.raises(TrackingError, match="other has no champion"):
-        RegisteredModel(story.checkout.root, "other").roll_back()
+        roll_back(RegisteredModel(story.checkout.root, "other"))
 
 
 DOWNSTREAM = """
@@ -274,7 +281,7 @@ def test_a_process_without_the_checkout_compresses_and_decompresses(
 ) -> None:
     (tmp_path / "in.png").write_bytes(encode_png(photograph))
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
-    environment["MLFLOW_TRACKING_URI"] = tracking.uri(story.checkout.root)
+    environment["MLFLOW_TRACKING_URI"] = uri(story.checkout.root)
     champion = int(story.said["another test set"]["aliases"][CHAMPION]) - 1
     done = subprocess.run(
         [sys.executable, "-I", "-c", DOWNSTREAM, f"models:/{MODEL}@champion", str(ROOT)],
@@ -326,5 +333,5 @@ def test_a_server_that_does_not_answer_is_one_line(tmp_path: Path, monkeypatch: 
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     with pytest.raises(TrackingError, match=r"MLflow at http://127\.0\.0\.1:9: ") as caught:
-        tracking.client(tmp_path)
+        client(tmp_path)
     assert "\n" not in str(caught.value)

@@ -11,8 +11,7 @@ Clone = tuple[Path, dict[str, str]]
 def test_processes_that_start_together_make_one_database(new_clone: Callable[[], Clone]) -> None:
     folder, environment = new_clone()
     program = (
-        "from pathlib import Path; from pipeline.registry.mlflow_client import client; "
-        "client(Path.cwd()).search_experiments()"
+        "from pathlib import Path; from pipeline.registry.client import client; client(Path.cwd()).search_experiments()"
     )
     started = [
         subprocess.Popen(

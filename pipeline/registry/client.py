@@ -1,0 +1,88 @@
+"""The MLflow client: where the tracking server is, and the experiment that every run belongs to.
+
+MLFLOW_TRACKING_URI says where the server is; by default everything lies in mlflow.db and mlartifacts/ in the checkout.
+Only the modules of this package import mlflow, and they do so inside functions: the import takes seconds.
+"""
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from components.errors import RatewrightError
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+EXPERIMENT = "ratewright"
+
+
+class TrackingError(RatewrightError):
+    """MLflow cannot be reached, or does not hold what was asked for."""
+
+
+def uri(root: Path) -> str:
+    """The tracking URI in use for the checkout at `root`."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or _database(root)
+
+
+def client(root: Path) -> "MlflowClient":
+    """A client of the tracking server, which is also the registry.
+
+    The experiment is made if the server does not have it yet.
+
+    Raises:
+        TrackingError: The server does not answer.
+    """
+    for name in ("mlflow", "alembic"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    import mlflow
+    from mlflow.exceptions import MlflowException
+
+    # A server has its own place for artifacts; a database in the checkout needs one beside it.
+    artifacts = None if "MLFLOW_TRACKING_URI" in os.environ else (root / "mlartifacts").as_uri()
+    where = uri(root)
+    mlflow.set_tracking_uri(where)  # which sets the environment variable too
+    mlflow.set_registry_uri(where)
+    try:
+        with _database_lock(root):
+            found = mlflow.MlflowClient()
+            if found.get_experiment_by_name(EXPERIMENT) is None:
+                found.create_experiment(EXPERIMENT, artifact_location=artifacts)
+    except MlflowException as error:
+        raise TrackingError(f"MLflow at {where}: {first_line(error)}") from error
+    return found
+
+
+def experiment_id(of: "MlflowClient") -> str:
+    """The id of the experiment that `client` made or found."""
+    experiment = of.get_experiment_by_name(EXPERIMENT)
+    assert experiment is not None
+    return str(experiment.experiment_id)
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error's text, which MLflow follows with stack traces and SQL."""
+    text = str(error).strip()
+    return text.splitlines()[0] if text else type(error).__name__
+
+
+def _database(root: Path) -> str:
+    return f"sqlite:///{root / 'mlflow.db'}"
+
+
+@contextmanager
+def _database_lock(root: Path) -> Iterator[None]:
+    """An exclusive file lock on the checkout's own database, released when the process ends.
+
+    Two stages that start together on an empty checkout would both create the tables, and break them.
+    """
+    if uri(root) != _database(root):
+        yield
+        return
+    from filelock import FileLock
+
+    with FileLock(root / "mlflow.db.lock"):
+        yield
