@@ -16,7 +16,7 @@ from components.codecs.baselines.lossless import LOSSLESS
 from components.codecs.checkpoint import load
 from components.codecs.table import build
 from components.codecs.variants.mlp_lossless import MlpLossless
-from components.entropy.pixels.causal_mlp import NEAREST, NEIGHBOURS, PLANES, REACH_LEFT, REACH_UP, ExactMlp
+from components.entropy.pixels.causal_mlp import NEAREST, NEIGHBOURS, PLANES, REACH_LEFT, REACH_UP, FixedPointMlp
 
 ROUNDS, LOOP_SIDE = 3, 40
 
@@ -63,7 +63,7 @@ def _compare(codec: MlpLossless, rgb: Rgb) -> None:
 
 def pixel_by_pixel(codec: MlpLossless, rgb: Rgb) -> None:
     """Every prediction that decoding needs, in raster order, one pixel at a time; nothing is decoded."""
-    predictor = ExactMlp(codec.mlp)
+    predictor = FixedPointMlp(codec.mlp)
     planes = np.pad(rgb.transpose(2, 0, 1).astype(np.float32), ((0, 0), (REACH_UP, 0), (REACH_LEFT, REACH_LEFT)))
     for y in range(REACH_UP, planes.shape[1]):
         for x in range(REACH_LEFT, planes.shape[2] - REACH_LEFT):
@@ -72,7 +72,7 @@ def pixel_by_pixel(codec: MlpLossless, rgb: Rgb) -> None:
             for plane in range(PLANES):
                 mean, _, _ = predictor.predict(plane)
                 here = planes[plane, y, x] - predictor.reference[plane]
-                predictor.tell(plane, here.astype(np.int32), mean)
+                predictor.update(plane, here.astype(np.int32), mean)
 
 
 if __name__ == "__main__":

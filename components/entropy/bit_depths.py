@@ -26,14 +26,14 @@ _MEMORY = 128  # batches, about, whose counts matter
 _ONE = 256  # what a value counts for at first
 
 
-class Setting(NamedTuple):
+class OperatingPoint(NamedTuple):
     """How a code is sent: each value in `bits` bits, and the first `width` channels."""
 
     bits: int
     width: int
 
 
-class Levels(nn.Module):
+class BitDepthModel(nn.Module):
     """Rate of codes (B, C, h, w) in [0, 1], and their coding to bytes.
 
     Training draws a setting for each image, so that the first channels learn to say what matters most (nested
@@ -57,12 +57,12 @@ class Levels(nn.Module):
         count = self.channels
         return tuple(range(k * count, (k + 1) * count) for k in range(len(self.depths)))
 
-    def setting(self, gain: float) -> Setting:
+    def operating_point(self, gain: float) -> OperatingPoint:
         """What a gain stands for. Raises BitstreamError for one that there is not."""
         number = int(gain)
         if not 0 <= number < self.channels * len(self.depths):
             raise BitstreamError(f"corrupted bitstream: the gain is {number}, which names no bit depth and width")
-        return Setting(self.depths[number // self.channels], 1 + number % self.channels)
+        return OperatingPoint(self.depths[number // self.channels], 1 + number % self.channels)
 
     def forward(self, y: Tensor, gain: float = 0.0) -> EntropyOutput:
         """Noise of one quantiser step and a clamp in training, at drawn settings; rounded at that of `gain` else.
@@ -72,7 +72,7 @@ class Levels(nn.Module):
         with torch.autocast(y.device.type, enabled=False):
             y = y.float()
             if not self.training:
-                setting = self.setting(gain)
+                setting = self.operating_point(gain)
                 symbols = self._symbols(y, setting.bits)
                 sent = self._sent(y, setting.width)
                 y_hat = torch.where(sent, symbols / _top(setting.bits), MIDDLE)
@@ -91,20 +91,20 @@ class Levels(nn.Module):
 
     def encode(self, y: Tensor, gain: float) -> tuple[bytes, ...]:
         """One section: the number of the setting, and the symbols of y (1, C, h, w)."""
-        setting = self.setting(gain)
+        setting = self.operating_point(gain)
         symbols = self._symbols(y[0].float(), setting.bits).flatten(1).int().cpu().numpy()
         encoder = SymbolEncoder()
         for values, table in zip(symbols[: setting.width], self._tables(setting), strict=True):
-            encoder.put(values, table)
+            encoder.encode(values, table)
         return (struct.pack("<H", int(gain)) + encoder.finish(),)
 
     def decode(self, sections: tuple[bytes, ...], shape: tuple[int, int, int]) -> Tensor:
         """The rounded code (1, C, h, w), MIDDLE in the channels that were not sent. Raises BitstreamError."""
         if len(sections) != 1 or len(sections[0]) < 2:
             raise BitstreamError("corrupted bitstream: one section with a setting was expected")
-        setting = self.setting(struct.unpack_from("<H", sections[0])[0])
+        setting = self.operating_point(struct.unpack_from("<H", sections[0])[0])
         decoder = SymbolDecoder(sections[0][2:])
-        symbols = np.stack([decoder.take(shape[1] * shape[2], table) for table in self._tables(setting)])
+        symbols = np.stack([decoder.decode(shape[1] * shape[2], table) for table in self._tables(setting)])
         y_hat = torch.full((1, *shape), MIDDLE, device=self._counts(setting.bits).device)
         y_hat[0, : setting.width] = torch.from_numpy(symbols).to(y_hat).view(-1, *shape[1:]) / _top(setting.bits)
         return y_hat
@@ -130,7 +130,7 @@ class Levels(nn.Module):
     def _symbols(y: Tensor, bits: int) -> Tensor:
         return (y.clamp(0, 1) * _top(bits)).round()
 
-    def _tables(self, setting: Setting) -> Ints:
+    def _tables(self, setting: OperatingPoint) -> Ints:
         """(width, 2^bits) frequencies with sum TOTAL: what rounding left over goes to the most frequent symbol."""
         tables: Ints = self._frequencies(setting.bits)[: setting.width].int().cpu().numpy()
         tables[np.arange(len(tables)), tables.argmax(axis=1)] += TOTAL - tables.sum(axis=1)

@@ -9,13 +9,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from components.entropy.escapes import put_values, take_values
-from components.entropy.gaussian_tables import FRACTIONS, SCALES, SMALLEST, GaussianTables, table_of
+from components.entropy.escapes import decode_values, encode_values
+from components.entropy.gaussian_tables import FRACTIONS, SCALES, SMALLEST, GaussianTables, table_index
 from components.entropy.range_coder import Ints, SymbolDecoder, SymbolEncoder
-from components.entropy.relaxation import EntropyOutput, bits_at, noisy, normal_mass
+from components.entropy.relaxation import EntropyOutput, add_uniform_noise, gaussian_likelihood, position_bits
 from components.entropy.running_statistics import RunningStatistics
 from components.errors import BitstreamError
-from components.layers.fixed_point import fixed_point
+from components.layers.fixed_point import to_fixed_point
 
 
 class SideInformation(NamedTuple):
@@ -52,14 +52,14 @@ class ChannelGaussian(nn.Module):
             variance, mean = torch.var_mean(y, dim=(2, 3), correction=0, keepdim=True)
             scale = variance.clamp_min(SMALLEST**2).sqrt()
             if self.training:
-                y_hat = noisy(y)
-                self.typical.remember(y)
+                y_hat = add_uniform_noise(y)
+                self.typical.update(y)
             else:
                 y_hat = y.round()
-            return EntropyOutput(y_hat / gain, bits_at(normal_mass(y_hat - mean, scale)))
+            return EntropyOutput(y_hat / gain, position_bits(gaussian_likelihood(y_hat - mean, scale)))
 
-    def _typical(self) -> SideInformation:
-        scale = table_of(fixed_point(self.typical.log_scale)).int().cpu().numpy()
+    def _running_statistics(self) -> SideInformation:
+        scale = table_index(to_fixed_point(self.typical.log_scale)).int().cpu().numpy()
         return SideInformation(scale, (self.typical.mean.cpu() * FRACTIONS).round().int().numpy())
 
     def encode(self, y: Tensor, gain: float) -> tuple[bytes, ...]:
@@ -86,7 +86,7 @@ class ChannelGaussian(nn.Module):
         self._encode_side(encoder, side)
         for values, scale, mean in zip(channels, side.scale, side.mean, strict=True):
             whole, fraction = _split(mean)
-            put_values(encoder, values - whole, self._table(scale, fraction))
+            encode_values(encoder, values - whole, self._table(scale, fraction))
         return encoder.finish()
 
     def decode_symbols(self, data: bytes, shape: tuple[int, int, int]) -> Ints:
@@ -96,7 +96,7 @@ class ChannelGaussian(nn.Module):
         symbols = np.empty((shape[0], shape[1] * shape[2]), dtype=np.int32)
         for channel, (scale, mean) in enumerate(zip(side.scale, side.mean, strict=True)):
             whole, fraction = _split(mean)
-            symbols[channel] = take_values(decoder, symbols.shape[1], self._table(scale, fraction)) + whole
+            symbols[channel] = decode_values(decoder, symbols.shape[1], self._table(scale, fraction)) + whole
         return symbols.reshape(shape)
 
     def describe(self, channels: Ints) -> SideInformation:
@@ -123,21 +123,21 @@ class ChannelGaussian(nn.Module):
         return total
 
     def _encode_side(self, encoder: SymbolEncoder, side: SideInformation) -> None:
-        typical = self._typical()
+        typical = self._running_statistics()
         shift = int(np.clip(np.round(np.median(side.scale - typical.scale)), -SCALES, SCALES))
-        encoder.put_uniform(np.array([shift + SCALES], dtype=np.int32), 2 * SCALES + 1)
+        encoder.encode_uniform(np.array([shift + SCALES], dtype=np.int32), 2 * SCALES + 1)
         for deltas in (side.scale - typical.scale - shift, side.mean - typical.mean):
             table = int(self._scale_of_deltas(deltas))
-            encoder.put_uniform(np.array([table], dtype=np.int32), SCALES)
-            put_values(encoder, deltas, self._table(table, FRACTIONS // 2))
+            encoder.encode_uniform(np.array([table], dtype=np.int32), SCALES)
+            encode_values(encoder, deltas, self._table(table, FRACTIONS // 2))
 
     def _decode_side(self, decoder: SymbolDecoder) -> SideInformation:
-        typical = self._typical()
-        shift = int(decoder.take_uniform(1, 2 * SCALES + 1)[0]) - SCALES
+        typical = self._running_statistics()
+        shift = int(decoder.decode_uniform(1, 2 * SCALES + 1)[0]) - SCALES
         parts = []
         for expected in (typical.scale + shift, typical.mean):
-            table = int(decoder.take_uniform(1, SCALES)[0])
-            parts.append(expected + take_values(decoder, len(expected), self._table(table, FRACTIONS // 2)))
+            table = int(decoder.decode_uniform(1, SCALES)[0])
+            parts.append(expected + decode_values(decoder, len(expected), self._table(table, FRACTIONS // 2)))
         if parts[0].min() < 0 or parts[0].max() >= SCALES:
             raise BitstreamError("corrupted bitstream: a channel names a table that does not exist")
         return SideInformation(parts[0], parts[1])

@@ -12,18 +12,18 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from components.entropy.escapes import put_escaped, put_values, take_escaped, take_values
+from components.entropy.escapes import decode_escaped, decode_values, encode_escaped, encode_values
 from components.entropy.gain import FACTOR_BITS, Quantiser
-from components.entropy.gaussian_tables import FRACTIONS, SCALES, SMALLEST, GaussianTables, table_of
+from components.entropy.gaussian_tables import FRACTIONS, SCALES, SMALLEST, GaussianTables, table_index
 from components.entropy.mixture_tables import Batch, MixtureTables
 from components.entropy.range_coder import Ints, SymbolDecoder, SymbolEncoder
-from components.entropy.relaxation import lower_bound, normal_mass
-from components.layers.fixed_point import divided
+from components.entropy.relaxation import gaussian_likelihood, lower_bound
+from components.layers.fixed_point import rounding_shift
 
 _LARGEST_LOG_SCALE = 10.0
 
 
-class Gaussian(nn.Module):
+class GaussianConditional(nn.Module):
     """Mean and logarithm of the scale for each element; its symbol is the rounded distance from the mean."""
 
     parameters_each: ClassVar[int] = 2
@@ -32,7 +32,7 @@ class Gaussian(nn.Module):
         super().__init__()
         self.tables = GaussianTables()
 
-    def alike(self, mean: Tensor, log_scale: Tensor) -> Tensor:
+    def from_statistics(self, mean: Tensor, log_scale: Tensor) -> Tensor:
         """The parameters (2C,) of elements with these figures (C,) of their channel."""
         return torch.cat((mean, log_scale))
 
@@ -40,35 +40,35 @@ class Gaussian(nn.Module):
         """What symbols are counted from."""
         return parameters.chunk(2, dim=1)[0]
 
-    def mass(self, parameters: Tensor, y: Tensor, gain: Tensor) -> Tensor:
+    def likelihood(self, parameters: Tensor, y: Tensor, gain: Tensor) -> Tensor:
         """The probabilities of y (B, C, h, w), quantised with steps of 1 / gain, given (B, 2C, h, w)."""
         mean, log_scale = parameters.chunk(2, dim=1)
-        return step_mass(y, mean, log_scale, gain)
+        return quantised_likelihood(y, mean, log_scale, gain)
 
-    def put(self, encoder: SymbolEncoder, quantiser: Quantiser, symbols: Tensor, parameters: Tensor) -> Tensor:
+    def encode(self, encoder: SymbolEncoder, quantiser: Quantiser, symbols: Tensor, parameters: Tensor) -> Tensor:
         """Code whole steps from the centre (1, C, h, w), float64; the latents, in fixed point like the parameters."""
-        mean, table = self._located(parameters, quantiser)
-        for number, where in _by_table(table):
-            put_values(encoder, symbols.flatten().int().cpu().numpy()[where], self._table(number))
-        return mean + quantiser.restore(symbols)
+        mean, table = self._mean_and_table(parameters, quantiser)
+        for number, where in _group_by_table(table):
+            encode_values(encoder, symbols.flatten().int().cpu().numpy()[where], self._table(number))
+        return mean + quantiser.dequantise(symbols)
 
-    def take(self, decoder: SymbolDecoder, quantiser: Quantiser, parameters: Tensor) -> Tensor:
+    def decode(self, decoder: SymbolDecoder, quantiser: Quantiser, parameters: Tensor) -> Tensor:
         """The inverse of `put`. Raises BitstreamError."""
-        mean, table = self._located(parameters, quantiser)
+        mean, table = self._mean_and_table(parameters, quantiser)
         symbols = np.empty(mean.numel(), dtype=np.int32)
-        for number, where in _by_table(table):
-            symbols[where] = take_values(decoder, len(where), self._table(number))
-        return mean + quantiser.restore(torch.from_numpy(symbols).to(mean.device).view(mean.shape))
+        for number, where in _group_by_table(table):
+            symbols[where] = decode_values(decoder, len(where), self._table(number))
+        return mean + quantiser.dequantise(torch.from_numpy(symbols).to(mean.device).view(mean.shape))
 
-    def _located(self, parameters: Tensor, quantiser: Quantiser) -> tuple[Tensor, Tensor]:
+    def _mean_and_table(self, parameters: Tensor, quantiser: Quantiser) -> tuple[Tensor, Tensor]:
         mean, log_scale = parameters.chunk(2, dim=1)
-        return mean, table_of(log_scale, quantiser.shift)
+        return mean, table_index(log_scale, quantiser.shift)
 
     def _table(self, number: int) -> Ints:
         return self.tables.tables[number * FRACTIONS + FRACTIONS // 2]
 
 
-class Mixture(nn.Module):
+class GaussianMixtureConditional(nn.Module):
     """`components` Gaussians for each element, with weights; its symbol is the rounded element itself."""
 
     def __init__(self, components: int) -> None:
@@ -77,7 +77,7 @@ class Mixture(nn.Module):
         self.parameters_each = 3 * components
         self.tables = MixtureTables()
 
-    def alike(self, mean: Tensor, log_scale: Tensor) -> Tensor:
+    def from_statistics(self, mean: Tensor, log_scale: Tensor) -> Tensor:
         """The parameters (3KC,) of elements with these figures (C,) of their channel, in every component."""
         return torch.cat([each.repeat(self.components) for each in (torch.zeros_like(mean), mean, log_scale)])
 
@@ -85,34 +85,34 @@ class Mixture(nn.Module):
         """Zero."""
         return parameters.new_zeros(())
 
-    def mass(self, parameters: Tensor, y: Tensor, gain: Tensor) -> Tensor:
+    def likelihood(self, parameters: Tensor, y: Tensor, gain: Tensor) -> Tensor:
         """The probabilities of y (B, C, h, w), quantised with steps of 1 / gain, given (B, 3KC, h, w)."""
         logits, means, log_scales = self._split(parameters)
-        mass = step_mass(y[:, None], means, log_scales, gain[:, None])
+        mass = quantised_likelihood(y[:, None], means, log_scales, gain[:, None])
         return (logits.softmax(dim=1) * mass).sum(dim=1)
 
-    def put(self, encoder: SymbolEncoder, quantiser: Quantiser, symbols: Tensor, parameters: Tensor) -> Tensor:
+    def encode(self, encoder: SymbolEncoder, quantiser: Quantiser, symbols: Tensor, parameters: Tensor) -> Tensor:
         """Code whole steps from the centre (1, C, h, w), float64; the latents, in fixed point like the parameters."""
         flat = symbols.flatten().int().cpu().numpy()
         for batch in self._batches(parameters, quantiser):
             values = flat[batch.where] - batch.first
             inside = (values >= 0) & (values < batch.width)
-            encoder.put_each(np.where(inside, values, batch.width).astype(np.int32), batch.frequencies)
-            put_escaped(encoder, flat[batch.where][~inside])
-        return quantiser.restore(symbols)
+            encoder.encode_each(np.where(inside, values, batch.width).astype(np.int32), batch.frequencies)
+            encode_escaped(encoder, flat[batch.where][~inside])
+        return quantiser.dequantise(symbols)
 
-    def take(self, decoder: SymbolDecoder, quantiser: Quantiser, parameters: Tensor) -> Tensor:
+    def decode(self, decoder: SymbolDecoder, quantiser: Quantiser, parameters: Tensor) -> Tensor:
         """The inverse of `put`. Raises BitstreamError."""
         channels = parameters.shape[1] // self.parameters_each
         symbols = np.empty(channels * parameters[0, 0].numel(), dtype=np.int32)
         for batch in self._batches(parameters, quantiser):
-            values = decoder.take_each(batch.frequencies)
+            values = decoder.decode_each(batch.frequencies)
             escaped = values == batch.width
             values += batch.first
-            values[escaped] = take_escaped(decoder, int(escaped.sum()))
+            values[escaped] = decode_escaped(decoder, int(escaped.sum()))
             symbols[batch.where] = values
         shape = (1, channels, *parameters.shape[2:])
-        return quantiser.restore(torch.from_numpy(symbols).to(parameters.device).view(shape))
+        return quantiser.dequantise(torch.from_numpy(symbols).to(parameters.device).view(shape))
 
     def _split(self, parameters: Tensor) -> tuple[Tensor, ...]:
         """Logits, means and log scales, (B, K, C, h, w) each."""
@@ -121,8 +121,8 @@ class Mixture(nn.Module):
 
     def _batches(self, parameters: Tensor, quantiser: Quantiser) -> Iterator[Batch]:
         logits, means, log_scales = self._split(parameters)
-        scaled = divided(means * quantiser.gain, FACTOR_BITS)
-        parts = (logits, scaled, table_of(log_scales, quantiser.shift))
+        scaled = rounding_shift(means * quantiser.gain, FACTOR_BITS)
+        parts = (logits, scaled, table_index(log_scales, quantiser.shift))
         return self.tables.batches(*(_integers(part) for part in parts))
 
 
@@ -132,7 +132,7 @@ def _integers(part: Tensor) -> NDArray[np.int64]:
     return out
 
 
-def _by_table(table: Tensor) -> list[tuple[int, NDArray[np.int64]]]:
+def _group_by_table(table: Tensor) -> list[tuple[int, NDArray[np.int64]]]:
     """Each table in use with the places of its elements, in order."""
     flat = table.flatten().cpu().numpy().astype(np.int16)
     order = np.argsort(flat, kind="stable")
@@ -141,7 +141,7 @@ def _by_table(table: Tensor) -> list[tuple[int, NDArray[np.int64]]]:
     return [(number, piece) for number, piece in enumerate(pieces) if len(piece)]
 
 
-def step_mass(y: Tensor, mean: Tensor, log_scale: Tensor, gain: Tensor) -> Tensor:
+def quantised_likelihood(y: Tensor, mean: Tensor, log_scale: Tensor, gain: Tensor) -> Tensor:
     """The probability of the quantiser's interval around y."""
     scale = lower_bound(log_scale.clamp(max=_LARGEST_LOG_SCALE).exp() * gain, SMALLEST)
-    return normal_mass((y - mean) * gain, scale)
+    return gaussian_likelihood((y - mean) * gain, scale)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from components.entropy.gaussian_tables import STEP, UNITS_PER_TABLE
 from components.errors import BitstreamError
-from components.layers.fixed_point import ACTIVATION_BITS, divided, fixed_point
+from components.layers.fixed_point import ACTIVATION_BITS, rounding_shift, to_fixed_point
 
 FACTOR_BITS = 16
 
@@ -30,13 +30,13 @@ class Quantiser(NamedTuple):
     step: Tensor
     shift: Tensor
 
-    def symbols(self, distance: Tensor) -> Tensor:
+    def quantise(self, distance: Tensor) -> Tensor:
         """Distances (C, ...) in the fixed point of exact networks to the nearest multiples of the step, as integers."""
         return (distance * self.gain * 2.0 ** -(FACTOR_BITS + ACTIVATION_BITS)).round()
 
-    def restore(self, symbols: Tensor) -> Tensor:
+    def dequantise(self, symbols: Tensor) -> Tensor:
         """Integer symbols (C, ...) to multiples of the step in the fixed point of exact networks."""
-        return divided(symbols * self.step, FACTOR_BITS - ACTIVATION_BITS)
+        return rounding_shift(symbols * self.step, FACTOR_BITS - ACTIVATION_BITS)
 
 
 class GainVector(nn.Module):
@@ -71,8 +71,8 @@ class GainVector(nn.Module):
 
     def quantiser(self, shift: int) -> Quantiser:
         """What a stream's shift stands for."""
-        exponent = fixed_point(self.exponent, _EXPONENT_BITS)[self.group_of]
-        shifts = divided(shift * exponent, _EXPONENT_BITS).clamp_(-_LARGEST_SHIFT, _LARGEST_SHIFT)
+        exponent = to_fixed_point(self.exponent, _EXPONENT_BITS)[self.group_of]
+        shifts = rounding_shift(shift * exponent, _EXPONENT_BITS).clamp_(-_LARGEST_SHIFT, _LARGEST_SHIFT)
         factor = self.factors[shifts.long() + _LARGEST_SHIFT].long()
         step = ((1 << 2 * FACTOR_BITS) + factor // 2) // factor
         gain, step, shifts = (value.double()[:, None, None] for value in (factor, step, shifts))

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from components.entropy import escapes
 from components.entropy.range_coder import TOTAL, Ints
-from components.layers.fixed_point import divided
+from components.layers.fixed_point import rounding_shift
 
 SCALES = 48
 SMALLEST, LARGEST = 0.11, 64.0  # standard deviations of the first and the last table, in quantiser steps
@@ -70,24 +70,24 @@ class GaussianTables(nn.Module):
         for column, table in enumerate(self.tables):
             half = len(table) // 2 - 1
             lengths = -np.log2(table / TOTAL)
-            out[:, column] = lengths[-1] + escapes.BITS
+            out[:, column] = lengths[-1] + escapes.ESCAPED_BITS
             out[reach - half : reach + half + 1, column] = lengths[:-1]
         return out
 
 
-def table_of(log_scale: Tensor, shift: Tensor | int = 0) -> Tensor:
+def table_index(log_scale: Tensor, shift: Tensor | int = 0) -> Tensor:
     """The table of a scale given by its logarithm, in the fixed point of exact networks, and times a gain's shift."""
-    units = divided(log_scale * TABLES_PER_LOG, TABLES_PER_LOG_BITS) + TABLE_OF_ONE + shift
-    return divided(units, _UNIT_BITS).clamp_(0, SCALES - 1)
+    units = rounding_shift(log_scale * TABLES_PER_LOG, TABLES_PER_LOG_BITS) + TABLE_OF_ONE + shift
+    return rounding_shift(units, _UNIT_BITS).clamp_(0, SCALES - 1)
 
 
 def _quantised_gaussian(scale: float, mean: float, half: int) -> Ints:
     edges = (np.arange(-half, half + 2) - 0.5 - mean) / (scale * math.sqrt(2))
     cumulative = np.array([0.5 * math.erfc(-edge) for edge in edges])
-    return quantised(np.diff(cumulative))
+    return quantise_probabilities(np.diff(cumulative))
 
 
-def quantised(probabilities: NDArray[np.float64]) -> Ints:
+def quantise_probabilities(probabilities: NDArray[np.float64]) -> Ints:
     """Probabilities (n,) of values to n + 1 positive frequencies with sum TOTAL; the last is of all other values."""
     full = np.append(probabilities, max(0.0, 1 - probabilities.sum()))
     frequencies: Ints = 1 + np.floor(full * (TOTAL - len(full))).astype(np.int32)

@@ -13,22 +13,22 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from components.entropy.conditional import Gaussian, Mixture
+from components.entropy.conditional import GaussianConditional, GaussianMixtureConditional
 from components.entropy.gain import FACTOR_BITS, GainVector, pack_shift, unpack_shift
 from components.entropy.hyper_latents import HyperLatents
 from components.entropy.range_coder import SymbolDecoder, SymbolEncoder
 from components.entropy.rdo_quantisation import rdo_quantised
 from components.entropy.relaxation import (
     EntropyOutput,
-    bits_at,
-    bits_of,
-    drawn_log_gain,
-    fixed_log_gain,
-    noisy,
-    rounded,
+    add_uniform_noise,
+    constant_log_gain,
+    element_bits,
+    position_bits,
+    round_straight_through,
+    sample_log_gain,
 )
-from components.layers.fixed_point import UNIT, fixed_point, fixed_point_forward
-from components.layers.hyper import parameters_net
+from components.layers.fixed_point import UNIT, fixed_point_forward, to_fixed_point
+from components.layers.hyper import entropy_parameters
 
 _Pass = Callable[[Tensor], Tensor]  # the parameters of some latents to these, quantised
 
@@ -54,7 +54,9 @@ class HyperPrior(nn.Module):
         super().__init__()
         self.side = HyperLatents(channels, hyper_channels, features)
         self.gains = GainVector(channels)
-        self.symbols: Gaussian | Mixture = Gaussian() if components == 1 else Mixture(components)
+        self.symbols: GaussianConditional | GaussianMixtureConditional = (
+            GaussianConditional() if components == 1 else GaussianMixtureConditional(components)
+        )
         self.gain_range = gain_range
         self.integers = True  # in evaluation; to see what they cost
         outputs = channels * self.symbols.parameters_each
@@ -63,7 +65,7 @@ class HyperPrior(nn.Module):
         if context:
             self.context = nn.Sequential(nn.Conv2d(channels, features, context, padding=context // 2))
             inputs = 2 * features
-        self.parameters_net = parameters_net(inputs, outputs)
+        self.parameters_net = entropy_parameters(inputs, outputs)
 
     def forward(self, y: Tensor, gain: float = 1.0) -> EntropyOutput:
         """In float32: noisy in training for the rate, rounded straight-through for the picture and the context.
@@ -74,7 +76,7 @@ class HyperPrior(nn.Module):
             y = y.float()
             integers = not self.training and self.integers
             psi, bits = self.side(y, integers=integers)
-            log_gain = drawn_log_gain(y, self.gain_range) if self.training else fixed_log_gain(y, gain)
+            log_gain = sample_log_gain(y, self.gain_range) if self.training else constant_log_gain(y, gain)
             gains = self.gains(log_gain)
             told = []
 
@@ -83,12 +85,12 @@ class HyperPrior(nn.Module):
                     parameters = (parameters / UNIT).float()
                 centre = self.symbols.centre(parameters)
                 if self.training:
-                    y_hat = rounded((targets - centre) * gains) / gains + centre
-                    at = noisy(targets, 1 / gains)
+                    y_hat = round_straight_through((targets - centre) * gains) / gains + centre
+                    at = add_uniform_noise(targets, 1 / gains)
                 else:
                     y_hat = at = self._decided(targets, parameters, gains) / gains + centre
-                told.append(bits_at(self.symbols.mass(parameters, at, gains))[:, None])
-                return fixed_point(y_hat) if integers else y_hat
+                told.append(position_bits(self.symbols.likelihood(parameters, at, gains))[:, None])
+                return to_fixed_point(y_hat) if integers else y_hat
 
             y_hat = self._coded(psi, [partial(coded, half) for half in self._passes(y)], integers)
             bits = bits + (checkerboard_merge(*told) if self.context else told[0])[:, 0]
@@ -99,29 +101,29 @@ class HyperPrior(nn.Module):
         encoder, shift = SymbolEncoder(), self.gains.shift_of(gain)
         quantiser = self.gains.quantiser(shift)
         gains = (quantiser.gain / 2**FACTOR_BITS).float()[None]
-        psi = self.side.put(encoder, y)
+        psi = self.side.encode(encoder, y)
 
-        def put(targets: Tensor, parameters: Tensor) -> Tensor:
+        def encode(targets: Tensor, parameters: Tensor) -> Tensor:
             symbols = self._decided(targets, (parameters / UNIT).float(), gains)
-            return self.symbols.put(encoder, quantiser, symbols.double(), parameters)
+            return self.symbols.encode(encoder, quantiser, symbols.double(), parameters)
 
-        self._coded(psi, [partial(put, half) for half in self._passes(y.float())], integers=True)
+        self._coded(psi, [partial(encode, half) for half in self._passes(y.float())], integers=True)
         return (pack_shift(shift) + encoder.finish(),)
 
     def decode(self, sections: tuple[bytes, ...], shape: tuple[int, int, int]) -> Tensor:
         """The quantised latents (1, C, h, w). Raises BitstreamError."""
         shift, data = unpack_shift(sections)
         quantiser, decoder = self.gains.quantiser(shift), SymbolDecoder(data)
-        psi = self.side.take(decoder, *shape[1:])
-        take = partial(self.symbols.take, decoder, quantiser)
-        return (self._coded(psi, [take] * (2 if self.context else 1), integers=True) / UNIT).float()
+        psi = self.side.decode(decoder, *shape[1:])
+        decode = partial(self.symbols.decode, decoder, quantiser)
+        return (self._coded(psi, [decode] * (2 if self.context else 1), integers=True) / UNIT).float()
 
     def _decided(self, y: Tensor, parameters: Tensor, gains: Tensor) -> Tensor:
         """The symbols of y that an encoder sends: whole steps of 1 / gains from the centre."""
         centre = self.symbols.centre(parameters)
 
         def bits(steps: Tensor) -> Tensor:
-            return bits_of(self.symbols.mass(parameters, steps / gains + centre, gains))
+            return element_bits(self.symbols.likelihood(parameters, steps / gains + centre, gains))
 
         return rdo_quantised((y - centre) * gains, bits)
 
@@ -132,9 +134,9 @@ class HyperPrior(nn.Module):
         """Each pass turns its parameters into quantised latents; all of them as one tensor."""
 
         def parameters_of(x: Tensor) -> Tensor:
-            typical = self.symbols.alike(self.side.typical.mean, self.side.typical.log_scale)[:, None, None]
+            typical = self.symbols.from_statistics(self.side.typical.mean, self.side.typical.log_scale)[:, None, None]
             if integers:
-                return fixed_point_forward(self.parameters_net, x) + fixed_point(typical)
+                return fixed_point_forward(self.parameters_net, x) + to_fixed_point(typical)
             out: Tensor = self.parameters_net(x) + typical
             return out
 
@@ -142,7 +144,7 @@ class HyperPrior(nn.Module):
             return passes[0](parameters_of(psi))
         first_psi, second_psi = checkerboard_split(psi)
         first = passes[0](parameters_of(torch.cat((first_psi, torch.zeros_like(first_psi)), dim=1)))
-        seen = self.side.typical.normalised_exactly(first) if integers else self.side.typical.normalised(first)
+        seen = self.side.typical.normalise_fixed_point(first) if integers else self.side.typical.normalise(first)
         seen = checkerboard_merge(seen, torch.zeros_like(seen))
         around = checkerboard_split(fixed_point_forward(self.context, seen) if integers else self.context(seen))[1]
         second = passes[1](parameters_of(torch.cat((second_psi, around), dim=1)))
@@ -157,7 +159,7 @@ def checkerboard_split(x: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def checkerboard_merge(first: Tensor, second: Tensor) -> Tensor:
-    """The inverse of `halves`."""
+    """The inverse of `checkerboard_split`."""
     (a, d), (b, c) = (half.chunk(2, dim=2) for half in (first, second))
     top, bottom = (torch.stack(pair, dim=-1).flatten(-2) for pair in ((a, b), (c, d)))
     return torch.stack((top, bottom), dim=-2).flatten(-3, -2)

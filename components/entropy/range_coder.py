@@ -31,16 +31,16 @@ class SymbolEncoder:
     def __init__(self) -> None:
         self._coder = constriction.stream.queue.RangeEncoder()
 
-    def put(self, symbols: Ints, frequencies: Ints) -> None:
+    def encode(self, symbols: Ints, frequencies: Ints) -> None:
         """Code (n,) symbols, each below len(frequencies), with one table."""
         self._coder.encode(np.ascontiguousarray(symbols, dtype=np.int32), _categorical(frequencies))
 
-    def put_each(self, symbols: Ints, frequencies: Ints) -> None:
+    def encode_each(self, symbols: Ints, frequencies: Ints) -> None:
         """Code (n,) symbols, each with its own row of (n, entries)."""
         rows = frequencies.astype(np.float64) / TOTAL
         self._coder.encode(np.ascontiguousarray(symbols, dtype=np.int32), _FAMILY, rows)
 
-    def put_uniform(self, values: Ints, size: int) -> None:
+    def encode_uniform(self, values: Ints, size: int) -> None:
         """Code (n,) values from 0 to size - 1 (size from 2 to 2^24) as equally probable."""
         model = constriction.stream.model.Uniform(size)
         self._coder.encode(np.ascontiguousarray(values, dtype=np.int32), model)
@@ -59,15 +59,15 @@ class SymbolDecoder:
             raise BitstreamError("corrupted bitstream: entropy-coded bytes are not whole words")
         self._coder = _reader(data)
 
-    def take(self, count: int, frequencies: Ints) -> Ints:
+    def decode(self, count: int, frequencies: Ints) -> Ints:
         """The next `count` symbols of one table."""
         return self._decode(_categorical(frequencies), count)
 
-    def take_each(self, frequencies: Ints) -> Ints:
+    def decode_each(self, frequencies: Ints) -> Ints:
         """The next symbol of each row of (n, entries)."""
         return self._decode(_FAMILY, frequencies.astype(np.float64) / TOTAL)
 
-    def take_uniform(self, count: int, size: int) -> Ints:
+    def decode_uniform(self, count: int, size: int) -> Ints:
         """The next `count` values from 0 to size - 1."""
         return self._decode(constriction.stream.model.Uniform(size), count)
 
@@ -83,7 +83,7 @@ class EndOfPrefixError(Exception):
 
     def __init__(self, known: Ints):
         super().__init__(f"{len(known)} symbols are known")
-        self.known = known
+        self.decoded = known
 
 
 class PrefixDecoder(SymbolDecoder):

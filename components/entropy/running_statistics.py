@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from components.layers.fixed_point import divided, fixed_point
+from components.layers.fixed_point import rounding_shift, to_fixed_point
 
 _MOMENTUM = 0.01
 _SMALLEST_SCALE = 2.0**-6
@@ -31,7 +31,7 @@ class RunningStatistics(nn.Module):
         self.register_buffer("batches", torch.zeros((), dtype=torch.int64))
 
     @torch.no_grad()
-    def remember(self, y: Tensor) -> None:
+    def update(self, y: Tensor) -> None:
         """Average latents y (B, C, h, w) in: the first batches alike, then the newer the more."""
         self.batches += 1
         share = (1 / self.batches).clamp_min(_MOMENTUM)
@@ -40,11 +40,11 @@ class RunningStatistics(nn.Module):
         self.log_scale.lerp_(variance.sqrt().clamp_min(_SMALLEST_SCALE).log(), share)
         self.inverse_scale.copy_((-self.log_scale).exp())
 
-    def normalised(self, y: Tensor) -> Tensor:
+    def normalise(self, y: Tensor) -> Tensor:
         """Latents (B, C, h, w) in units of their scale from their mean."""
         return (y - self.mean[:, None, None]) * self.inverse_scale[:, None, None]
 
-    def normalised_exactly(self, y: Tensor) -> Tensor:
+    def normalise_fixed_point(self, y: Tensor) -> Tensor:
         """`normalised` in the fixed point of exact networks."""
-        mean, inverse = fixed_point(self.mean), fixed_point(self.inverse_scale, _INVERSE_BITS)
-        return divided((y - mean[:, None, None]) * inverse[:, None, None], _INVERSE_BITS)
+        mean, inverse = to_fixed_point(self.mean), to_fixed_point(self.inverse_scale, _INVERSE_BITS)
+        return rounding_shift((y - mean[:, None, None]) * inverse[:, None, None], _INVERSE_BITS)

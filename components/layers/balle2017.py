@@ -5,7 +5,7 @@ from itertools import pairwise
 from torch import nn
 
 from components.layers.gdn import Gdn
-from components.layers.haar_initialisation import haar_packet, start_doubling, start_halving
+from components.layers.haar_initialisation import haar_packet, initialise_downsampling, initialise_upsampling
 
 
 def gdn_transforms(channels: int, latents: int) -> tuple[nn.Sequential, nn.Sequential]:
@@ -16,8 +16,8 @@ def gdn_transforms(channels: int, latents: int) -> tuple[nn.Sequential, nn.Seque
     for (inputs, outputs), stage in zip(pairwise((3, *widths)), haar_packet(widths), strict=True):
         down = nn.Conv2d(inputs, outputs, 5, 2, padding=2)
         up = nn.ConvTranspose2d(outputs, inputs, 5, 2, padding=2, output_padding=1)
-        start_halving(down, stage)
-        start_doubling(up, stage)
+        initialise_downsampling(down, stage)
+        initialise_upsampling(up, stage)
         analysis += [down, Gdn(outputs)]
         synthesis = [up, Gdn(inputs, inverse=True), *synthesis]
     return nn.Sequential(*analysis[:-1]), nn.Sequential(*synthesis[:-1])

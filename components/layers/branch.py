@@ -7,7 +7,14 @@ import torch
 from torch import nn
 
 from components.layers.gdn import Gdn
-from components.layers.haar_initialisation import Band, haar_packet, identity, start, start_doubling, start_halving
+from components.layers.haar_initialisation import (
+    Band,
+    haar_packet,
+    identity_kernel,
+    initialise,
+    initialise_downsampling,
+    initialise_upsampling,
+)
 
 WIDTHS = (16, 32, 32, 32, 32)  # outputs of the five 3x3 convolutions: "doubled once", 32 in the code
 CODE = WIDTHS[-1]
@@ -42,16 +49,16 @@ def branches(bands: Sequence[Band], steps: int) -> tuple[nn.Sequential, nn.Seque
         up: nn.Module
         if k in stages:
             up = nn.ConvTranspose2d(outputs, inputs, 3, 2, padding=1, output_padding=1)
-            start_halving(down, stages[k])
-            start_doubling(up, stages[k])
+            initialise_downsampling(down, stages[k])
+            initialise_upsampling(up, stages[k])
         else:
             up = nn.Conv2d(outputs, inputs, 3, padding=1)
-            start(down, torch.eye(outputs, inputs), identity())
-            start(up, torch.eye(inputs, outputs), identity())
+            initialise(down, torch.eye(outputs, inputs), identity_kernel())
+            initialise(up, torch.eye(inputs, outputs), identity_kernel())
         analysis += [down, Gdn(outputs)]
         synthesis = [up, Gdn(inputs, inverse=True), *synthesis]
     first = nn.Conv2d(CODE, CODE, 3, padding=1)
-    start(first, torch.eye(CODE), identity())
+    initialise(first, torch.eye(CODE), identity_kernel())
     return (
         nn.Sequential(*analysis[:-1]),
         nn.Sequential(first, Gdn(CODE, inverse=True), *synthesis[:-1]),

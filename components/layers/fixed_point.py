@@ -33,31 +33,31 @@ def fixed_point_forward(layers: Iterable[nn.Module], x: Tensor) -> Tensor:
             x = layer(x)
         elif isinstance(layer, Gate):
             value, mask = x.chunk(2, dim=1)
-            x = divided(value * (mask + UNIT // 2).clamp_(0, UNIT), ACTIVATION_BITS)
+            x = rounding_shift(value * (mask + UNIT // 2).clamp_(0, UNIT), ACTIVATION_BITS)
         else:
             raise TypeError(f"no integer form of {type(layer).__name__}")
     return x
 
 
-def fixed_point(x: Tensor, bits: int = ACTIVATION_BITS) -> Tensor:
+def to_fixed_point(x: Tensor, bits: int = ACTIVATION_BITS) -> Tensor:
     """Float x to integers with `bits` fractional bits, in float64."""
     return (x.detach().double() * (1 << bits)).round_()
 
 
-def divided(x: Tensor, bits: int) -> Tensor:
+def rounding_shift(x: Tensor, bits: int) -> Tensor:
     """Integers x over 2^bits, rounded to the nearest integer, halves up."""
     return ((x + (1 << bits - 1)) * 2.0**-bits).floor_()
 
 
 def _convolution(layer: nn.Conv2d, x: Tensor) -> Tensor:
-    weight = fixed_point(layer.weight, WEIGHT_BITS)
+    weight = to_fixed_point(layer.weight, WEIGHT_BITS)
     assert layer.bias is not None
-    bias = fixed_point(layer.bias, WEIGHT_BITS + ACTIVATION_BITS)
+    bias = to_fixed_point(layer.bias, WEIGHT_BITS + ACTIVATION_BITS)
     if weight.abs().sum(dim=(1, 2, 3)).max() * _LARGEST_ACTIVATION + bias.abs().max() > _LARGEST_SUM:
         raise OverflowError("the weights of an exact network are too large for integer arithmetic in float64")
     assert isinstance(layer.padding, tuple)
     y = F.conv2d(x, weight, bias, layer.stride, layer.padding, layer.dilation, layer.groups)
-    return divided(y, WEIGHT_BITS).clamp_(-_LARGEST_ACTIVATION, _LARGEST_ACTIVATION)
+    return rounding_shift(y, WEIGHT_BITS).clamp_(-_LARGEST_ACTIVATION, _LARGEST_ACTIVATION)
 
 
 class Gate(nn.Module):
@@ -69,6 +69,6 @@ class Gate(nn.Module):
         return value * (mask + 0.5).clamp(0, 1)
 
 
-def leaky() -> nn.LeakyReLU:
+def leaky_relu() -> nn.LeakyReLU:
     """The activation of exact networks: its slope is a power of two."""
     return nn.LeakyReLU(0.125)

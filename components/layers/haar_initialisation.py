@@ -16,12 +16,12 @@ from torch.nn import functional as F
 _JITTER = 0.1  # of the usual random initial weights
 
 
-def start(conv: nn.Conv2d | nn.ConvTranspose2d, mixing: Tensor, kernel: Tensor) -> None:
+def initialise(conv: nn.Conv2d | nn.ConvTranspose2d, mixing: Tensor, kernel: Tensor) -> None:
     """Weights `mixing` (out x in, or in x out of a transposed convolution) times a spatial kernel, and some jitter."""
     _fill(conv, mixing[:, :, None, None] * kernel, _JITTER)
 
 
-def identity(side: int = 3) -> Tensor:
+def identity_kernel(side: int = 3) -> Tensor:
     """A kernel that passes the middle."""
     kernel = torch.zeros(side, side)
     kernel[side // 2, side // 2] = 1
@@ -85,7 +85,7 @@ def opponent_colours() -> Tensor:
     return normalised
 
 
-def start_halving(conv: nn.Conv2d, stage: Tensor) -> None:
+def initialise_downsampling(conv: nn.Conv2d, stage: Tensor) -> None:
     """A stage of a packet in a convolution of stride 2, or in one of 1x1 on 2x2 blocks as channels."""
     if conv.kernel_size == (1, 1):
         _fill(conv, _INWARD * stage[:, :, None, None])
@@ -93,12 +93,12 @@ def start_halving(conv: nn.Conv2d, stage: Tensor) -> None:
         _fill(conv, _on_blocks(conv, _INWARD * stage))
 
 
-def start_doubling(conv: nn.Conv2d | nn.ConvTranspose2d, stage: Tensor) -> None:
+def initialise_upsampling(conv: nn.Conv2d | nn.ConvTranspose2d, stage: Tensor) -> None:
     """The inverse in a transposed convolution of stride 2, or in one whose output is shuffled into 2x2 blocks."""
     if isinstance(conv, nn.ConvTranspose2d):
         _fill(conv, _on_blocks(conv, _OUTWARD * stage))
     else:
-        _fill(conv, _OUTWARD * stage.t()[:, :, None, None] * identity(conv.kernel_size[0]))
+        _fill(conv, _OUTWARD * stage.t()[:, :, None, None] * identity_kernel(conv.kernel_size[0]))
 
 
 def _on_blocks(conv: nn.Conv2d | nn.ConvTranspose2d, stage: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ from components.layers.residual import conv3x3, residual_block
 
 _BLOCKS = 3
 _SATURATED = 2.0  # where tanh is 0.96: at first, everything is important
-_QUIET = 0.1
+_SMALL_INIT = 0.1
 
 
 class Importance(nn.Module):
@@ -23,7 +23,7 @@ class Importance(nn.Module):
         super().__init__()
         first = conv3x3(channels, channels)
         with torch.no_grad():
-            first.weight.mul_(_QUIET)
+            first.weight.mul_(_SMALL_INIT)
         nn.init.constant_(first.bias, _SATURATED)  # type: ignore[arg-type]
         self.w = nn.Sequential(first, *(residual_block(channels) for _ in range(_BLOCKS)))
 

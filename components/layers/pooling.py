@@ -2,8 +2,8 @@
 
 from torch import Tensor, nn
 
-from components.layers.haar_initialisation import start_halving
-from components.layers.residual import Residual, conv3x3, doubling
+from components.layers.haar_initialisation import initialise_downsampling
+from components.layers.residual import Residual, conv3x3, upsampling_conv
 
 _SLOPE = 0.2
 
@@ -15,7 +15,7 @@ def pooling_down(inputs: int, outputs: int, stage: Tensor) -> Residual:
     mixed by a 1x1 convolution.
     """
     mix = nn.Conv2d(4 * inputs, outputs, 1)
-    start_halving(mix, stage)
+    initialise_downsampling(mix, stage)
     body = (
         conv3x3(inputs, outputs),
         nn.LeakyReLU(_SLOPE, inplace=True),
@@ -33,7 +33,7 @@ def upsampling(inputs: int, outputs: int, stage: Tensor) -> Residual:
         nn.Upsample(scale_factor=2),
         conv3x3(inputs, outputs),
     )
-    return Residual(nn.Sequential(*body), doubling(inputs, outputs, stage, kernel=1))
+    return Residual(nn.Sequential(*body), upsampling_conv(inputs, outputs, stage, kernel=1))
 
 
 def residual(channels: int) -> Residual:

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from components.layers.residual import conv3x3
 
-_QUIET = 0.01
+_SMALL_INIT = 0.01
 
 
 class ConvGru(nn.Module):
@@ -24,7 +24,7 @@ class ConvGru(nn.Module):
         return out
 
 
-class Remembering(nn.Module):
+class RecurrentResidual(nn.Module):
     """x + what a ConvGru makes of x and of those before; it starts close to the identity."""
 
     def __init__(self, channels: int):
@@ -33,7 +33,7 @@ class Remembering(nn.Module):
         self.told = nn.Conv2d(channels, channels, 1)
         with torch.no_grad():
             for parameter in self.told.parameters():
-                parameter.mul_(_QUIET)
+                parameter.mul_(_SMALL_INIT)
 
     def forward(self, x: Tensor, state: Tensor | None) -> tuple[Tensor, Tensor]:
         """Features (B, C, h, w) and the state, None in the first round; the same of this round."""

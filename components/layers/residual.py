@@ -4,9 +4,14 @@ import torch
 from torch import Tensor, nn
 
 from components.layers.gdn import Gdn
-from components.layers.haar_initialisation import identity, start, start_doubling, start_halving
+from components.layers.haar_initialisation import (
+    identity_kernel,
+    initialise,
+    initialise_downsampling,
+    initialise_upsampling,
+)
 
-_QUIET = 0.01
+_SMALL_INIT = 0.01
 
 
 class Residual(nn.Module):
@@ -17,7 +22,7 @@ class Residual(nn.Module):
         last = [layer for layer in body.modules() if isinstance(layer, nn.Conv2d)][-1]
         with torch.no_grad():
             for parameter in last.parameters():
-                parameter.mul_(_QUIET)
+                parameter.mul_(_SMALL_INIT)
         self.body = body
         self.skip = skip if skip is not None else nn.Identity()
 
@@ -32,24 +37,24 @@ def conv3x3(inputs: int, outputs: int, stride: int = 1) -> nn.Conv2d:
     return nn.Conv2d(inputs, outputs, 3, stride, padding=1)
 
 
-def subpixel(inputs: int, outputs: int, kernel: int = 3) -> nn.Sequential:
+def subpixel_conv(inputs: int, outputs: int, kernel: int = 3) -> nn.Sequential:
     """Twice the size: a convolution to four times the channels, shuffled into pixels; it starts by repeating each."""
     conv = nn.Conv2d(inputs, 4 * outputs, kernel, padding=kernel // 2)
-    start(conv, torch.eye(outputs, inputs).repeat_interleave(4, dim=0), identity(kernel))
+    initialise(conv, torch.eye(outputs, inputs).repeat_interleave(4, dim=0), identity_kernel(kernel))
     return nn.Sequential(conv, nn.PixelShuffle(2))
 
 
-def halving(inputs: int, outputs: int, stage: Tensor) -> nn.Conv2d:
+def downsampling_conv(inputs: int, outputs: int, stage: Tensor) -> nn.Conv2d:
     """Half the size: a 3x3 convolution that starts as a stage of a Haar packet."""
     conv = conv3x3(inputs, outputs, 2)
-    start_halving(conv, stage)
+    initialise_downsampling(conv, stage)
     return conv
 
 
-def doubling(inputs: int, outputs: int, stage: Tensor, kernel: int = 3) -> nn.Sequential:
+def upsampling_conv(inputs: int, outputs: int, stage: Tensor, kernel: int = 3) -> nn.Sequential:
     """Twice the size: a sub-pixel convolution that starts as the inverse of a stage."""
-    layers = subpixel(inputs, outputs, kernel)
-    start_doubling(layers[0], stage)  # type: ignore[arg-type]
+    layers = subpixel_conv(inputs, outputs, kernel)
+    initialise_upsampling(layers[0], stage)  # type: ignore[arg-type]
     return layers
 
 
@@ -63,19 +68,19 @@ def residual_down(inputs: int, outputs: int, stage: Tensor) -> Residual:
     """Half the size, with GDN. The skip sees whole 2x2 blocks and starts as a stage of a Haar packet."""
     body = (conv3x3(inputs, outputs, 2), nn.LeakyReLU(inplace=True), conv3x3(outputs, outputs), Gdn(outputs))
     mix = nn.Conv2d(4 * inputs, outputs, 1)
-    start_halving(mix, stage)
+    initialise_downsampling(mix, stage)
     return Residual(nn.Sequential(*body), nn.Sequential(nn.PixelUnshuffle(2), mix))
 
 
 def residual_up(inputs: int, outputs: int, stage: Tensor) -> Residual:
     """Twice the size, with inverse GDN. The skip, a 1x1 sub-pixel convolution, starts as the inverse of a stage."""
     body = (
-        subpixel(inputs, outputs),
+        subpixel_conv(inputs, outputs),
         nn.LeakyReLU(inplace=True),
         conv3x3(outputs, outputs),
         Gdn(outputs, inverse=True),
     )
-    return Residual(nn.Sequential(*body), doubling(inputs, outputs, stage, kernel=1))
+    return Residual(nn.Sequential(*body), upsampling_conv(inputs, outputs, stage, kernel=1))
 
 
 class SimplifiedAttention(nn.Module):

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from components.layers.haar_initialisation import haar_packet, start, start_doubling
+from components.layers.haar_initialisation import haar_packet, initialise, initialise_upsampling
 from components.layers.residual import conv3x3
 
 _SLOPE = 0.2
@@ -61,14 +61,14 @@ def resnet_mirror(inputs: int, width: int, pool: int = 1) -> nn.Sequential:
     layers: list[nn.Module] = [first, ResidualUpsampling(8 * width, 8 * width)]
     if pool > 1:
         spread = nn.ConvTranspose2d(inputs, inputs, pool, pool)
-        start(spread, torch.eye(inputs), torch.ones(pool, pool))
+        initialise(spread, torch.eye(inputs), torch.ones(pool, pool))
         layers = [spread, *layers]
     for factor, stage in ((4, stages[4]), (2, stages[3]), (1, stages[2])):
         up = ResidualUpsampling(2 * factor * width, factor * width, twice=True)
-        start_doubling(up.skip, stage)  # type: ignore[arg-type]
+        initialise_upsampling(up.skip, stage)  # type: ignore[arg-type]
         layers += [up, ResidualUpsampling(factor * width, factor * width)]
     for outputs, stage in ((width, stages[1]), (3, stages[0])):
         last = nn.ConvTranspose2d(width, outputs, 4, 2, padding=1)
-        start_doubling(last, stage)
+        initialise_upsampling(last, stage)
         layers.append(last)
     return nn.Sequential(*layers, nn.Sigmoid())

@@ -9,11 +9,11 @@ from components.entropy.hyperprior import HyperPrior
 from components.layers.haar_initialisation import haar_packet
 from components.layers.residual import (
     SimplifiedAttention,
-    doubling,
-    halving,
+    downsampling_conv,
     residual_block,
     residual_down,
     residual_up,
+    upsampling_conv,
 )
 
 COMPONENTS = 3
@@ -45,7 +45,7 @@ class ResidualCodec(LearnedPriorCodec):
             residual_block(N),
             residual_down(N, N, third),
             residual_block(N),
-            halving(N, M, fourth),
+            downsampling_conv(N, M, fourth),
             *self._attention(M),
         )
         self.g_s = nn.Sequential(
@@ -58,7 +58,7 @@ class ResidualCodec(LearnedPriorCodec):
             residual_block(N),
             residual_up(N, N, second),
             residual_block(N),
-            doubling(N, 3, first),
+            upsampling_conv(N, 3, first),
         )
 
     def _attention(self, channels: int) -> list[nn.Module]:

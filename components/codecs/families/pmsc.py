@@ -10,7 +10,7 @@ from components.codecs.tiling import in_tiles
 from components.layers.haar_initialisation import haar_packet
 from components.layers.importance import Importance
 from components.layers.multiscale import PmscBlock
-from components.layers.residual import doubling, halving
+from components.layers.residual import downsampling_conv, upsampling_conv
 from components.layers.wavelet_attention import WaveletAttention
 
 
@@ -39,8 +39,8 @@ class PyramidMultiscaleCodec(LearnedPriorCodec):
         for number, stage in enumerate(stages):
             coarse, fine = widths[number + 1], widths[number]
             block, mirrored = _blocks(coarse) if number else ([], [])
-            inward += [halving(fine, coarse, stage), *block]
-            outward = [*mirrored, doubling(coarse, fine, stage), *outward]
+            inward += [downsampling_conv(fine, coarse, stage), *block]
+            outward = [*mirrored, upsampling_conv(coarse, fine, stage), *outward]
         self.g_a = nn.Sequential(*inward)
         self.g_s = nn.Sequential(*outward)
         self.importance = Importance(M)

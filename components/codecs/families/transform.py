@@ -65,7 +65,7 @@ class TransformCodec(Codec):
         """`bits`: bits per pixel at each position, at the codec's own gain, by the estimate of training."""
         latents = self.latents(x)
         with torch.inference_mode():
-            return {"bits": self.entropy(latents, self.gain.item()).bits_at[0] / self.latent_stride**2}
+            return {"bits": self.entropy(latents, self.gain.item()).position_bits[0] / self.latent_stride**2}
 
     def encode(self, latents: Tensor, gain: float) -> tuple[bytes, ...]:
         """What the entropy model makes of the latents."""

@@ -3,7 +3,7 @@
 from typing import ClassVar
 
 from components.codecs.families.cheng2020 import ResidualCodec
-from components.entropy.progressive.trit_plane_model import TritPlanes
+from components.entropy.progressive.trit_plane_model import TritPlaneModel
 
 
 class AtcProgressive(ResidualCodec):
@@ -35,7 +35,7 @@ class AtcProgressive(ResidualCodec):
     ) -> None:
         refinements = {"rate_reduction": rate_reduction, "distortion_reduction": distortion_reduction}
         super().__init__(N, M, {"N": N, "M": M, "gain_range": gain_range, **refinements})
-        self.entropy = TritPlanes(
+        self.entropy = TritPlaneModel(
             M,
             hyper_channels=N,
             features=2 * N,

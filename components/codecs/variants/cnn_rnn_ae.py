@@ -14,10 +14,10 @@ from components.codecs.base import Codec, RateParameter, Reconstruction, T
 from components.codecs.families.transform import GAIN_TO_WEIGHT, RATE_OVER_GAIN
 from components.entropy.factorized_prior import FactorizedPrior
 from components.entropy.range_coder import SymbolDecoder, SymbolEncoder
-from components.entropy.relaxation import noisy, rounded
+from components.entropy.relaxation import add_uniform_noise, round_straight_through
 from components.errors import BitstreamError, RatewrightError
-from components.layers.haar_initialisation import haar_packet, start_doubling, start_halving
-from components.layers.recurrent import Remembering
+from components.layers.haar_initialisation import haar_packet, initialise_downsampling, initialise_upsampling
+from components.layers.recurrent import RecurrentResidual
 
 _HEAD = struct.Struct("<H")
 _FINER = 2.0  # of the quantiser step from one round to the next
@@ -67,13 +67,13 @@ class CnnRnnAe(Codec):
         downs, ups = [], []
         for (inputs, outputs), stage in zip(pairwise((3, *widths)), haar_packet(widths), strict=True):
             down, up = nn.Conv2d(inputs, outputs, 4, 2, padding=1), nn.ConvTranspose2d(outputs, inputs, 4, 2, padding=1)
-            start_halving(down, stage)
-            start_doubling(up, stage)
+            initialise_downsampling(down, stage)
+            initialise_upsampling(up, stage)
             downs.append(down)
             ups.append(up)
         self.encoder = nn.ModuleList(downs)
         self.decoder = nn.ModuleList(ups[::-1])
-        self.encoder_cell, self.decoder_cell = Remembering(N), Remembering(N)
+        self.encoder_cell, self.decoder_cell = RecurrentResidual(N), RecurrentResidual(N)
         self.priors = nn.ModuleList(FactorizedPrior(M) for _ in range(rounds))
         self.gain.fill_(self.operating_points[0][-1])
 
@@ -94,7 +94,7 @@ class CnnRnnAe(Codec):
             return Reconstruction(self.synthesise(y_hat), self._bits(y_hat.chunk(self.rounds, dim=1))[-1])
         rounds = list(self._code(x))
         pictures = torch.stack([each.x_hat for each in rounds])
-        return Reconstruction((pictures + 1) / 2, self._bits([noisy(each.y) for each in rounds]))
+        return Reconstruction((pictures + 1) / 2, self._bits([add_uniform_noise(each.y) for each in rounds]))
 
     def costs(self, x: Tensor, reconstruction: Reconstruction) -> tuple[Tensor, Tensor]:
         """lmbda_k * 255^2 * MSE and bits per pixel, both over the rate to expect: means over the rounds there are."""
@@ -141,8 +141,8 @@ class CnnRnnAe(Codec):
         symbols = latents[0].flatten(1).round().int().cpu().numpy()
         encoder = SymbolEncoder()
         for prior, first in zip(self._priors(), range(0, count, self.latent_channels), strict=False):
-            used = slice(min(self.latent_channels, count - first))
-            prior.put(encoder, symbols[first : first + self.latent_channels], used=used)
+            channels = slice(min(self.latent_channels, count - first))
+            prior.encode(encoder, symbols[first : first + self.latent_channels], channels=channels)
         return (_HEAD.pack(count) + encoder.finish(),)
 
     def decode(self, sections: tuple[bytes, ...], height: int, width: int) -> Tensor:
@@ -158,8 +158,8 @@ class CnnRnnAe(Codec):
         for number, (prior, first) in enumerate(
             zip(self._priors(), range(0, count, self.latent_channels), strict=False)
         ):
-            used = slice(min(self.latent_channels, count - first))
-            symbols[number] = prior.take(decoder, shape[1] * shape[2], used=used).reshape(shape)
+            channels = slice(min(self.latent_channels, count - first))
+            symbols[number] = prior.decode(decoder, shape[1] * shape[2], channels=channels).reshape(shape)
         return torch.from_numpy(symbols).to(self.gain).flatten(0, 1)[None]
 
     def _code(self, x: Tensor) -> Iterator[Round]:
@@ -173,7 +173,7 @@ class CnnRnnAe(Codec):
                     code, encoder_state = self.encoder_cell(code, encoder_state)
                 code = down(code)
             y = scale * code.float()
-            y_hat = rounded(y)
+            y_hat = round_straight_through(y)
             gained, decoder_state = self._decode(y_hat / scale, decoder_state)
             picture = picture + gained
             yield Round(y, y_hat, picture)

@@ -13,17 +13,17 @@ from torch import Tensor, nn
 
 from components.codecs.base import Codec, RateParameter, Reconstruction, T
 from components.entropy.pixels import logistic_mixture as logistics
-from components.entropy.pixels.causal_mlp import MEAN_BITS, PLANES, CausalMlp, ExactMlp
-from components.entropy.pixels.rans import Models
+from components.entropy.pixels.causal_mlp import MEAN_BITS, PLANES, CausalMlp, FixedPointMlp
+from components.entropy.pixels.rans import ByteModels
 from components.entropy.pixels.residual_coder import (
-    HuffmanReader,
-    HuffmanWriter,
-    RangeReader,
-    RangeWriter,
-    Reader,
-    Writer,
+    HuffmanResidualDecoder,
+    HuffmanResidualEncoder,
+    RansResidualDecoder,
+    RansResidualEncoder,
+    ResidualDecoder,
+    ResidualEncoder,
 )
-from components.entropy.pixels.wavefront import Front, Wavefront, bands
+from components.entropy.pixels.wavefront import Front, Wavefront, strips
 from components.errors import BitstreamError, RatewrightError
 
 Ints = NDArray[np.int32]
@@ -109,18 +109,18 @@ class MlpLossless(Codec):
         red, green, blue = latents[0].cpu().numpy().astype(np.int16)
         planes = np.stack((green, red - green, blue - green))
         gray = not planes[1:].any()
-        predictor, parts = ExactMlp(self.mlp), [bytes((_GRAY * gray,))]
-        for rows in bands(*green.shape):
+        predictor, parts = FixedPointMlp(self.mlp), [bytes((_GRAY * gray,))]
+        for rows in strips(*green.shape):
             band = planes[:, rows]
             wavefront = Wavefront(*band.shape[1:])
             wavefront.load(band)
             writer = self._writer(band[0].size, 1 if gray else PLANES)
 
-            def put(plane: int, tables: Ints, predicted: Ints, held: Ints, writer: Writer = writer) -> Ints:
-                writer.put(plane, tables, ((held - predicted) & 255).astype(np.uint8))
+            def encode(plane: int, tables: Ints, predicted: Ints, held: Ints, writer: ResidualEncoder = writer) -> Ints:
+                writer.encode(plane, tables, ((held - predicted) & 255).astype(np.uint8))
                 return held
 
-            _sweep(wavefront, predictor, put, gray)
+            _sweep(wavefront, predictor, encode, gray)
             coded = writer.finish()
             parts += [_LENGTH.pack(len(coded)), coded]
         return (b"".join(parts),)
@@ -130,17 +130,17 @@ class MlpLossless(Codec):
         if len(sections) != 1 or len(sections[0]) < 1:
             raise BitstreamError("corrupted bitstream: one section was expected")
         gray, data = sections[0][0] == _GRAY, sections[0][1:]
-        predictor, planes = ExactMlp(self.mlp), []
-        for rows in bands(height, width):
+        predictor, planes = FixedPointMlp(self.mlp), []
+        for rows in strips(height, width):
             end = _LENGTH.size + (_LENGTH.unpack_from(data)[0] if len(data) >= _LENGTH.size else len(data))
             coded, data = data[_LENGTH.size : end], data[end:]
             size = rows.stop - rows.start, width
             wavefront, reader = Wavefront(*size), self._reader(size[0] * width, 1 if gray else PLANES, coded)
 
-            def take(plane: int, tables: Ints, predicted: Ints, held: Ints, reader: Reader = reader) -> Ints:  # noqa: ARG001
-                return (predicted + reader.take(plane, tables)) & 255
+            def decode(plane: int, tables: Ints, predicted: Ints, held: Ints, reader: ResidualDecoder = reader) -> Ints:  # noqa: ARG001
+                return (predicted + reader.decode(plane, tables)) & 255
 
-            _sweep(wavefront, predictor, take, gray)
+            _sweep(wavefront, predictor, decode, gray)
             reader.finish()
             planes.append(wavefront.planes())
         if data:
@@ -159,16 +159,20 @@ class MlpLossless(Codec):
         cut = [one[:, y : y + self.window, z : z + self.window] for one, y, z in zip(x, *corners, strict=True)]
         return torch.stack(cut)
 
-    def _writer(self, pixels: int, planes: int) -> Writer:
-        return HuffmanWriter(planes) if self.coder == "huffman" else RangeWriter(_models(self.tables), pixels)
+    def _writer(self, pixels: int, planes: int) -> ResidualEncoder:
+        return (
+            HuffmanResidualEncoder(planes)
+            if self.coder == "huffman"
+            else RansResidualEncoder(_models(self.tables), pixels)
+        )
 
-    def _reader(self, pixels: int, planes: int, data: bytes) -> Reader:
+    def _reader(self, pixels: int, planes: int, data: bytes) -> ResidualDecoder:
         if self.coder == "huffman":
-            return HuffmanReader(planes, pixels, data)
-        return RangeReader(_models(self.tables), pixels, data)
+            return HuffmanResidualDecoder(planes, pixels, data)
+        return RansResidualDecoder(_models(self.tables), pixels, data)
 
 
-def _models(tables: Tensor) -> Models:
+def _models(tables: Tensor) -> ByteModels:
     return _models_of(tables.cpu().numpy().tobytes())
 
 
@@ -178,20 +182,20 @@ def _libraries() -> ThreadpoolController:
 
 
 @lru_cache(maxsize=2)
-def _models_of(tables: bytes) -> Models:
-    return Models(np.frombuffer(tables, np.int16).reshape(-1, 256))
+def _models_of(tables: bytes) -> ByteModels:
+    return ByteModels(np.frombuffer(tables, np.int16).reshape(-1, 256))
 
 
-def _sweep(wavefront: Wavefront, predictor: ExactMlp, exchange: Exchange, gray: bool) -> None:
+def _sweep(wavefront: Wavefront, predictor: FixedPointMlp, exchange: Exchange, gray: bool) -> None:
     """Go through a band: predict every front, exchange residuals, and leave the values in the wavefront."""
     with _libraries().limit(limits=1, user_api="blas"):  # which threads make slower: fronts are small
         for front in wavefront.walk():
             _exchange(front, predictor, exchange, gray)
 
 
-def _exchange(front: Front, predictor: ExactMlp, exchange: Exchange, gray: bool) -> None:
+def _exchange(front: Front, predictor: FixedPointMlp, exchange: Exchange, gray: bool) -> None:
     """Predict one front, plane by plane, and fill it in."""
-    predictor.start(front.seen, front.errors_seen)
+    predictor.start(front.context, front.context_errors)
     shape, coded = front.values.shape[1:], front.coded
     green: Ints = np.zeros(shape[0] * shape[1], dtype=np.int32)
     for plane in range(1 if gray else PLANES):
@@ -210,7 +214,7 @@ def _exchange(front: Front, predictor: ExactMlp, exchange: Exchange, gray: bool)
             values[coded] = exchange(plane, rows[coded], predicted[coded], held[coded])
         here = values - green
         front.values[plane] = here.reshape(shape)
-        errors = predictor.tell(plane, here - reference, mean - base)
+        errors = predictor.update(plane, here - reference, mean - base)
         front.errors[plane] = errors.reshape(shape)
         if plane == 0:
             green = values

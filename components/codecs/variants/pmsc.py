@@ -20,4 +20,4 @@ class Pmsc(PyramidMultiscaleCodec):
 
     def __init__(self, N: int = 96, M: int = 192, gain_range: float = 0.0) -> None:
         super().__init__(N, M, {"N": N, "M": M, "gain_range": gain_range})
-        self.entropy = FactorizedModel(M, gain_range=gain_range, flags=True)
+        self.entropy = FactorizedModel(M, gain_range=gain_range, channel_flags=True)

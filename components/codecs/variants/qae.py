@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from components.codecs.base import RateParameter, Reconstruction, T, Weights
 from components.codecs.families.transform import TransformCodec
 from components.codecs.perceptual_loss import PerceptualLoss
-from components.entropy.bit_depths import Levels
+from components.entropy.bit_depths import BitDepthModel
 from components.errors import RatewrightError
 from components.layers.imagenet import normalised
 from components.layers.residual_upsampling import code_norm, resnet_mirror
@@ -66,7 +66,7 @@ class Qae(TransformCodec):
         self.resnet = ResNet(depths, channels)
         self.code = nn.Sequential(nn.AvgPool2d(pool), nn.Conv2d(self.resnet.channels, width, 1), code_norm(width))
         self.g_s = resnet_mirror(width, channels, pool)
-        self.entropy: Levels = Levels(width, bits)
+        self.entropy: BitDepthModel = BitDepthModel(width, bits)
         self.gain.fill_(self.operating_points[-1][-1])
         self._perceptual = PerceptualLoss()
 
@@ -77,7 +77,7 @@ class Qae(TransformCodec):
 
     def describe(self, gain: float) -> str:
         """Bits and channels."""
-        bits, width = self.entropy.setting(gain)
+        bits, width = self.entropy.operating_point(gain)
         return f"{bits}-bit code, {width} channels"
 
     def start(self, weights: Mapping[str, Weights]) -> list[str]:

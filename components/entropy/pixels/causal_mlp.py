@@ -132,7 +132,7 @@ def _shifted(planes: Tensor, places: tuple[tuple[int, int], ...]) -> Tensor:
     )
 
 
-class ExactMlp:
+class FixedPointMlp:
     """A CausalMlp in integer arithmetic, the same on every machine; float32 holds the integers.
 
     Products and partial sums are multiples of a power of two, fewer than 2^24 of it, which float32 holds without
@@ -179,7 +179,7 @@ class ExactMlp:
         mean, scale, weight = np.rint(output, out=output).astype(np.int32)
         return mean, scale, weight
 
-    def tell(self, plane: int, here: Ints, mean: Ints) -> Ints:
+    def update(self, plane: int, here: Ints, mean: Ints) -> Ints:
         """What the plane is here, above the reference as the mean is: known to those after it. Returns the errors."""
         errors: Ints = np.abs((here << MEAN_BITS) - mean) >> MEAN_BITS - _ERROR_BITS
         if plane + 1 < PLANES:

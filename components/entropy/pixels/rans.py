@@ -23,8 +23,8 @@ _WORD_BITS, _VALUE_BITS, _PRECISION = np.uint32(16), np.uint32(8), np.uint32(PRE
 _SLOT, _VALUE = np.uint32(TOTAL - 1), np.uint32(255)
 
 
-class Models:
-    """Models with one entry for each value of a byte: frequencies (models, 256) with row sums of TOTAL."""
+class ByteModels:
+    """ByteModels with one entry for each value of a byte: frequencies (models, 256) with row sums of TOTAL."""
 
     def __init__(self, frequencies: Array):
         table = frequencies.astype(np.uint32)
@@ -43,11 +43,11 @@ class Models:
 class LaneEncoder:
     """Bytes in by groups, words out: what `LaneDecoder` takes back in the same groups."""
 
-    def __init__(self, models: Models, lanes: int):
+    def __init__(self, models: ByteModels, lanes: int):
         self._models, self._lanes = models, lanes
         self._groups: list[Array] = []
 
-    def put(self, rows: Array, values: Bytes) -> None:
+    def encode(self, rows: Array, values: Bytes) -> None:
         """Code (n,) bytes, each with the model of its row."""
         at = (rows.astype(np.int32) << 8) + values
         self._groups += np.split(at, range(self._lanes, len(at), self._lanes))
@@ -70,7 +70,7 @@ class LaneEncoder:
 class LaneDecoder:
     """The inverse of `LaneEncoder`. Raises BitstreamError for bytes that no encoder wrote."""
 
-    def __init__(self, models: Models, lanes: int, data: bytes):
+    def __init__(self, models: ByteModels, lanes: int, data: bytes):
         if len(data) < 4 * lanes or len(data) % 2:
             raise BitstreamError("corrupted bitstream: entropy-coded bytes are not whole words")
         self._models, self._lanes = models, lanes
@@ -78,7 +78,7 @@ class LaneDecoder:
         self._words = np.frombuffer(data, "<u2", offset=4 * lanes).astype(np.uint32)
         self._read = 0
 
-    def take(self, rows: Array) -> Bytes:
+    def decode(self, rows: Array) -> Bytes:
         """The next byte of each of (n,) rows."""
         values = np.empty(len(rows), dtype=np.uint8)
         slots = rows.astype(np.int32) << PRECISION

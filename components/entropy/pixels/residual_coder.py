@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from components.entropy.pixels import huffman
 from components.entropy.pixels.logistic_mixture import ESCAPE
-from components.entropy.pixels.rans import LaneDecoder, LaneEncoder, Models
+from components.entropy.pixels.rans import ByteModels, LaneDecoder, LaneEncoder
 from components.errors import BitstreamError
 
 Bytes = NDArray[np.uint8]
@@ -23,39 +23,39 @@ _MOST_LANES = 512
 _LENGTH = struct.Struct("<I")
 
 
-class Writer(Protocol):
+class ResidualEncoder(Protocol):
     """Residuals to bytes."""
 
-    def put(self, plane: int, rows: Rows, residuals: Bytes) -> None:
+    def encode(self, plane: int, rows: Rows, residuals: Bytes) -> None:
         """(n,) residuals of a plane."""
 
     def finish(self) -> bytes:
         """All of it."""
 
 
-class Reader(Protocol):
+class ResidualDecoder(Protocol):
     """The inverse. Raises BitstreamError for bytes that no writer wrote."""
 
-    def take(self, plane: int, rows: Rows) -> Bytes:
+    def decode(self, plane: int, rows: Rows) -> Bytes:
         """The next (n,) residuals of a plane."""
 
     def finish(self) -> None:
         """Raises BitstreamError unless all of it was read."""
 
 
-class RangeWriter:
+class RansResidualEncoder:
     """Each residual with its own distribution; those it has no frequency for as an escape, and by themselves."""
 
-    def __init__(self, models: Models, pixels: int):
+    def __init__(self, models: ByteModels, pixels: int):
         self._models = models
         self._lanes = LaneEncoder(models, _lanes(pixels))
         self._escaped: list[Bytes] = []
 
-    def put(self, plane: int, rows: Rows, residuals: Bytes) -> None:  # noqa: ARG002
+    def encode(self, plane: int, rows: Rows, residuals: Bytes) -> None:  # noqa: ARG002
         """(n,) residuals."""
         escapes = (self._models.frequencies[(rows << 8) + residuals] == 0) | (residuals == ESCAPE)
         self._escaped.append(residuals[escapes])
-        self._lanes.put(rows, np.where(escapes, np.uint8(ESCAPE), residuals))
+        self._lanes.encode(rows, np.where(escapes, np.uint8(ESCAPE), residuals))
 
     def finish(self) -> bytes:
         """How many bytes the lanes take, the lanes, what escaped."""
@@ -63,17 +63,17 @@ class RangeWriter:
         return _LENGTH.pack(len(coded)) + coded + np.concatenate(self._escaped).tobytes()
 
 
-class RangeReader:
-    """The inverse of `RangeWriter`."""
+class RansResidualDecoder:
+    """The inverse of `RansResidualEncoder`."""
 
-    def __init__(self, models: Models, pixels: int, data: bytes):
+    def __init__(self, models: ByteModels, pixels: int, data: bytes):
         coded, rest = _split(data)
         self._lanes = LaneDecoder(models, _lanes(pixels), coded)
         self._escaped, self._read = np.frombuffer(rest, np.uint8), 0
 
-    def take(self, plane: int, rows: Rows) -> Bytes:  # noqa: ARG002
+    def decode(self, plane: int, rows: Rows) -> Bytes:  # noqa: ARG002
         """The next (n,) residuals."""
-        residuals = self._lanes.take(rows)
+        residuals = self._lanes.decode(rows)
         (escapes,) = np.nonzero(residuals == ESCAPE)
         if len(escapes):
             values = self._escaped[self._read : self._read + len(escapes)]
@@ -90,13 +90,13 @@ class RangeReader:
             raise BitstreamError("corrupted bitstream: more values escaped than there are escapes")
 
 
-class HuffmanWriter:
+class HuffmanResidualEncoder:
     """One code for each plane."""
 
     def __init__(self, planes: int):
         self._residuals: list[list[Bytes]] = [[] for _ in range(planes)]
 
-    def put(self, plane: int, rows: Rows, residuals: Bytes) -> None:  # noqa: ARG002
+    def encode(self, plane: int, rows: Rows, residuals: Bytes) -> None:  # noqa: ARG002
         """(n,) residuals of a plane."""
         self._residuals[plane].append(residuals)
 
@@ -106,8 +106,8 @@ class HuffmanWriter:
         return b"".join(_LENGTH.pack(len(part)) + part for part in coded)
 
 
-class HuffmanReader:
-    """The inverse of `HuffmanWriter`."""
+class HuffmanResidualDecoder:
+    """The inverse of `HuffmanResidualEncoder`."""
 
     def __init__(self, planes: int, pixels: int, data: bytes):
         self._residuals = []
@@ -117,7 +117,7 @@ class HuffmanReader:
         if data:
             raise BitstreamError("corrupted bitstream: more follows the last plane")
 
-    def take(self, plane: int, rows: Rows) -> Bytes:
+    def decode(self, plane: int, rows: Rows) -> Bytes:
         """The next (n,) residuals of a plane."""
         taken, self._residuals[plane] = np.split(self._residuals[plane], [len(rows)])
         return taken

@@ -23,15 +23,15 @@ Floats = NDArray[np.float32]
 Planes = NDArray[np.int16]
 
 _TILE = 64, 256  # rows and columns of a tile at the most
-_BAND = 1 << 20  # pixels of a band, about, at the most
+_STRIP = 1 << 20  # pixels of a band, about, at the most
 _BEFORE = LAG * REACH_UP + REACH_LEFT  # fronts that there must be before the first
 _BLANK = (128.0, 0.0, 0.0, 0.0, 0.0, 0.0)  # what is seen where nothing is
 _VALUES, _ERRORS = slice(0, PLANES), slice(PLANES, 2 * PLANES)
 
 
-def bands(height: int, width: int) -> Iterator[slice]:
+def strips(height: int, width: int) -> Iterator[slice]:
     """The rows of each band of a picture."""
-    rows = _TILE[0] * max(1, _BAND // (_TILE[0] * width))
+    rows = _TILE[0] * max(1, _STRIP // (_TILE[0] * width))
     for top in range(0, height, rows):
         yield slice(top, min(top + rows, height))
 
@@ -40,9 +40,9 @@ def bands(height: int, width: int) -> Iterator[slice]:
 class Front:
     """Pixels that are predicted at once: n = tiles * rows of them."""
 
-    seen: Floats
+    context: Floats
     """(K, 3, n): the neighbours."""
-    errors_seen: Floats
+    context_errors: Floats
     """(NEAREST, 3, n): how far predictions of the nearest neighbours were off."""
     values: Floats
     """(3, tiles, rows): what is here; a view to be filled."""

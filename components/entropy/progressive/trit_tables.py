@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 from components.entropy.gain import LOG_GAIN_UNIT
 from components.entropy.range_coder import TOTAL
-from components.entropy.relaxation import log_normal_mass, normal_between
-from components.layers.fixed_point import ACTIVATION_BITS, UNIT, divided
+from components.entropy.relaxation import log_interval_probability, truncated_gaussian_mean
+from components.layers.fixed_point import ACTIVATION_BITS, UNIT, rounding_shift
 
 SCALES = 64
 _SMALLEST = 0.11  # the first scale, in bins
@@ -40,11 +40,11 @@ _SHIFT_BITS = 14  # where in an interval a value is expected, in these parts of 
 _SUPPORT = 6.11  # standard deviations on each side that the planes hold: all but 1e-9 of a Gaussian
 _REACH_OF_TRITS = 6
 _TOLERANCE = 3  # bins that a value may lie off, however narrow its Gaussian
-_RANK_UNIT = 2 * LOG_GAIN_UNIT  # distortion falls with the square of the gain
-RANKS_PER_PLANE = 2076  # round(2 * log(3) / _RANK_UNIT): intervals three times as wide, distortions nine times
+_PRIORITY_UNIT = 2 * LOG_GAIN_UNIT  # distortion falls with the square of the gain
+PRIORITY_PER_PLANE = 2076  # round(2 * log(3) / _PRIORITY_UNIT): intervals three times as wide, distortions nine times
 _NEVER = -(1 << 20)
 
-LOWEST_RANK = round(math.log(0.14) / _RANK_UNIT)
+LOWEST_PRIORITY = round(math.log(0.14) / _PRIORITY_UNIT)
 """Trits of a lower rank are not worth their bits in a stream whose quantiser step is one bin: halfway, in the
 logarithm, between those that make the bins of a flat density and those that would split them."""
 
@@ -76,8 +76,8 @@ def powers_of_3(exponents: Tensor) -> Tensor:
 
 def units_of(log_scale: Tensor, shift: Tensor) -> Tensor:
     """Units of a scale in bins, given its logarithm in the fixed point of exact networks, and the shift of the gain."""
-    units = divided(log_scale * _UNITS_PER_LOG, _UNITS_PER_LOG_BITS) + _UNITS_OF_ONE
-    units = units + divided(shift * _UNITS_PER_SHIFT, _UNITS_PER_SHIFT_BITS)
+    units = rounding_shift(log_scale * _UNITS_PER_LOG, _UNITS_PER_LOG_BITS) + _UNITS_OF_ONE
+    units = units + rounding_shift(shift * _UNITS_PER_SHIFT, _UNITS_PER_SHIFT_BITS)
     return units.clamp_(0, _LARGEST_UNITS).long()
 
 
@@ -110,15 +110,15 @@ class TritTables(nn.Module):
         edges = middle[..., None] + torch.tensor([-1.5, -0.5, 0.5, 1.5], dtype=torch.float64)
         low, high = edges[..., :-1], edges[..., 1:]
         scale = sigma[..., None]
-        probability = log_normal_mass(low / scale, high / scale).softmax(dim=-1)
-        expected = scale * normal_between(low / scale, high / scale)  # of the value, in each third
+        probability = log_interval_probability(low / scale, high / scale).softmax(dim=-1)
+        expected = scale * truncated_gaussian_mean(low / scale, high / scale)  # of the value, in each third
         mean = (probability * expected).sum(dim=-1)
         frequencies = 1 + (probability * (TOTAL - 3)).floor().int()
         best = frequencies.argmax(dim=-1, keepdim=True)
         frequencies.scatter_add_(-1, best, TOTAL - frequencies.sum(dim=-1, keepdim=True, dtype=torch.int32))
         bits = (probability * -(frequencies / TOTAL).log2()).sum(dim=-1)
         gained = (probability * (expected - mean[..., None]).square()).sum(dim=-1)
-        rank = ((gained / bits).clamp_min(1e-30).log() / _RANK_UNIT).round().clamp_min(_NEVER)
+        rank = ((gained / bits).clamp_min(1e-30).log() / _PRIORITY_UNIT).round().clamp_min(_NEVER)
         self.register_buffer("frequencies", frequencies)
         self.register_buffer("shift", ((mean - middle) / 3 * (1 << _SHIFT_BITS)).round().int())
         self.register_buffer("rank", rank.int())
@@ -130,7 +130,7 @@ class TritTables(nn.Module):
 
     def moved(self, gaussians: Gaussians, shift: Tensor, log_factor: Tensor) -> Gaussians:
         """Means moved by `shift` standard deviations, scales by a factor, both in the fixed point of exact networks."""
-        units = gaussians.units + divided(log_factor * _UNITS_PER_LOG, _UNITS_PER_LOG_BITS).long()
+        units = gaussians.units + rounding_shift(log_factor * _UNITS_PER_LOG, _UNITS_PER_LOG_BITS).long()
         mean = gaussians.mean + (shift.long() * self.scale.long()[_nearest(gaussians.units)] >> ACTIVATION_BITS)
         return Gaussians(mean, units.clamp_(0, _LARGEST_UNITS))
 
@@ -139,7 +139,7 @@ class TritTables(nn.Module):
         planes = self.planes[_nearest(gaussians.units)].long()
         return Intervals(torch.zeros_like(planes), planes)
 
-    def outlying(self, gaussians: Gaussians, values: Tensor, plane: int) -> Tensor:
+    def is_outlier(self, gaussians: Gaussians, values: Tensor, plane: int) -> Tensor:
         """Which of values (n,) are so far beyond their Gaussians that their trits may never come, by 3^plane bins."""
         reach = self.scale.long()[_nearest(gaussians.units)] * _REACH_OF_TRITS >> ACTIVATION_BITS
         return values.abs() > reach.clamp_min(_TOLERANCE * 3**plane)
@@ -152,13 +152,13 @@ class TritTables(nn.Module):
         column = torch.div(2 * distance + part, 2 * part, rounding_mode="floor")
         return row, column.clamp_(-_REACH, _REACH) + _REACH
 
-    def ranks(self, gaussians: Gaussians, known: Intervals) -> Tensor:
+    def priorities(self, gaussians: Gaussians, known: Intervals) -> Tensor:
         """(n,) ranks of the next trits, between those of the scales around; of intervals of one bin the lowest."""
         _, column = self.place(gaussians, known)
         row = (gaussians.units >> _UNIT_BITS) - _PER_PLANE * (known.planes - 1)
         below, above = (self.rank.long()[near.clamp(0, _WIDTHS - 1), column] for near in (row, row + 1))
         part = gaussians.units & (1 << _UNIT_BITS) - 1
-        ranks = below + ((above - below) * part >> _UNIT_BITS) + RANKS_PER_PLANE * (known.planes - 1)
+        ranks = below + ((above - below) * part >> _UNIT_BITS) + PRIORITY_PER_PLANE * (known.planes - 1)
         return ranks.where(known.planes > 0, _NEVER)
 
     def sharpness(self, place: tuple[Tensor, Tensor]) -> Tensor:
@@ -172,7 +172,7 @@ class TritTables(nn.Module):
         return known.middle * UNIT + (self.shift.long()[place] * known.width + (1 << bits - 1) >> bits)
 
 
-def trits_of(values: Tensor, known: Intervals) -> Tensor:
+def next_trits(values: Tensor, known: Intervals) -> Tensor:
     """(n,) next trits 0, 1, 2 of values (n,) in their intervals."""
     third = powers_of_3(known.planes - 1)
     trits = torch.div(values - known.middle + (3 * third - 1) // 2, third, rounding_mode="floor")

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from components.entropy.channel_gaussian import ChannelGaussian
-from components.entropy.escapes import put_values
+from components.entropy.escapes import encode_values
 from components.entropy.gaussian_tables import FRACTIONS, SCALES
 from components.entropy.range_coder import Ints, SymbolEncoder
 from components.errors import BitstreamError
@@ -185,7 +185,7 @@ def test_evaluation_rounds_and_counts_each_image_alone() -> None:
     model = ChannelGaussian(4).eval()
     estimate = model(y)
     assert torch.equal(estimate.y_hat, y.round())
-    assert estimate.bits_at.shape == (3, 8, 8)
+    assert estimate.position_bits.shape == (3, 8, 8)
     torch.testing.assert_close(estimate.bits[1:2], model(y[1:2]).bits)
 
 
@@ -224,12 +224,12 @@ def test_garbage_is_a_bitstream_error_or_a_code() -> None:
 def test_a_table_that_does_not_exist_is_refused() -> None:
     model = ChannelGaussian(3)
     model.typical.log_scale.fill_(-9.0)
-    typical, encoder = model._typical(), SymbolEncoder()
-    encoder.put_uniform(np.array([SCALES], dtype=np.int32), 2 * SCALES + 1)
+    typical, encoder = model._running_statistics(), SymbolEncoder()
+    encoder.encode_uniform(np.array([SCALES], dtype=np.int32), 2 * SCALES + 1)
     for deltas in (np.array([0, SCALES, 0]), np.zeros(3)):
         table = int(model._scale_of_deltas(deltas.astype(np.int32)))
-        encoder.put_uniform(np.array([table], dtype=np.int32), SCALES)
-        put_values(encoder, deltas.astype(np.int32), model.tables.tables[table * FRACTIONS + FRACTIONS // 2])
+        encoder.encode_uniform(np.array([table], dtype=np.int32), SCALES)
+        encode_values(encoder, deltas.astype(np.int32), model.tables.tables[table * FRACTIONS + FRACTIONS // 2])
     assert typical.scale.max() == 0
     with pytest.raises(BitstreamError, match="a table that does not exist"):
         model.decode_symbols(encoder.finish(), (3, 2, 2))

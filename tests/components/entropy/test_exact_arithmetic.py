@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from components.entropy.conditional import Gaussian, Mixture
+from components.entropy.conditional import GaussianConditional, GaussianMixtureConditional
 from components.entropy.factorized_prior import LEVEL_PER_SHIFT, FactorizedPrior
 from components.entropy.gain import GainVector
 from components.entropy.gaussian_tables import (
@@ -21,8 +21,8 @@ from components.entropy.gaussian_tables import (
 from components.entropy.hyperprior import checkerboard_merge, checkerboard_split
 from components.entropy.mixture_tables import MixtureTables
 from components.entropy.range_coder import TOTAL, SymbolDecoder, SymbolEncoder
-from components.entropy.relaxation import bits_at
-from components.layers.fixed_point import UNIT, divided, fixed_point, fixed_point_forward, leaky
+from components.entropy.relaxation import position_bits
+from components.layers.fixed_point import UNIT, fixed_point_forward, leaky_relu, rounding_shift, to_fixed_point
 from components.layers.hyper import hyper_synthesis
 
 
@@ -33,7 +33,7 @@ def seeded(seed: int = 0) -> torch.Generator:
 def test_the_literals_are_what_their_comments_say() -> None:
     assert round(2**TABLES_PER_LOG_BITS / STEP) == TABLES_PER_LOG
     assert round(-math.log(SMALLEST) / STEP * UNITS_PER_TABLE) == TABLE_OF_ONE
-    levels = FactorizedPrior.LEVELS_PER_OCTAVE * STEP / (UNITS_PER_TABLE * math.log(2))
+    levels = FactorizedPrior.GAIN_LEVELS_PER_OCTAVE * STEP / (UNITS_PER_TABLE * math.log(2))
     assert round(2**16 * levels) == LEVEL_PER_SHIFT
 
 
@@ -42,7 +42,7 @@ def test_an_exact_network_is_the_float_one_rounded() -> None:
     layers = nn.Sequential(*hyper_synthesis(24, 40))
     z = torch.randint(-9, 10, (2, 24, 5, 7), generator=seeded()).float()
     with torch.inference_mode():
-        integers = fixed_point_forward(layers, fixed_point(z))
+        integers = fixed_point_forward(layers, to_fixed_point(z))
         floats = layers.double()(z.double())
     assert torch.equal(integers, integers.round())
     assert (integers / UNIT - floats).abs().max() < 4 / UNIT
@@ -81,12 +81,12 @@ def test_weights_that_could_overflow_are_refused() -> None:
 
 def test_divided_rounds_halves_up() -> None:
     x = torch.tensor([-6.0, -5, -2, -1, 0, 1, 2, 5, 6], dtype=torch.float64)
-    assert divided(x, 2).tolist() == [-1, -1, 0, 0, 0, 0, 1, 1, 2]
+    assert rounding_shift(x, 2).tolist() == [-1, -1, 0, 0, 0, 0, 1, 1, 2]
 
 
 def test_leaky_has_a_slope_that_integers_can_take() -> None:
     x = torch.arange(-64.0, 64, dtype=torch.float64)
-    assert torch.equal(fixed_point_forward([leaky()], x), torch.where(x < 0, (x / 8).floor(), x))
+    assert torch.equal(fixed_point_forward([leaky_relu()], x), torch.where(x < 0, (x / 8).floor(), x))
 
 
 @pytest.mark.parametrize("gain", [0.1, 0.5, 0.97, 1.0, 1.4, 9.0])
@@ -143,9 +143,11 @@ def test_frequencies_of_mixtures_are_positive_sum_up_and_are_the_mixtures() -> N
     assert sorted(seen) == list(range(400))
 
 
-@pytest.mark.parametrize("model", [Gaussian(), Mixture(3)])
+@pytest.mark.parametrize("model", [GaussianConditional(), GaussianMixtureConditional(3)])
 @pytest.mark.parametrize("gain", [0.4, 1.0, 1.7])
-def test_symbols_come_back_and_cost_what_their_density_says(model: Gaussian | Mixture, gain: float) -> None:
+def test_symbols_come_back_and_cost_what_their_density_says(
+    model: GaussianConditional | GaussianMixtureConditional, gain: float
+) -> None:
     channels, vector = 6, GainVector(6)
     quantiser = vector.quantiser(vector.shift_of(gain))
     generator = seeded()
@@ -153,32 +155,34 @@ def test_symbols_come_back_and_cost_what_their_density_says(model: Gaussian | Mi
     log_scale = torch.empty_like(mean).uniform_(-1.5, 2.5, generator=generator)
     y = mean + log_scale.exp() * torch.randn(mean.shape, generator=generator)
     y[0, 0, 0, :3] = torch.tensor([1000.0, -3000.0, 500.0])
-    if isinstance(model, Mixture):
+    if isinstance(model, GaussianMixtureConditional):
         logits = torch.zeros(1, 3 * channels, 64, 64)
         parameters = torch.cat((logits, mean.repeat(1, 3, 1, 1), log_scale.repeat(1, 3, 1, 1)), dim=1)
     else:
         parameters = torch.cat((mean, log_scale), dim=1)
-    fixed = fixed_point(parameters)
+    fixed = to_fixed_point(parameters)
     encoder = SymbolEncoder()
-    symbols = quantiser.symbols(fixed_point(y) - model.centre(fixed))
-    y_hat = model.put(encoder, quantiser, symbols, fixed)
+    symbols = quantiser.quantise(to_fixed_point(y) - model.centre(fixed))
+    y_hat = model.encode(encoder, quantiser, symbols, fixed)
     assert ((y_hat / UNIT - y).abs() * gain).max() < 0.5 + 2.5 * max(1, gain) / UNIT
     data = encoder.finish()
-    assert torch.equal(model.take(SymbolDecoder(data), quantiser, fixed), y_hat)
-    ideal = bits_at(model.mass(parameters, (y_hat / UNIT).float(), torch.full((1, 1, 1, 1), gain))).sum().item()
+    assert torch.equal(model.decode(SymbolDecoder(data), quantiser, fixed), y_hat)
+    ideal = (
+        position_bits(model.likelihood(parameters, (y_hat / UNIT).float(), torch.full((1, 1, 1, 1), gain))).sum().item()
+    )
     assert 8 * len(data) < 1.005 * ideal + 3 * 40
 
 
 def test_the_density_is_one_and_its_tables_are_its_masses() -> None:
     torch.manual_seed(0)
-    prior = FactorizedPrior(5, levels=4)
+    prior = FactorizedPrior(5, gain_levels=4)
     with torch.no_grad():
         for parameter in prior.density.parameters():
             parameter.add_(0.3 * torch.randn(parameter.shape))
         x = torch.linspace(-300, 300, 4001).expand(5, -1)
         assert (prior.density(x).diff(dim=1) > 0).all(), "the distribution rises"
         whole = torch.arange(-400.0, 401).expand(5, -1)
-        mass = prior.density.mass(whole, 1.0)
+        mass = prior.density.likelihood(whole, 1.0)
     torch.testing.assert_close(mass.sum(dim=1), torch.ones(5), rtol=0, atol=1e-3)
     tables = prior.state_dict()["tables"]
     assert (tables.sum(dim=2) == TOTAL).all()

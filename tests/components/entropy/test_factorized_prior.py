@@ -39,9 +39,9 @@ def test_the_rate_has_no_jumps_where_the_gain_changes_its_table(model: Factorize
 def test_the_levels_are_those_that_cost_least(model: FactorizedModel) -> None:
     symbols = sparse(101)[0].flatten(1).round().int().numpy()
     levels = np.zeros(8, dtype=np.int32)
-    best = model.prior.cheapest(symbols, levels)
-    assert model.prior.cheapest(symbols, levels + best) == 0 or best == 0
-    assert model.prior.cheapest(symbols, levels - 5) == best + 5
+    best = model.prior.best_level_offset(symbols, levels)
+    assert model.prior.best_level_offset(symbols, levels + best) == 0 or best == 0
+    assert model.prior.best_level_offset(symbols, levels - 5) == best + 5
 
 
 def test_decoding_takes_the_level_from_the_stream(model: FactorizedModel) -> None:

@@ -76,7 +76,7 @@ def test_bits_are_the_code_lengths(bank: GaussianTables) -> None:
     narrow = bank.tables[2]
     assert bank.bits[reach, 2] == pytest.approx(-math.log2(narrow[int(bank.supports[0])] / TOTAL))
     outside = reach + int(bank.supports[0]) + 1
-    assert bank.bits[outside, 2] == pytest.approx(escapes.BITS - math.log2(narrow[-1] / TOTAL))
+    assert bank.bits[outside, 2] == pytest.approx(escapes.ESCAPED_BITS - math.log2(narrow[-1] / TOTAL))
     kraft = (2.0 ** -bank.bits[:, -FRACTIONS:]).sum(axis=0)
     assert (kraft <= 1 + 1e-9).all(), "no code is shorter than a decodable one"
 

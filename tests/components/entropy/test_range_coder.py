@@ -22,17 +22,17 @@ def test_round_trip_of_a_mixture(seed: int) -> None:
         if k % 3 == 0:
             size = int(random.choice([2, 3, 97, 2**21, 2**24]))
             values = random.integers(0, size, random.integers(0, 30)).astype(np.int32)
-            encoder.put_uniform(values, size)
+            encoder.encode_uniform(values, size)
             parts.append((values, size, None))
         else:
             frequencies = table(int(random.integers(2, 500)), seed + k)
             values = random.integers(0, len(frequencies), random.integers(0, 200)).astype(np.int32)
-            encoder.put(values, frequencies)
+            encoder.encode(values, frequencies)
             parts.append((values, 0, frequencies))
     decoder = SymbolDecoder(encoder.finish())
     for values, size, known in parts:
         count = len(values)
-        got = decoder.take_uniform(count, size) if known is None else decoder.take(count, known)
+        got = decoder.decode_uniform(count, size) if known is None else decoder.decode(count, known)
         assert got.dtype == np.int32
         assert np.array_equal(got, values)
 
@@ -41,7 +41,7 @@ def test_bytes_are_close_to_the_ideal_and_never_below() -> None:
     frequencies = table(300, 0)
     symbols = np.random.default_rng(1).choice(300, 50_000, p=frequencies / TOTAL).astype(np.int32)
     encoder = SymbolEncoder()
-    encoder.put(symbols, frequencies)
+    encoder.encode(symbols, frequencies)
     ideal = float(-np.log2(frequencies[symbols] / TOTAL).sum())
     bits = 8 * len(encoder.finish())
     assert ideal <= bits <= 1.0005 * ideal + 64
@@ -51,10 +51,10 @@ def test_symbols_of_one_unit_survive() -> None:
     frequencies = np.array([1, TOTAL - 2, 1], dtype=np.int32)
     symbols = np.array([0, 2, 1, 0, 0, 2], dtype=np.int32)
     encoder = SymbolEncoder()
-    encoder.put(symbols, frequencies)
+    encoder.encode(symbols, frequencies)
     data = encoder.finish()
     assert 8 * len(data) >= 5 * 16
-    assert np.array_equal(SymbolDecoder(data).take(6, frequencies), symbols)
+    assert np.array_equal(SymbolDecoder(data).decode(6, frequencies), symbols)
 
 
 def test_nothing_is_next_to_nothing() -> None:
@@ -73,8 +73,8 @@ def test_garbage_is_a_bitstream_error_or_symbols_of_the_table() -> None:
     for _ in range(300):
         decoder = SymbolDecoder(random.bytes(4 * int(random.integers(0, 6))))
         try:
-            symbols = decoder.take(200, frequencies)
-            wide = decoder.take_uniform(50, 1 << 21)
+            symbols = decoder.decode(200, frequencies)
+            wide = decoder.decode_uniform(50, 1 << 21)
         except BitstreamError:
             refused += 1
         else:
@@ -89,7 +89,7 @@ def test_a_wrong_word_is_noticed_by_the_decoder() -> None:
     for word in (b"\xff" * 4, b"\xff" * 8, b"\xff" * 400):
         decoder = SymbolDecoder(word)
         try:
-            decoder.take_uniform(100, 3)
+            decoder.decode_uniform(100, 3)
         except BitstreamError:
             lost += 1
     assert lost > 0
@@ -98,9 +98,9 @@ def test_a_wrong_word_is_noticed_by_the_decoder() -> None:
 def known_of(prefix: bytes, frequencies: Ints) -> Ints:
     """The symbols that a prefix decides."""
     try:
-        return PrefixDecoder(prefix).take_each(frequencies)
+        return PrefixDecoder(prefix).decode_each(frequencies)
     except EndOfPrefixError as end:
-        return end.known
+        return end.decoded
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -110,7 +110,7 @@ def test_every_prefix_gives_the_symbols_that_it_decides(seed: int) -> None:
     frequencies = np.stack([table(3, 1000 * seed + k) for k in range(1200)])
     symbols = np.array([random.choice(3, p=row / TOTAL) for row in frequencies], dtype=np.int32)
     encoder = SymbolEncoder()
-    encoder.put_each(symbols, frequencies)
+    encoder.encode_each(symbols, frequencies)
     data = encoder.finish()
     spent = np.cumsum(-np.log2(frequencies[np.arange(1200), symbols] / TOTAL))
     counts = []
@@ -138,22 +138,22 @@ def test_what_a_prefix_decides_does_not_depend_on_what_follows() -> None:
 def test_a_prefix_of_uniform_values_and_of_one_table() -> None:
     encoder, frequencies = SymbolEncoder(), table(5, 0)
     values = np.arange(50, dtype=np.int32)
-    encoder.put_uniform(values, 1 << 21)
-    encoder.put(values % 5, frequencies)
+    encoder.encode_uniform(values, 1 << 21)
+    encoder.encode(values % 5, frequencies)
     data = encoder.finish()
     decoder = PrefixDecoder(data)
-    assert np.array_equal(decoder.take_uniform(50, 1 << 21), values)
-    assert np.array_equal(decoder.take(50, frequencies), values % 5)
+    assert np.array_equal(decoder.decode_uniform(50, 1 << 21), values)
+    assert np.array_equal(decoder.decode(50, frequencies), values % 5)
     with pytest.raises(EndOfPrefixError) as caught:
-        PrefixDecoder(data[:60]).take_uniform(50, 1 << 21)
-    assert np.array_equal(caught.value.known, values[: len(caught.value.known)])
-    assert len(caught.value.known) in (21, 22)
+        PrefixDecoder(data[:60]).decode_uniform(50, 1 << 21)
+    assert np.array_equal(caught.value.decoded, values[: len(caught.value.decoded)])
+    assert len(caught.value.decoded) in (21, 22)
 
 
 def test_a_very_long_run_of_likely_symbols_needs_hardly_a_byte() -> None:
     frequencies = np.tile(np.array([[1, TOTAL - 2, 1]], dtype=np.int32), (50_000, 1))
     encoder = SymbolEncoder()
-    encoder.put_each(np.ones(50_000, dtype=np.int32), frequencies)
+    encoder.encode_each(np.ones(50_000, dtype=np.int32), frequencies)
     data = encoder.finish()
     assert len(data) <= 8
     assert len(known_of(data, frequencies)) == 50_000

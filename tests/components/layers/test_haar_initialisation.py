@@ -7,7 +7,7 @@ from torch.nn.functional import pixel_shuffle, pixel_unshuffle
 
 from components.codecs.base import to_tensor
 from components.codecs.table import build
-from components.layers.haar_initialisation import haar_packet, start_doubling, start_halving
+from components.layers.haar_initialisation import haar_packet, initialise_downsampling, initialise_upsampling
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -37,15 +37,15 @@ def test_doubling_undoes_halving(kernel: int) -> None:
     (stage,) = haar_packet((12,))
     x = torch.rand(1, 3, 16, 24)
     down = nn.Conv2d(3, 12, kernel, 2, padding=kernel // 2)
-    start_halving(down, stage)
+    initialise_downsampling(down, stage)
     blocks = nn.Conv2d(12, 12, 1)
-    start_halving(blocks, stage)
+    initialise_downsampling(blocks, stage)
     torch.testing.assert_close(blocks(pixel_unshuffle(x, 2)), down(x), rtol=0, atol=0.1)
     sub = nn.Conv2d(12, 12, kernel, padding=kernel // 2)
-    start_doubling(sub, stage)
+    initialise_upsampling(sub, stage)
     torch.testing.assert_close(pixel_shuffle(sub(down(x)), 2), x, rtol=0, atol=0.1)
     up = nn.ConvTranspose2d(12, 3, 5, 2, padding=2, output_padding=1)
-    start_doubling(up, stage)
+    initialise_upsampling(up, stage)
     torch.testing.assert_close(up(down(x)), x, rtol=0, atol=0.1)
 
 

@@ -12,7 +12,7 @@ from components.codecs.bitstream import parse
 from components.codecs.table import build
 from components.codecs.variants.pmsc import Pmsc
 from components.data.shard_reader import Shards
-from components.entropy.flags import take_flags
+from components.entropy.channel_flags import decode_flags
 from components.entropy.range_coder import SymbolDecoder
 from components.training.config import Row, TrainingConfig
 from components.training.loop import train
@@ -85,7 +85,7 @@ def test_only_channels_that_are_not_zero_are_in_the_stream(trained: Pmsc, photog
     latents = trained.latents(x)
     (section,) = parse(trained.pack(latents, x.shape[-2:])).sections
     used = trained.unpack(trained.pack(latents, x.shape[-2:])).abs().sum(dim=(0, 2, 3)) > 0
-    flags = take_flags(SymbolDecoder(section[GAIN_AND_OFFSET:]), trained.latent_channels)
+    flags = decode_flags(SymbolDecoder(section[GAIN_AND_OFFSET:]), trained.latent_channels)
     assert flags.tolist() == used.tolist()
     assert 0 < flags.sum() < len(flags)
     more = torch.zeros_like(latents)

@@ -89,8 +89,8 @@ def test_distributions_beat_one_code_for_all(trained: dict[str, MlpLossless], ph
 
 def test_bands_are_coded_by_themselves(codec: MlpLossless, photograph: Rgb, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = exactly(codec, photograph)
-    monkeypatch.setattr(wavefront, "_BAND", 64 * 192)
-    assert list(wavefront.bands(160, 192)) == [slice(0, 64), slice(64, 128), slice(128, 160)]
+    monkeypatch.setattr(wavefront, "_STRIP", 64 * 192)
+    assert list(wavefront.strips(160, 192)) == [slice(0, 64), slice(64, 128), slice(128, 160)]
     assert 1 < len(exactly(codec, photograph)) / len(whole) < 1.05
 
 

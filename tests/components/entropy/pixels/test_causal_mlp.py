@@ -3,7 +3,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from components.entropy.pixels.causal_mlp import LAG, MEAN_BITS, NEAREST, NEIGHBOURS, PLANES, CausalMlp, ExactMlp
+from components.entropy.pixels.causal_mlp import LAG, MEAN_BITS, NEAREST, NEIGHBOURS, PLANES, CausalMlp, FixedPointMlp
 
 
 @pytest.fixture
@@ -62,7 +62,7 @@ def test_the_exact_network_is_the_trained_one(mlp: CausalMlp, planes: Tensor) ->
     with torch.inference_mode():
         here, predictions = mlp(planes)
     off = torch.stack([(here[:, plane] - each.mean).abs() for plane, each in enumerate(predictions)], dim=1)
-    exact = ExactMlp(mlp)
+    exact = FixedPointMlp(mlp)
     exact.start(around(planes, NEIGHBOURS), around((8 * off).floor(), NEAREST))
     for plane, prediction in enumerate(predictions):
         mean, scale, weight = exact.predict(plane)
@@ -73,7 +73,7 @@ def test_the_exact_network_is_the_trained_one(mlp: CausalMlp, planes: Tensor) ->
         assert np.quantile(np.abs(weight - expected[2]), 0.99) < 0.8
         told = here[0, plane][INSIDE].flatten().int().numpy()
         assert np.array_equal(told, planes[0, plane][INSIDE].flatten().numpy() - exact.reference[plane])
-        errors = exact.tell(plane, told, mean)
+        errors = exact.update(plane, told, mean)
         assert np.abs(errors / 8 - off[0, plane][INSIDE].flatten().numpy()).mean() < 0.15
 
 
@@ -87,7 +87,7 @@ def test_errors_nearby_widen_what_is_expected(mlp: CausalMlp, planes: Tensor) ->
     seen = around(planes, NEIGHBOURS)
     scales = []
     for size in (0.0, 3.0, 100.0):
-        exact = ExactMlp(mlp)
+        exact = FixedPointMlp(mlp)
         exact.start(seen.copy(), np.full((len(NEAREST), *seen.shape[1:]), 8 * size, np.float32))
         scales.append(exact.predict(0)[1])
     assert (scales[0] == 14).all()
@@ -108,13 +108,13 @@ def test_the_exact_network_does_not_depend_on_how_it_is_run(mlp: CausalMlp, plan
     errors = np.abs(around(planes, NEAREST))
 
     def run(network: CausalMlp, part: slice) -> np.ndarray:
-        exact = ExactMlp(network)
+        exact = FixedPointMlp(network)
         exact.start(seen[..., part].copy(), errors[..., part])
         told = []
         for plane in range(PLANES):
             told.append(np.stack(exact.predict(plane)))
             here = 3 - exact.reference[plane].astype(np.int32) % 5
-            told.append(np.broadcast_to(exact.tell(plane, here, told[-1][0]), told[-1].shape))
+            told.append(np.broadcast_to(exact.update(plane, here, told[-1][0]), told[-1].shape))
         return np.stack(told)
 
     whole = run(mlp, slice(None))
@@ -127,4 +127,4 @@ def test_weights_that_integers_cannot_hold_are_refused(mlp: CausalMlp) -> None:
     with torch.no_grad():
         mlp.second.weight.mul_(1e5)
     with pytest.raises(OverflowError, match="too large for integer arithmetic"):
-        ExactMlp(mlp)
+        FixedPointMlp(mlp)

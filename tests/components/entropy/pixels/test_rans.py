@@ -1,12 +1,12 @@
 import numpy as np
 import pytest
 
-from components.entropy.pixels.rans import TOTAL, LaneDecoder, LaneEncoder, Models
+from components.entropy.pixels.rans import TOTAL, ByteModels, LaneDecoder, LaneEncoder
 from components.errors import BitstreamError
 
 
 @pytest.fixture(scope="module")
-def models() -> Models:
+def models() -> ByteModels:
     """Five models: peaked, flat, one value alone, and two at random with values that have no frequency."""
     random = np.random.default_rng(0)
     table = np.zeros((5, 256), dtype=np.int64)
@@ -15,10 +15,10 @@ def models() -> Models:
     table[2, 77] = TOTAL
     for row in table[3:]:
         row[:] = random.multinomial(TOTAL, random.dirichlet(np.full(256, 0.05)))
-    return Models(table)
+    return ByteModels(table)
 
 
-def drawn(models: Models, sizes: list[int]) -> list[tuple[np.ndarray, np.ndarray]]:
+def drawn(models: ByteModels, sizes: list[int]) -> list[tuple[np.ndarray, np.ndarray]]:
     """Groups of rows, and of values as often as their frequencies say."""
     random = np.random.default_rng(1)
     groups = []
@@ -31,31 +31,31 @@ def drawn(models: Models, sizes: list[int]) -> list[tuple[np.ndarray, np.ndarray
 
 @pytest.mark.parametrize("lanes", [1, 3, 64])
 @pytest.mark.parametrize("sizes", [[1], [64, 1, 130, 0, 63], [40] * 200])
-def test_what_goes_in_comes_out(models: Models, lanes: int, sizes: list[int]) -> None:
+def test_what_goes_in_comes_out(models: ByteModels, lanes: int, sizes: list[int]) -> None:
     groups = drawn(models, sizes)
     encoder = LaneEncoder(models, lanes)
     for rows, values in groups:
-        encoder.put(rows, values)
+        encoder.encode(rows, values)
     data = encoder.finish()
     decoder = LaneDecoder(models, lanes, data)
     for rows, values in groups:
-        assert np.array_equal(decoder.take(rows), values)
+        assert np.array_equal(decoder.decode(rows), values)
     decoder.finish()
     frequencies = np.concatenate([models.frequencies[(rows << 8) + values] for rows, values in groups])
     ideal = -np.log2(frequencies / TOTAL).sum() / 8
     assert ideal <= len(data) <= 1.001 * ideal + 4 * lanes + 4
 
 
-def test_bytes_that_no_encoder_wrote_are_refused(models: Models) -> None:
+def test_bytes_that_no_encoder_wrote_are_refused(models: ByteModels) -> None:
     groups = drawn(models, [50] * 40)
     encoder = LaneEncoder(models, 8)
     for rows, values in groups:
-        encoder.put(rows, values)
+        encoder.encode(rows, values)
     data = encoder.finish()
 
     def decode(data: bytes) -> np.ndarray:
         decoder = LaneDecoder(models, 8, data)
-        values = np.concatenate([decoder.take(rows) for rows, _ in groups])
+        values = np.concatenate([decoder.decode(rows) for rows, _ in groups])
         decoder.finish()
         return values
 

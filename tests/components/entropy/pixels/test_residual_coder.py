@@ -2,8 +2,13 @@ import numpy as np
 import pytest
 
 from components.entropy.pixels import logistic_mixture as logistics
-from components.entropy.pixels.rans import Models
-from components.entropy.pixels.residual_coder import HuffmanReader, HuffmanWriter, RangeReader, RangeWriter
+from components.entropy.pixels.rans import ByteModels
+from components.entropy.pixels.residual_coder import (
+    HuffmanResidualDecoder,
+    HuffmanResidualEncoder,
+    RansResidualDecoder,
+    RansResidualEncoder,
+)
 from components.errors import BitstreamError
 
 COUNTS = (700, 1, 300)
@@ -11,8 +16,8 @@ Groups = list[tuple[int, np.ndarray, np.ndarray]]
 
 
 @pytest.fixture(scope="module")
-def models() -> Models:
-    return Models(logistics.tables().numpy())
+def models() -> ByteModels:
+    return ByteModels(logistics.tables().numpy())
 
 
 @pytest.fixture(scope="module")
@@ -26,20 +31,20 @@ def groups() -> Groups:
     ]
 
 
-def test_every_residual_comes_back_whatever_is_predicted(models: Models, groups: Groups) -> None:
-    writer = RangeWriter(models, 4096)
+def test_every_residual_comes_back_whatever_is_predicted(models: ByteModels, groups: Groups) -> None:
+    writer = RansResidualEncoder(models, 4096)
     for plane, rows, residuals in groups:
-        writer.put(plane, rows, residuals)
+        writer.encode(plane, rows, residuals)
     data = writer.finish()
-    reader = RangeReader(models, 4096, data)
+    reader = RansResidualDecoder(models, 4096, data)
     for plane, rows, residuals in groups:
-        assert np.array_equal(reader.take(plane, rows), residuals)
+        assert np.array_equal(reader.decode(plane, rows), residuals)
     reader.finish()
 
     def read(data: bytes) -> None:
-        reader = RangeReader(models, 4096, data)
+        reader = RansResidualDecoder(models, 4096, data)
         for plane, rows, _ in groups:
-            reader.take(plane, rows)
+            reader.decode(plane, rows)
         reader.finish()
 
     with pytest.raises(BitstreamError, match="among the values that escaped"):
@@ -49,14 +54,14 @@ def test_every_residual_comes_back_whatever_is_predicted(models: Models, groups:
 
 
 def test_planes_have_huffman_codes_of_their_own(groups: Groups) -> None:
-    writer = HuffmanWriter(3)
+    writer = HuffmanResidualEncoder(3)
     for plane, rows, residuals in groups:
-        writer.put(plane, rows, residuals)
+        writer.encode(plane, rows, residuals)
     data = writer.finish()
-    reader = HuffmanReader(3, sum(COUNTS), data)
+    reader = HuffmanResidualDecoder(3, sum(COUNTS), data)
     for plane, rows, residuals in groups:
-        assert np.array_equal(reader.take(plane, rows), residuals)
+        assert np.array_equal(reader.decode(plane, rows), residuals)
     reader.finish()
     for bad in (data[:3], data[:-1], data + b"a"):
         with pytest.raises(BitstreamError, match="corrupted bitstream"):
-            HuffmanReader(3, sum(COUNTS), bad)
+            HuffmanResidualDecoder(3, sum(COUNTS), bad)

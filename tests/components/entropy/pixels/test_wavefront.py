@@ -3,7 +3,7 @@ import pytest
 
 from components.entropy.pixels import wavefront
 from components.entropy.pixels.causal_mlp import LAG, NEIGHBOURS
-from components.entropy.pixels.wavefront import Wavefront, bands
+from components.entropy.pixels.wavefront import Wavefront, strips
 
 SIZES = [(1, 1), (1, 9), (9, 1), (2, 3), (64, 256), (65, 257), (130, 300), (7, 700)]
 
@@ -39,8 +39,8 @@ def test_decoding_sees_what_encoding_saw(size: tuple[int, int]) -> None:
     whole, growing = Wavefront(*size), Wavefront(*size)
     whole.load(numbered(*size))
     for there, here in zip(whole.walk(), growing.walk(), strict=True):
-        assert np.array_equal(there.seen, here.seen)
-        assert np.array_equal(there.errors_seen, here.errors_seen)
+        assert np.array_equal(there.context, here.context)
+        assert np.array_equal(there.context_errors, here.context_errors)
         here.values[:] = there.values
         here.errors[:] = there.errors[:] = numbers(there.values) % 100
     assert np.array_equal(growing.planes(), numbered(*size))
@@ -57,7 +57,7 @@ def test_neighbours_are_the_pixels_around() -> None:
             y, x = divmod(int(here), width)
             if y >= 3 and 3 <= x < width - 3:
                 around = [planes[:, y - up, x - left] for up, left in NEIGHBOURS]
-                assert np.array_equal(front.seen[:, :, number], np.stack(around))
+                assert np.array_equal(front.context[:, :, number], np.stack(around))
                 inside += 1
     assert inside == (height - 3) * (width - 6)
 
@@ -68,7 +68,7 @@ def test_fronts_are_few() -> None:
 
 
 def test_bands_cover_a_picture(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert list(bands(512, 768)) == [slice(0, 512)]
-    assert list(bands(3, 1 << 16)) == [slice(0, 3)]
-    monkeypatch.setattr(wavefront, "_BAND", 64 * 100 * 2)
-    assert list(bands(300, 100)) == [slice(0, 128), slice(128, 256), slice(256, 300)]
+    assert list(strips(512, 768)) == [slice(0, 512)]
+    assert list(strips(3, 1 << 16)) == [slice(0, 3)]
+    monkeypatch.setattr(wavefront, "_STRIP", 64 * 100 * 2)
+    assert list(strips(300, 100)) == [slice(0, 128), slice(128, 256), slice(256, 300)]

@@ -5,9 +5,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from components.entropy.progressive.trit_plane_model import TritPlanes
+from components.entropy.progressive.trit_plane_model import TritPlaneModel
 from components.entropy.progressive.trit_tables import Gaussians, TritTables, scale_of, units_of
-from components.layers.fixed_point import UNIT, fixed_point
+from components.layers.fixed_point import UNIT, to_fixed_point
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 CHANNELS = 12
@@ -20,10 +20,10 @@ def latents(seed: int = 0, batch: int = 4) -> Tensor:
     return y * scales[:, None, None] + means[:, None, None]
 
 
-def model(*, refined: bool = True, seed: int = 0) -> TritPlanes:
+def model(*, refined: bool = True, seed: int = 0) -> TritPlaneModel:
     """One whose prior knows its latents, and whose refinements do something."""
     torch.manual_seed(seed)
-    made = TritPlanes(
+    made = TritPlaneModel(
         CHANNELS,
         hyper_channels=8,
         features=16,
@@ -38,7 +38,7 @@ def model(*, refined: bool = True, seed: int = 0) -> TritPlanes:
     return made.eval()
 
 
-def decoded(entropy: TritPlanes, section: bytes) -> Tensor:
+def decoded(entropy: TritPlaneModel, section: bytes) -> Tensor:
     with torch.inference_mode():
         return entropy.decode((section,), (CHANNELS, 16, 16))
 
@@ -115,11 +115,13 @@ def test_refinements_move_as_far_in_integers_as_in_floats() -> None:
     assert entropy.sharper is not None
     psi, seen = torch.randn(2, 16, 8, 8), torch.randn(2, 3 * CHANNELS, 8, 8)
     log_scale = torch.randn(2, CHANNELS, 8, 8).clamp(-1)
-    units = units_of(fixed_point(log_scale), torch.zeros(()))
+    units = units_of(to_fixed_point(log_scale), torch.zeros(()))
     prior = Gaussians(torch.zeros_like(units), units)
     with torch.inference_mode():
-        mean, scale = entropy._moved(entropy.sharper, psi, prior, fixed_point(seen))
-        exactly = tables.moved(prior, *entropy.sharper.exactly(fixed_point(psi), fixed_point(seen)).chunk(2, dim=1))
+        mean, scale = entropy._refined_floats(entropy.sharper, psi, prior, to_fixed_point(seen))
+        exactly = tables.moved(
+            prior, *entropy.sharper.forward_fixed_point(to_fixed_point(psi), to_fixed_point(seen)).chunk(2, dim=1)
+        )
     assert mean.abs().max() > 0.5
     # Integers take the prior's scale from the nearest of the tables, 14.7 % apart.
     torch.testing.assert_close(exactly.mean / UNIT, mean, rtol=0.09, atol=0.05)
@@ -128,7 +130,7 @@ def test_refinements_move_as_far_in_integers_as_in_floats() -> None:
 
 def test_training_reaches_every_part() -> None:
     torch.manual_seed(0)
-    entropy = TritPlanes(CHANNELS, hyper_channels=8, features=16, gain_range=1.5).train()
+    entropy = TritPlaneModel(CHANNELS, hyper_channels=8, features=16, gain_range=1.5).train()
     y = latents(8).requires_grad_()
     for _ in range(
         2
@@ -157,7 +159,7 @@ def test_probabilities_learn_from_neighbours() -> None:
         return scales * torch.randn(4, CHANNELS, 16, 16, generator=random)
 
     torch.manual_seed(0)
-    entropy = TritPlanes(CHANNELS, hyper_channels=8, features=16, gain_range=0.5)
+    entropy = TritPlaneModel(CHANNELS, hyper_channels=8, features=16, gain_range=0.5)
     for part in (entropy.side.h_a, entropy.side.h_s):
         part.requires_grad_(False)  # side information would say it too
     optimizer = torch.optim.Adam([p for p in entropy.parameters() if p.requires_grad], 5e-3)

@@ -7,19 +7,19 @@ from torch import Tensor
 
 from components.entropy.gain import LOG_GAIN_UNIT
 from components.entropy.progressive.trit_tables import (
-    LOWEST_RANK,
-    RANKS_PER_PLANE,
+    LOWEST_PRIORITY,
+    PRIORITY_PER_PLANE,
     SCALES,
     Gaussians,
     Intervals,
     TritTables,
+    next_trits,
     scale_of,
     split,
-    trits_of,
     units_of,
 )
 from components.entropy.range_coder import TOTAL
-from components.layers.fixed_point import UNIT, fixed_point
+from components.layers.fixed_point import UNIT, to_fixed_point
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -31,7 +31,7 @@ def tables() -> TritTables:
 
 def alike(count: int, scale: float, mean: float = 0.0) -> Gaussians:
     """Gaussians of one scale and mean in bins."""
-    log_scale = fixed_point(torch.full((count,), math.log(scale)))
+    log_scale = to_fixed_point(torch.full((count,), math.log(scale)))
     return Gaussians(torch.full((count,), round(mean * UNIT)), units_of(log_scale, torch.zeros(())))
 
 
@@ -51,7 +51,7 @@ def test_units_follow_the_logarithm_and_the_gain() -> None:
     for scale in (0.5, 1.0, 30.0, 400.0):
         for gain in (0.3, 1.0, 1.4):
             shift = torch.tensor(float(round(math.log(gain) / LOG_GAIN_UNIT)))
-            units = units_of(fixed_point(torch.tensor([math.log(scale)])), shift)
+            units = units_of(to_fixed_point(torch.tensor([math.log(scale)])), shift)
             assert scale_of(units).item() == pytest.approx(scale * gain, rel=3e-3)
 
 
@@ -62,7 +62,7 @@ def test_all_trits_of_a_gaussian_cost_its_entropy(tables: TritTables, scale: flo
     values, gaussians = drawn(count, scale), alike(count, scale)
     known, bits, errors = tables.start(gaussians), 0.0, []
     while (known.planes > 0).any():
-        trits = trits_of(values, known)
+        trits = next_trits(values, known)
         rows = tables.frequencies.long()[tables.place(gaussians, known)]
         bits -= float((rows.gather(1, trits[:, None]).double() / TOTAL).log2().sum())
         known = split(known, trits)
@@ -94,7 +94,7 @@ def test_expected_values_stay_within_their_intervals(tables: TritTables) -> None
 
 def test_a_mean_moves_the_probabilities_towards_it(tables: TritTables) -> None:
     known = Intervals(torch.zeros(3, dtype=torch.int64), torch.full((3,), 3))
-    moved = tables.moved(alike(3, 6.0), fixed_point(torch.tensor([-1.5, 0.0, 1.5])), torch.zeros(3))
+    moved = tables.moved(alike(3, 6.0), to_fixed_point(torch.tensor([-1.5, 0.0, 1.5])), torch.zeros(3))
     rows = tables.frequencies[tables.place(moved, known)]
     assert rows.argmax(dim=1).tolist() == [0, 1, 2]
     assert torch.equal(rows[0].flip(0), rows[2])
@@ -105,13 +105,13 @@ def test_ranks_fall_from_plane_to_plane_by_nine_and_end_at_the_step(tables: Trit
     ranks = []
     for planes in range(4, 0, -1):
         known = Intervals(torch.zeros(1, dtype=torch.int64), torch.tensor([planes]))
-        ranks.append(int(tables.ranks(gaussians, known)))
-    assert all(before - after == pytest.approx(RANKS_PER_PLANE, abs=60) for before, after in pairwise(ranks))
-    assert ranks[-1] > LOWEST_RANK > ranks[-1] - RANKS_PER_PLANE
+        ranks.append(int(tables.priorities(gaussians, known)))
+    assert all(before - after == pytest.approx(PRIORITY_PER_PLANE, abs=60) for before, after in pairwise(ranks))
+    assert ranks[-1] > LOWEST_PRIORITY > ranks[-1] - PRIORITY_PER_PLANE
     closed = Intervals(torch.zeros(1, dtype=torch.int64), torch.zeros(1, dtype=torch.int64))
-    assert int(tables.ranks(gaussians, closed)) < -100_000
+    assert int(tables.priorities(gaussians, closed)) < -100_000
 
 
 def test_what_is_certain_is_not_worth_coding(tables: TritTables) -> None:
     gaussians = alike(1, 0.11)
-    assert int(tables.ranks(gaussians, tables.start(gaussians))) < LOWEST_RANK
+    assert int(tables.priorities(gaussians, tables.start(gaussians))) < LOWEST_PRIORITY

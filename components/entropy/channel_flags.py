@@ -8,18 +8,18 @@ from components.entropy.range_coder import TOTAL, Ints, SymbolDecoder, SymbolEnc
 Flags = NDArray[np.bool_]
 
 
-def put_flags(encoder: SymbolEncoder, flags: Flags) -> Flags:
+def encode_flags(encoder: SymbolEncoder, flags: Flags) -> Flags:
     """Code how many of (n,) flags are set, then each as probable as that makes it; the flags again."""
     number = int(flags.sum())
-    encoder.put_uniform(np.array([number], dtype=np.int32), len(flags) + 1)
-    encoder.put(flags.astype(np.int32), _table(number, len(flags)))
+    encoder.encode_uniform(np.array([number], dtype=np.int32), len(flags) + 1)
+    encoder.encode(flags.astype(np.int32), _table(number, len(flags)))
     return flags
 
 
-def take_flags(decoder: SymbolDecoder, count: int) -> Flags:
-    """The inverse of `put_flags`. Raises BitstreamError."""
-    number = int(decoder.take_uniform(1, count + 1)[0])
-    return decoder.take(count, _table(number, count)).astype(bool)
+def decode_flags(decoder: SymbolDecoder, count: int) -> Flags:
+    """The inverse of `encode_flags`. Raises BitstreamError."""
+    number = int(decoder.decode_uniform(1, count + 1)[0])
+    return decoder.decode(count, _table(number, count)).astype(bool)
 
 
 def _table(number: int, count: int) -> Ints:

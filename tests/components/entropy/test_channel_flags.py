@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from components.entropy.flags import put_flags, take_flags
+from components.entropy.channel_flags import decode_flags, encode_flags
 from components.entropy.range_coder import SymbolDecoder, SymbolEncoder
 
 
@@ -10,9 +10,9 @@ def test_they_come_back_at_about_their_entropy(number: int) -> None:
     random = np.random.default_rng(number)
     flags = random.permutation(np.arange(96) < number)
     encoder = SymbolEncoder()
-    put_flags(encoder, flags)
+    encode_flags(encoder, flags)
     data = encoder.finish()
-    assert np.array_equal(take_flags(SymbolDecoder(data), 96), flags)
+    assert np.array_equal(decode_flags(SymbolDecoder(data), 96), flags)
     p = number / 96
     entropy = 0 if p in (0, 1) else -96 * (p * np.log2(p) + (1 - p) * np.log2(1 - p))
     assert 8 * len(data) <= 1.02 * entropy + 7 + 33
@@ -21,5 +21,5 @@ def test_they_come_back_at_about_their_entropy(number: int) -> None:
 def test_one_flag() -> None:
     for flag in (False, True):
         encoder = SymbolEncoder()
-        put_flags(encoder, np.array([flag]))
-        assert take_flags(SymbolDecoder(encoder.finish()), 1).tolist() == [flag]
+        encode_flags(encoder, np.array([flag]))
+        assert decode_flags(SymbolDecoder(encoder.finish()), 1).tolist() == [flag]
