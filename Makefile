@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help venv repro test test-services lint graph results lock mlflow airflow retrain benchmarks benchmarks-gpu clean
+.PHONY: help venv repro test test-services lint docs docs-serve graph results lock mlflow airflow retrain benchmarks benchmarks-gpu clean
 
 PYTHON ?= python3.11
 BIN := .venv/bin
@@ -7,7 +7,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export OMP_NUM_THREADS ?= $(shell nproc)
 
 help: ## what can be made
-	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 venv: $(BIN)/.installed ## .venv with the locked versions and the project, editable
 
@@ -34,6 +34,13 @@ lint: venv ## format, lint, types, and the direction of imports
 	lint-imports
 	python -m pipeline.schedule.dvc_graph --check
 	python -m pipeline.reporting.results_pages --check
+
+docs: venv ## the documentation in site/, warnings are errors, nothing is loaded from other hosts
+	python -m docs.build
+
+docs-serve: venv ## the documentation at http://127.0.0.1:8000 until Ctrl-C
+	python -m docs.build --pages
+	zensical serve
 
 graph: venv ## dags/stages.json anew from dvc.yaml and the profiles
 	python -m pipeline.schedule.dvc_graph --write
