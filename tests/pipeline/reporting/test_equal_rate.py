@@ -17,7 +17,7 @@ def test_every_codec_comes_near_the_rate_from_below() -> None:
         assert 0.95 * 0.15 < 8 * version.bytes / PIXELS <= 0.15
     assert len(drawing.axes) == 1 + len(found.versions)
     for version, axes in zip(found.versions, drawing.axes[1:], strict=True):
-        assert f"{version.bytes:,} bytes, {version.psnr_db:.2f} dB" in axes.get_title()
+        assert f"{version.bytes:,} bytes, {version.psnr_db:.2f} dB" in axes.get_title(loc="left")
     kept = EqualRate.from_json(json.loads((REAL / "equal_rate.json").read_text()))
     for version, before in zip(found.versions, kept.versions, strict=True):
         assert version.psnr_db == pytest.approx(before.psnr_db, abs=0.05)
