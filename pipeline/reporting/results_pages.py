@@ -69,7 +69,7 @@ class KeptRun:
 def summary(kept: KeptRun) -> str:
     """README's table: the classic codecs and the best learned ones, both sets at the target rate."""
     first, second = kept.test_sets
-    heads = ["codec", f"{first}, PSNR dB", "MS-SSIM", f"{second}, PSNR dB", "MS-SSIM", "encode / decode, s per Mpx"]
+    heads = ["codec", f"{first}, PSNR dB", "MS-SSIM", f"{second}, PSNR dB", "MS-SSIM", "encode / decode, s"]
     learned = [row["name"] for row in kept.board["rows"] if row["kind"] == "learned"][:SUMMARY_LEARNED]
     lines = []
     for row, other, _ in kept.rows():
