@@ -1,0 +1,36 @@
+"""The JSON files that stages write, as typed objects: one module for each kind of file.
+
+board = read(Leaderboard, layout.leaderboard)
+write(board, layout.leaderboard)
+"""
+
+from pipeline.documents.base import Document, read, read_by_name, read_lines, write, write_by_name
+from pipeline.documents.calibration import Calibration
+from pipeline.documents.evaluation import Evaluation
+from pipeline.documents.leaderboard import Leaderboard
+from pipeline.documents.registry import RegistryRecord
+from pipeline.documents.run import Run
+
+DOCUMENTS: dict[str, type[Document]] = {
+    "evaluation/<name>/metrics.json": Evaluation,
+    "models/<name>/calibration.json": Calibration,
+    "leaderboard.json": Leaderboard,
+    "registry.json": RegistryRecord,
+    "results/<name>/run.json": Run,
+}
+"""Path in a checkout -> what the file holds."""
+
+__all__ = [
+    "DOCUMENTS",
+    "Calibration",
+    "Document",
+    "Evaluation",
+    "Leaderboard",
+    "RegistryRecord",
+    "Run",
+    "read",
+    "read_by_name",
+    "read_lines",
+    "write",
+    "write_by_name",
+]

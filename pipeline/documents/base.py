@@ -1,0 +1,110 @@
+"""What all JSON files that stages write have in common: validation, reading and writing."""
+
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    SerializerFunctionWrapHandler,
+    TypeAdapter,
+    ValidationError,
+    model_serializer,
+)
+
+from components.errors import RatewrightError
+from components.storage.atomic import write_json
+
+Kind = Literal["learned", "baseline", "lossless"]
+"""Kind of codec: a learned lossy one, a classic lossy one, or a lossless one, learned or classic."""
+
+
+class Section(BaseModel):
+    """A JSON object whose keys are checked.
+
+    A field that may be null is always written. A field that defaults to None is left out of the file where it is None:
+    it belongs to some kinds of codecs alone, or is the reason for a null.
+    """
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, strict=True, allow_inf_nan=False, use_attribute_docstrings=True
+    )
+
+    @model_serializer(mode="wrap")
+    def _without_absent_fields(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        optional = {name for name, field in type(self).model_fields.items() if not field.is_required()}
+        return {key: value for key, value in dump(self).items() if value is not None or key not in optional}
+
+
+class Document(Section):
+    """A JSON file."""
+
+    schema_version: Literal[1] = 1
+    """Version of the file's format; a file without one is of version 1."""
+
+
+AnySection = TypeVar("AnySection", bound=Section)
+Parsed = TypeVar("Parsed")
+
+
+def read(model: type[AnySection], path: Path) -> AnySection:
+    """Read and check a JSON file.
+
+    Args:
+        model: What the file must hold.
+        path: The file.
+
+    Raises:
+        RatewrightError: The file is missing, is not JSON, or has a wrong key; one line that names both.
+    """
+    return _parse(TypeAdapter(model), _text(path), str(path))
+
+
+def read_by_name(model: type[AnySection], path: Path) -> dict[str, AnySection]:
+    """Read a JSON object that holds one `model` for each codec. Raises RatewrightError as `read`."""
+    by_name: TypeAdapter[dict[str, AnySection]] = TypeAdapter(dict[str, model])  # type: ignore[valid-type]
+    return _parse(by_name, _text(path), str(path))
+
+
+def read_lines(model: type[AnySection], path: Path) -> list[AnySection]:
+    """Read a file with one JSON object a line. Raises RatewrightError as `read`."""
+    adapter = TypeAdapter(model)
+    return [_parse(adapter, line, f"{path}, line {n}") for n, line in enumerate(_text(path).splitlines(), 1)]
+
+
+def write(document: Section, path: Path) -> None:
+    """Write a file, whole or not at all, with its keys in the order of the model's fields."""
+    write_json(path, document.model_dump())
+
+
+def write_by_name(documents: dict[str, AnySection], path: Path) -> None:
+    """Write a JSON object that holds one document for each codec, whole or not at all."""
+    write_json(path, {name: document.model_dump() for name, document in documents.items()})
+
+
+def faults(error: ValidationError) -> str:
+    """Every wrong key of a validation, and why it is wrong, in one line."""
+    found = [
+        f"{'.'.join(str(part) for part in fault['loc']) or 'file'}: {fault['msg']} (got {_brief(fault['input'])})"
+        for fault in error.errors()
+    ]
+    return "; ".join(found)
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text()
+    except FileNotFoundError as error:
+        raise RatewrightError(f"{path} is missing: `dvc repro` runs the stage that writes it") from error
+
+
+def _parse(adapter: TypeAdapter[Parsed], text: str, origin: str) -> Parsed:
+    try:
+        return adapter.validate_json(text)
+    except ValidationError as error:
+        raise RatewrightError(f"{origin}: {faults(error)}") from error
+
+
+def _brief(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 40 else f"{text[:37]}..."

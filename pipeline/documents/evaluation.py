@@ -1,0 +1,131 @@
+"""evaluation/<name>/metrics.json: one codec measured in real bytes on the test set and the calibration set."""
+
+from pipeline.documents.base import Document, Kind, Section
+
+
+class Point(Section):
+    """A codec's figures over all pictures of a set, at one rate."""
+
+    images: int
+    """Number of pictures."""
+    pixels: int
+    """Pixels of all pictures together."""
+    bytes: int
+    """Size of all files together, headers included, in bytes."""
+    bpp: float
+    """Rate in bits per pixel: total bits over total pixels."""
+    bpp_mean: float
+    """Mean of the pictures' own rates, in bits per pixel."""
+    psnr_db: float | None
+    """Mean peak signal-to-noise ratio in dB; null where a picture came back unchanged."""
+    psnr_db_why: str | None = None
+    """Why there is no `psnr_db`."""
+    ssim: float | None
+    """Mean structural similarity, at most 1."""
+    ssim_why: str | None = None
+    """Why there is no `ssim`."""
+    ms_ssim: float | None
+    """Mean multi-scale structural similarity, at most 1; null where a picture is too small for its scales."""
+    ms_ssim_why: str | None = None
+    """Why there is no `ms_ssim`."""
+    swd: float | None
+    """Mean sliced Wasserstein distance of patches, in thousandths of the original's deviation; lower is better."""
+    swd_why: str | None = None
+    """Why there is no `swd`."""
+    encode_s_per_mpx: float
+    """Seconds of encoding for each million pixels."""
+    decode_s_per_mpx: float
+    """Seconds of decoding for each million pixels."""
+
+
+class OperatingPoint(Point):
+    """The figures at one setting of a codec that has settings in place of a quantiser step, such as a bit depth."""
+
+    setting: str
+    """The setting in words."""
+
+
+class SetResults(Section):
+    """A codec's figures on one set of pictures."""
+
+    as_calibrated: Point
+    """As the codec is deployed: calibrated to the target rate on the calibration set."""
+    at_target: Point | None
+    """With the quantiser step (or quality) that meets the target rate on this very set: what codecs compare at."""
+    at_target_why: str | None = None
+    """Why there is no `at_target`."""
+
+
+class CurvePoint(Section):
+    """One rate of a codec's rate-distortion curve."""
+
+    bpp: float
+    """Rate in bits per pixel."""
+    psnr_db: float
+    """Mean PSNR in dB."""
+
+
+class Quality(Section):
+    """The quality settings of a classic codec, in the codec's own units."""
+
+    as_calibrated: float
+    """The largest quality that meets the target rate on the calibration set."""
+    at_target: float | None
+    """The largest quality that meets the target rate on the test set; null where none does."""
+
+
+class Description(Section):
+    """What was measured."""
+
+    name: str
+    """The codec's name in params.yaml."""
+    target_bpp: float
+    """Target rate in bits per pixel."""
+    kind: Kind
+    """`learned`, `baseline` or `lossless`."""
+    reported: str | None = None
+    """Of trained codecs: what its paper reports; empty where it reports nothing that compares."""
+    version: str | None = None
+    """Of classic codecs: the libraries behind it, with their versions."""
+    settings: str | None = None
+    """Of classic codecs: how it is run."""
+    quality: Quality | None = None
+    """Of classic lossy codecs: its quality settings."""
+    setting: str | None = None
+    """Of learned lossy codecs: what sets the rate as deployed, in words, such as `gain 0.4147`."""
+    gain_at_target: float | None = None
+    """Of learned lossy codecs: the gain (1 / quantiser step) that meets the target rate on the test set."""
+    setting_at_target: str | None = None
+    """`gain_at_target` in words."""
+
+
+class Costs(Section):
+    """What a codec costs to run; null for classic codecs, which have no network."""
+
+    parameters: int | None
+    """Learned numbers."""
+    parameters_why: str | None = None
+    """Why there are no `parameters`."""
+    encoder_kmac_per_px: float | None
+    """Thousands of multiply-accumulates of the encoder for each pixel."""
+    encoder_kmac_per_px_why: str | None = None
+    """Why there is no `encoder_kmac_per_px`."""
+    decoder_kmac_per_px: float | None
+    """Thousands of multiply-accumulates of the decoder for each pixel."""
+    decoder_kmac_per_px_why: str | None = None
+    """Why there is no `decoder_kmac_per_px`."""
+    peak_mb: float
+    """Largest memory of the measuring process, in 10^6 bytes: the GPU's if there is one, else resident."""
+
+
+class Evaluation(Costs, Description, Document):  # fields of the last base come first
+    """One codec on the test set and the calibration set."""
+
+    operating_points: dict[str, tuple[OperatingPoint, ...]] | None = None
+    """Test set -> the finest setting of each kind, of codecs that have settings in place of a quantiser step."""
+    test_sets: dict[str, SetResults]
+    """Name of a set -> the figures on it: the test set, and the calibration set."""
+    test_set_sha256: dict[str, str]
+    """Name of a set -> a hash over the names and contents of its pictures."""
+    curve: dict[str, tuple[CurvePoint, ...]]
+    """Test set -> the curve around the target rate, by rate; empty for lossless codecs."""

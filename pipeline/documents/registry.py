@@ -1,0 +1,70 @@
+"""registry.json: the winner's version in the model registry, and the decision on promotion."""
+
+from typing import Literal
+
+from pipeline.documents.base import Document, Section
+
+Outcome = Literal["promoted", "kept champion", "unchanged"]
+"""The challenger became the champion; it did not; or there was nothing to decide."""
+
+
+class FiguresOnTestSet(Section):
+    """Figures of a registered version at the target rate on the pinned test set: the rate, and the ranking metric."""
+
+    bpp: float
+    """Rate in bits per pixel: total bits over total pixels."""
+    psnr_db: float | None = None
+    """Mean PSNR in dB, where it ranks."""
+    ms_ssim: float | None = None
+    """Mean multi-scale structural similarity, where it ranks."""
+    ssim: float | None = None
+    """Mean structural similarity, where it ranks."""
+
+
+class VersionNumber(Section):
+    """Which version figures are of."""
+
+    version: str
+    """Number of the version in the model registry."""
+
+
+class VersionFigures(FiguresOnTestSet, VersionNumber):  # fields of the last base come first
+    """A registered version with its figures."""
+
+
+class RecordedDecision(Section):
+    """A decision as the tag `decision` of the version that it was made on holds it."""
+
+    outcome: Outcome
+    """The decision."""
+    why: str
+    """Its reason, with the figures."""
+    test_set_sha256: str
+    """Hash of the test set that the figures are of."""
+    challenger: FiguresOnTestSet
+    """Figures of the version."""
+    champion: VersionFigures | None
+    """The champion at that time; null where there was none."""
+    champion_after: str | None
+    """Version of the champion afterwards."""
+    replaced: str | None
+    """Version that a rollback goes back to."""
+
+
+class RegistryRecord(Document):
+    """What is registered under a target, and why."""
+
+    model: str
+    """Name of the registered model, such as `image-codec-0.15bpp`."""
+    version: str | None
+    """Version of the leaderboard's winner; null where there is none."""
+    aliases: dict[str, str]
+    """Alias (`champion`, `challenger`) -> version."""
+    decision: Outcome
+    """Whether the winner was promoted."""
+    why: str
+    """The reason, with the figures."""
+    challenger: VersionFigures | None
+    """The leaderboard's winner."""
+    champion: VersionFigures | None
+    """The champion that the winner was compared with; null where there was none."""
