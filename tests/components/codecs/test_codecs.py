@@ -22,6 +22,9 @@ from components.errors import BitstreamError, RatewrightError
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 NAMES = pytest.mark.parametrize("name", CODECS)
+"""For what a codec does in its own way; what `Codec` does for all of them is tested on one of each kind."""
+SHARED = pytest.mark.parametrize("name", ["wcae", "haar_hyper"])
+"""One without an entropy model of its own, and one with a hyperprior's tables."""
 Make = Callable[..., Codec]
 
 
@@ -39,8 +42,13 @@ def test_the_table_and_the_modules_agree() -> None:
         codec_class("vvc")
 
 
-@NAMES
-@pytest.mark.parametrize("size", [(1, 1), (7, 3), (33, 65), (256, 256), (32, 32), (31, 96)])
+@pytest.mark.parametrize(
+    ("name", "size"),
+    [
+        *((name, size) for name in CODECS for size in ((1, 1), (33, 65))),
+        *(("wcae", size) for size in ((7, 3), (256, 256), (32, 32), (31, 96))),
+    ],
+)
 def test_every_size_works(name: str, size: tuple[int, int], make_codec: Make) -> None:
     from skimage import data
 
@@ -113,7 +121,7 @@ def test_bits_are_told_where_they_are_spent(name: str, make_codec: Make, x: Tens
     assert min(abs(busy - each) for each in flat) > 3 * (max(flat) - min(flat))
 
 
-@NAMES
+@SHARED
 def test_a_batch_is_its_pictures(name: str, make_codec: Make, x: Tensor) -> None:
     codec = make_codec(name)
     batch = torch.cat([x[..., 32 * k : 32 * k + 33, 8 * k : 8 * k + 65] for k in range(3)])
@@ -142,7 +150,7 @@ def test_training_in_batches_sees_the_same_code(name: str, make_codec: Make, x: 
     assert len(set(bits.tolist())) > 2
 
 
-@NAMES
+@SHARED
 def test_a_loaded_checkpoint_decodes_the_same_latents(name: str, make_codec: Make, x: Tensor, tmp_path: Path) -> None:
     codec = make_codec(name)
     codec.train()(x[..., :128, :128])  # what training leaves in buffers is no longer zeros
@@ -153,7 +161,7 @@ def test_a_loaded_checkpoint_decodes_the_same_latents(name: str, make_codec: Mak
     assert torch.equal(loaded.unpack(stream), codec.unpack(stream))
 
 
-@NAMES
+@pytest.mark.parametrize("name", ["wcae", "atc_progressive"])
 def test_every_corruption_and_truncation_of_a_stream_is_refused(name: str, make_codec: Make, x: Tensor) -> None:
     codec = make_codec(name)
     (stream,) = codec.compress(x[..., :40, :40])
@@ -167,7 +175,7 @@ def test_every_corruption_and_truncation_of_a_stream_is_refused(name: str, make_
             codec.decompress([bytes(bad)])
 
 
-@NAMES
+@SHARED
 def test_another_model_or_codec_is_refused(name: str, make_codec: Make, x: Tensor) -> None:
     (stream,) = make_codec(name, seed=0).compress(x[..., :40, :40])
     with pytest.raises(BitstreamError, match=r"written by model [0-9a-f]{16}, not [0-9a-f]{16}"):
@@ -215,7 +223,7 @@ def test_hostile_entropy_coded_bytes_never_crash(name: str, make_codec: Make, x:
     parsed = parse(codec.compress(x[..., :64, :64])[0])
     (whole,) = parsed.sections
     head = len(whole) % 4 or 4
-    for k in range(30):
+    for k in range(12):
         body = whole[:head] + (random.bytes(4 * k) if k % 2 else whole[head : head + 4 * k])
         try:
             decoded = codec.decompress([dataclasses.replace(parsed, sections=(body,)).pack()])
@@ -262,7 +270,7 @@ def test_streams_are_decoded_whatever_the_readers_gain(name: str, make_codec: Ma
     assert torch.equal(codec.decompress([stream]), before)
 
 
-@NAMES
+@SHARED
 def test_the_hash_names_the_weights_and_not_the_gain(name: str, make_codec: Make) -> None:
     codec = make_codec(name)
     first = codec.model_hash()
@@ -278,7 +286,7 @@ def test_the_hash_names_the_weights_and_not_the_gain(name: str, make_codec: Make
     assert make_codec(name, seed=1).model_hash() != first
 
 
-@NAMES
+@SHARED
 def test_the_hash_follows_training_and_loading(name: str, make_codec: Make, x: Tensor) -> None:
     codec, other = make_codec(name), make_codec(name, seed=1)
     hashes = [codec.model_hash()]
@@ -298,7 +306,7 @@ def test_the_hash_follows_training_and_loading(name: str, make_codec: Make, x: T
     assert len({*hashes, other.model_hash()}) == 4
 
 
-@NAMES
+@SHARED
 def test_channels_last_is_the_same_model(name: str, make_codec: Make) -> None:
     codec = make_codec(name)
     before = codec.model_hash()
@@ -342,13 +350,13 @@ def test_tiles_show_no_seams(name: str, make_codec: Make) -> None:
     codec, tiled = make_codec(name), make_codec(name)
     tiled.tile = 128  # type: ignore[misc]
     tiled.halo = min(256, codec.halo)  # type: ignore[misc]
-    x = to_tensor(data.astronaut()[:448, :512])
+    x = to_tensor(data.astronaut()[64:320, :320])
     torch.testing.assert_close(tiled.latents(x), codec.latents(x), rtol=0, atol=2e-3)
     (stream,) = codec.compress(x)
     torch.testing.assert_close(tiled.decompress([stream]), codec.decompress([stream]), rtol=0, atol=1 / 512)
 
 
-@NAMES
+@pytest.mark.parametrize("name", ["wcae", "mlp_lossless"])
 def test_pad_replicates_the_edge(name: str, make_codec: Make, x: Tensor) -> None:
     codec = make_codec(name)
     if codec.stride == 1:

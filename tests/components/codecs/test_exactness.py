@@ -19,7 +19,7 @@ from components.entropy.hyperprior import HyperPrior
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 Make = Callable[..., Codec]
-SIDE, PICTURES, BATCH = 64, 40, 4
+SIDE, PICTURES, BATCH = 64, 12, 4
 
 DECODER = """
 import hashlib, json, sys, warnings
@@ -72,9 +72,8 @@ def written(make_codec: Make, crops: Tensor, tmp_path_factory: pytest.TempPathFa
             optimizer.step()
             optimizer.zero_grad()
         codec.eval()
-        half = PICTURES // 2
-        streams = [codec.compress(one)[0] for one in torch.split(crops[:half], 1)]
-        streams += [stream for four in torch.split(crops[half:], BATCH) for stream in codec.compress(four)]
+        streams = [codec.compress(one)[0] for one in torch.split(crops[:-BATCH], 1)]
+        streams += codec.compress(crops[-BATCH:])
         (folder / name).mkdir()
         digest = hashlib.sha256()
         for k, stream in enumerate(streams):
@@ -88,12 +87,12 @@ def written(make_codec: Make, crops: Tensor, tmp_path_factory: pytest.TempPathFa
 DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
 
 
-@pytest.mark.parametrize("threads", [1, 2])
-@pytest.mark.parametrize("mkldnn", ["mkldnn", "plain"])
+@pytest.mark.parametrize(("threads", "mkldnn"), [(2, "mkldnn"), (1, "plain")])
 @pytest.mark.parametrize("device", DEVICES)
 def test_another_process_decodes_the_same_latents(
     threads: int, mkldnn: str, device: str, written: tuple[Path, dict[str, str]]
 ) -> None:
+    """On more threads than the encoder, or without oneDNN's kernels."""
     folder, expected = written
     done = subprocess.run(
         [sys.executable, "-c", DECODER, str(threads), mkldnn, device, *expected],
@@ -114,7 +113,7 @@ def test_what_is_decoded_is_what_was_quantised(make_codec: Make, crops: Tensor) 
     """
     for name in CODECS:
         codec = make_codec(name)
-        for one in torch.split(crops[:8], 1):
+        for one in torch.split(crops[:4], 1):
             latents = codec.latents(one)
             decoded = codec.unpack(codec.pack(latents, one.shape[-2:]))
             decides = isinstance(getattr(codec, "entropy", None), HyperPrior)
