@@ -1,34 +1,15 @@
-"""Measuring a codec on real files: every picture through compress and decompress, nothing estimated."""
+"""Measurement of a coder on real files: every picture is encoded and decoded, nothing is estimated."""
 
 import time
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Iterable
 
 import numpy as np
 
 from components.arrays import Rgb
 from components.codecs.coder import Coder
 from components.errors import RatewrightError
-from components.metrics.quality import measure as measure_quality
-
-
-@dataclass(frozen=True)
-class ImageResult:
-    """One picture through a coder: rate in bits per pixel, times in seconds; a figure that does not exist is None."""
-
-    image: str
-    width: int
-    height: int
-    bytes: int
-    bpp: float
-    psnr_db: float | None
-    ssim: float | None
-    ms_ssim: float | None
-    swd: float | None
-    encode_s: float
-    decode_s: float
-    why: dict[str, str]
+from components.evaluation.results import ImageResult
+from components.metrics.quality import quality_of
 
 
 def measure(
@@ -38,9 +19,19 @@ def measure(
     *,
     lossless: bool = False,
 ) -> list[ImageResult]:
-    """Code each (name, picture); `keep(name, decoded)` sees every decoded picture.
+    """Encode and decode each picture, and compare the result with the original.
 
-    Of a `lossless` coder every pixel is checked: raises RatewrightError, which names the first picture that changed.
+    Args:
+        coder: what encodes and decodes.
+        pictures: pairs of a name and a picture.
+        keep: called with the name and the decoded picture, for every picture.
+        lossless: whether every pixel must come back.
+
+    Returns:
+        One result for each picture, in order.
+
+    Raises:
+        RatewrightError: a lossless coder changed a pixel; the message names the first such picture.
     """
     results = []
     for name, rgb in pictures:
@@ -51,12 +42,24 @@ def measure(
         finished = time.perf_counter()
         if lossless:
             _check_unchanged(name, rgb, decoded)
-        quality = measure_quality(rgb, decoded)
+        quality = quality_of(rgb, decoded)
         height, width = rgb.shape[:2]
-        bpp = 8 * len(data) / (height * width)
-        figures = (quality.psnr_db, quality.ssim, quality.ms_ssim, quality.swd)
-        times = (encoded - started, finished - encoded)
-        results.append(ImageResult(name, width, height, len(data), bpp, *figures, *times, quality.why))
+        results.append(
+            ImageResult(
+                image=name,
+                width=width,
+                height=height,
+                bytes=len(data),
+                bpp=8 * len(data) / (height * width),
+                psnr_db=quality.psnr_db,
+                ssim=quality.ssim,
+                ms_ssim=quality.ms_ssim,
+                swd=quality.swd,
+                encode_s=encoded - started,
+                decode_s=finished - encoded,
+                reasons=quality.reasons,
+            )
+        )
         if keep is not None:
             keep(name, decoded)
     return results
@@ -67,30 +70,3 @@ def _check_unchanged(name: str, rgb: Rgb, decoded: Rgb) -> None:
         raise RatewrightError(f"not lossless: {name} of shape {rgb.shape} came back as {decoded.shape}")
     if changed := np.count_nonzero((decoded != rgb).any(axis=2)):
         raise RatewrightError(f"not lossless: {changed} of the {rgb[..., 0].size} pixels of {name} came back changed")
-
-
-def summarise(results: Sequence[ImageResult]) -> dict[str, Any]:
-    """The figures of a set: bpp is total bits over total pixels, `bpp_mean` and the qualities are means over pictures.
-
-    A quality that some picture lacks is None for the set, with the first reason in `<field>_why`.
-    """
-    pixels = sum(result.width * result.height for result in results)
-    size = sum(result.bytes for result in results)
-    point: dict[str, Any] = {
-        "images": len(results),
-        "pixels": pixels,
-        "bytes": size,
-        "bpp": 8 * size / pixels,
-        "bpp_mean": sum(result.bpp for result in results) / len(results),
-    }
-    for field in ("psnr_db", "ssim", "ms_ssim", "swd"):
-        values = [getattr(result, field) for result in results]
-        if None in values:
-            lacking = results[values.index(None)]
-            point[field] = None
-            point[f"{field}_why"] = f"{lacking.image}: {lacking.why[field]}"
-        else:
-            point[field] = sum(values) / len(values)
-    for field in ("encode_s", "decode_s"):
-        point[f"{field}_per_mpx"] = 1e6 * sum(getattr(result, field) for result in results) / pixels
-    return point

@@ -10,7 +10,7 @@ from components.arrays import Rgb
 from components.codecs.base import Codec, to_tensor
 from components.codecs.baselines.lossy import jpeg2000_layers
 from components.codecs.coder import LearnedCoder, stream_of
-from components.metrics.quality import measure
+from components.metrics.quality import quality_of
 
 LOWEST_BPP, HIGHEST_BPP = 0.02, 0.5
 POINTS = 40
@@ -59,5 +59,5 @@ def violations(curve: Sequence[Prefix]) -> int:
 
 
 def _prefix(size: int, rgb: Rgb, decoded: Rgb) -> Prefix:
-    quality = measure(rgb, decoded)
+    quality = quality_of(rgb, decoded)
     return Prefix(size, 8 * size / (rgb.shape[0] * rgb.shape[1]), quality.psnr_db, quality.ms_ssim)

@@ -1,69 +1,107 @@
-"""Which codec wins, and whether a challenger replaces a champion. Pure: figures in, decisions and reasons out."""
+"""Choice of the winning codec, and the gate between a challenger and the champion: figures in, decisions out."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
-Row = Mapping[str, Any]
+from pydantic import BaseModel, ConfigDict, Field
 
 
 @dataclass(frozen=True)
-class Gate:
-    """What a challenger must show on the champion's own test set.
+class Candidate:
+    """A codec's figures on the test set at the target rate.
 
-    metric: the quality that must be better, larger is better.
-    min_gain: by how much at least, in the metric's unit; strictly more than this.
-    rate_slack: how much larger the challenger's bpp may be, as a share; both were trimmed to the target within
-        the same tolerance, so a difference below it is no difference.
+    Attributes:
+        name: of the variant or baseline.
+        kind: "learned", "baseline" or "lossless".
+        bpp: rate in bits per pixel; None where the codec did not reach the target.
+        quality: by the metric that ranks codecs, larger is better; None where it does not exist.
     """
 
-    metric: str
-    min_gain: float
-    rate_slack: float
+    name: str
+    kind: str
+    bpp: float | None
+    quality: float | None
+
+
+class RateAndQuality(NamedTuple):
+    """Rate in bits per pixel, and quality by the metric that ranks codecs, on one test set."""
+
+    bpp: float
+    quality: float
+
+
+class Gate(BaseModel):
+    """What a challenger must show against the champion on the same test set."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, strict=True)
+
+    min_gain: Annotated[float, Field(ge=0)] = 0.0
+    """The challenger's quality must exceed the champion's by more than this, in the metric's unit."""
+    rate_slack: Annotated[float, Field(ge=0, le=1)] = 0.01
+    """The challenger's bpp may be larger by this share: what trimming to the target leaves open."""
 
 
 class Decision(NamedTuple):
-    """The outcome of a gate and the sentence that gives its numbers."""
+    """The outcome of a gate, and a sentence with the figures behind it."""
 
     outcome: Literal["promoted", "kept champion"]
     why: str
 
 
-def rank(rows: Sequence[Row], metric: str) -> list[Row]:
-    """Rows best first by `metric`; at equal quality the lower rate, then the name. Rows without a figure come last."""
+def rank(candidates: Iterable[Candidate]) -> list[Candidate]:
+    """Best quality first; at equal quality the lower rate, then the name. Candidates without quality come last."""
     return sorted(
-        rows,
-        key=lambda row: (row[metric] is None, -(row[metric] or 0.0), row["bpp"] or 0.0, row["name"]),
+        candidates,
+        key=lambda one: (one.quality is None, -(one.quality or 0.0), one.bpp or 0.0, one.name),
     )
 
 
-def winner(ranked: Sequence[Row], metric: str, target_bpp: float) -> tuple[str | None, str]:
-    """The best learned codec of the ranked rows at or below the target rate, and why it is.
+def winner(ranked: Sequence[Candidate], metric: str, target_bpp: float) -> tuple[str | None, str]:
+    """The best learned codec at or below the target rate.
 
-    Baselines are ranked beside the learned codecs, but cannot be registered: the sentence says which of them
-    are better all the same.
+    Baselines are ranked beside the learned codecs, but cannot be registered: the sentence names those that are better.
+
+    Args:
+        ranked: candidates, best first.
+        metric: name of the quality, for the sentence.
+        target_bpp: the target rate in bits per pixel.
+
+    Returns:
+        The name of the winner, or None where no learned codec qualifies, and a sentence that says why.
     """
-    able = [r for r in ranked if r["kind"] == "learned" and r[metric] is not None and r["bpp"] <= target_bpp]
+    able = [
+        (one.name, one.bpp, one.quality)
+        for one in ranked
+        if one.kind == "learned" and one.quality is not None and one.bpp is not None and one.bpp <= target_bpp
+    ]
     if not able:
         return None, f"no learned codec has a {metric} at {target_bpp:g} bpp or less"
-    best = able[0]
-    why = f"{best['name']} has the highest {metric} of the learned codecs: {best[metric]:.3f} at {best['bpp']:.4f} bpp"
+    name, bpp, best = able[0]
+    why = f"{name} has the highest {metric} of the learned codecs: {best:.3f} at {bpp:.4f} bpp"
     if len(able) > 1:
-        why += f", {best[metric] - able[1][metric]:.3f} above {able[1]['name']}"
-    ahead = [r["name"] for r in ranked if r["kind"] == "baseline" and (r[metric] or 0.0) > best[metric]]
-    return best["name"], why + (f"; classic codecs above it: {', '.join(ahead)}" if ahead else "")
+        second, _, quality = able[1]
+        why += f", {best - quality:.3f} above {second}"
+    ahead = [one.name for one in ranked if one.kind == "baseline" and (one.quality or 0.0) > best]
+    return name, why + (f"; classic codecs above it: {', '.join(ahead)}" if ahead else "")
 
 
-def challenge(challenger: Row, champion: Row | None, gate: Gate) -> Decision:
-    """Whether `challenger` replaces `champion`; both rows hold bpp and the gate's metric on one test set."""
-    metric = gate.metric
-    new = f"{challenger[metric]:.3f} at {challenger['bpp']:.4f} bpp"
+def challenge(challenger: RateAndQuality, champion: RateAndQuality | None, gate: Gate, metric: str) -> Decision:
+    """Decide whether a challenger replaces the champion.
+
+    Args:
+        challenger: its figures on the test set.
+        champion: its figures on the same test set; None where there is no champion.
+        gate: what the challenger must show.
+        metric: name of the quality, for the sentence.
+    """
+    new = f"{challenger.quality:.3f} at {challenger.bpp:.4f} bpp"
     if champion is None:
         return Decision("promoted", f"there was no champion; the challenger has {metric} {new}")
-    old = f"{champion[metric]:.3f} at {champion['bpp']:.4f} bpp"
+    old = f"{champion.quality:.3f} at {champion.bpp:.4f} bpp"
     compared = f"challenger {metric} {new}, champion {old}"
-    if challenger["bpp"] > champion["bpp"] * (1 + gate.rate_slack):
+    if challenger.bpp > champion.bpp * (1 + gate.rate_slack):
         return Decision("kept champion", f"{compared}: the rate is higher by more than {gate.rate_slack:.1%}")
-    if challenger[metric] - champion[metric] <= gate.min_gain:
+    if challenger.quality - champion.quality <= gate.min_gain:
         return Decision("kept champion", f"{compared}: the gain is not above {gate.min_gain:g}")
     return Decision("promoted", f"{compared}: better in quality and no worse in rate")

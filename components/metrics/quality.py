@@ -13,16 +13,21 @@ from components.metrics.structural_similarity import MS_SSIM_MIN_SIDE, SSIM_MIN_
 
 @dataclass(frozen=True)
 class Quality:
-    """The quality of one decoded picture; a figure that does not exist is None, and `why` says why.
+    """The quality of one decoded picture; a figure that does not exist is None.
 
-    ssim, ms_ssim: `ssim_and_ms_ssim`. swd: `sliced_wasserstein`.
+    Attributes:
+        psnr_db: see `psnr_db`.
+        ssim: see `ssim_and_ms_ssim`.
+        ms_ssim: see `ssim_and_ms_ssim`.
+        swd: see `sliced_wasserstein`.
+        reasons: for each figure that is None, the reason.
     """
 
     psnr_db: float | None
     ssim: float | None
     ms_ssim: float | None
     swd: float | None
-    why: dict[str, str] = field(default_factory=dict)
+    reasons: dict[str, str] = field(default_factory=dict)
 
 
 def psnr_db(a: Rgb, b: Rgb) -> float | None:
@@ -47,8 +52,8 @@ def swd(a: Rgb, b: Rgb) -> float | None:
     return sliced_wasserstein(a, b)
 
 
-def measure(original: Rgb, decoded: Rgb) -> Quality:
-    """All figures of one picture; raises `ValueError` for pictures of different shapes."""
+def quality_of(original: Rgb, decoded: Rgb) -> Quality:
+    """All quality figures of one decoded picture. Raises `ValueError` for pictures of different shapes."""
     _check(original, decoded)
     height, width = original.shape[:2]
     ssim, ms_ssim = ssim_and_ms_ssim(original, decoded)
@@ -64,7 +69,7 @@ def measure(original: Rgb, decoded: Rgb) -> Quality:
         "ms_ssim": f"{width}x{height} is too small for five scales (sides of at least {MS_SSIM_MIN_SIDE})",
         "swd": f"{width}x{height} is too small for a level of patches (sides of at least {SWD_MIN_SIDE})",
     }
-    return Quality(**figures, why={name: reasons[name] for name, figure in figures.items() if figure is None})
+    return Quality(**figures, reasons={name: reasons[name] for name, figure in figures.items() if figure is None})
 
 
 def _check(a: Rgb, b: Rgb) -> None:

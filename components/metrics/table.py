@@ -1,24 +1,22 @@
-"""The one table of the figures that leaderboards and reports show."""
+"""The one table of the figures that leaderboards show, in their order."""
 
 from typing import NamedTuple
 
 
 class Metric(NamedTuple):
-    """How a figure is shown and ranked."""
+    """Label and unit of a figure; the unit is empty for a figure without one."""
 
     label: str
     unit: str
-    """Empty for a figure without one."""
-    higher_is_better: bool
 
 
 METRICS: dict[str, Metric] = {
-    "bpp": Metric("Rate", "bpp", False),
-    "psnr_db": Metric("PSNR", "dB", True),
-    "ssim": Metric("SSIM", "", True),
-    "ms_ssim": Metric("MS-SSIM", "", True),
-    "swd": Metric("SWD", "", False),
-    "bd_rate_percent": Metric("BD-rate", "%", False),
-    "encode_s_per_mpx": Metric("Encoding", "s/Mpx", False),
-    "decode_s_per_mpx": Metric("Decoding", "s/Mpx", False),
+    "bpp": Metric("Rate", "bpp"),
+    "psnr_db": Metric("PSNR", "dB"),
+    "ssim": Metric("SSIM", ""),
+    "ms_ssim": Metric("MS-SSIM", ""),
+    "swd": Metric("SWD", ""),
+    "bd_rate_percent": Metric("BD-rate", "%"),
+    "encode_s_per_mpx": Metric("Encoding", "s/Mpx"),
+    "decode_s_per_mpx": Metric("Decoding", "s/Mpx"),
 }

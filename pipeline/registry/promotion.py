@@ -5,12 +5,12 @@ from typing import Any, Literal
 
 from pydantic import BaseModel
 
-from components.evaluation.selection import Gate, challenge
+from components.evaluation.selection import Gate, RateAndQuality, challenge
 from pipeline.registry.client import TrackingError
 from pipeline.registry.models import CHAMPION, RegisteredModel
 
 Figures = dict[str, Any]
-"""`bpp` and the gate's metric of a version at the target rate on the test set."""
+"""`bpp` and the metric that ranks codecs, of a version at the target rate on the test set."""
 
 
 class PromotionDecision(BaseModel):
@@ -31,7 +31,12 @@ class PromotionDecision(BaseModel):
 
 
 def decide(
-    model: RegisteredModel, version: str, test_set_sha256: str, gate: Gate, figures_of: Callable[[str], Figures]
+    model: RegisteredModel,
+    version: str,
+    test_set_sha256: str,
+    gate: Gate,
+    metric: str,
+    figures_of: Callable[[str], Figures],
 ) -> PromotionDecision:
     """Decide whether a version becomes the champion, and carry that out.
 
@@ -43,6 +48,7 @@ def decide(
         version: The challenger.
         test_set_sha256: The hash of the test set's manifest.
         gate: What the challenger must show.
+        metric: The figure that ranks codecs, such as `psnr_db`.
         figures_of: Gives a version's figures on the test set; called only if a new decision is needed.
     """
     champion, recorded = model.alias(CHAMPION), _recorded(model, version)
@@ -60,7 +66,8 @@ def decide(
     elif "rolled_back" in model.tags(version):
         outcome, why = "kept champion", f"version {version} was rolled back; register another checkpoint to replace it"
     else:
-        outcome, why = challenge(challenger_figures, champion_figures, gate)
+        champion_point = None if champion_figures is None else _point(champion_figures, metric)
+        outcome, why = challenge(_point(challenger_figures, metric), champion_point, gate, metric)
     promoted = outcome == "promoted"
     decision = PromotionDecision(
         outcome=outcome,
@@ -98,6 +105,10 @@ def roll_back(model: RegisteredModel) -> tuple[str, str]:
     model.tag(champion, rolled_back="true")
     model.point(CHAMPION, recorded.replaced)
     return champion, recorded.replaced
+
+
+def _point(figures: Figures, metric: str) -> RateAndQuality:
+    return RateAndQuality(figures["bpp"], figures[metric])
 
 
 def _recorded(model: RegisteredModel, version: str) -> PromotionDecision | None:

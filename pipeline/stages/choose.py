@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from components.errors import RatewrightError
-from components.evaluation.selection import rank, winner
+from components.evaluation.selection import Candidate, rank, winner
 from components.metrics.bd_rate import bd_rate_percent
 from components.storage.atomic import read_json, write_json
 from pipeline.config import params
@@ -26,8 +26,9 @@ def run(root: Path) -> None:
     hashes = {key: _hash(found, key) for key in (test_set, calibration_set)}
     lossy = [metrics for metrics in found if metrics["kind"] != "lossless"]
     anchor = next((metrics["curve"][test_set] for metrics in lossy if metrics["name"] == ANCHOR), None)
-    rows = rank([_row(metrics, test_set) | _bd_rate(metrics["curve"][test_set], anchor) for metrics in lossy], metric)
-    best, why = winner(rows, metric, settings.target_bpp)
+    found_rows = [_row(metrics, test_set) | _bd_rate(metrics["curve"][test_set], anchor) for metrics in lossy]
+    rows = _ranked(found_rows, metric)
+    best, why = winner(_candidates(rows, metric), metric, settings.target_bpp)
     leaderboard = {
         "target_bpp": settings.target_bpp,
         "test_set": test_set,
@@ -38,7 +39,7 @@ def run(root: Path) -> None:
         "calibration": {
             "test_set": calibration_set,
             "test_set_sha256": hashes[calibration_set],
-            "rows": rank([_row(metrics, calibration_set) for metrics in lossy], metric),
+            "rows": _ranked([_row(metrics, calibration_set) for metrics in lossy], metric),
         },
         "lossless": _lossless([metrics for metrics in found if metrics["kind"] == "lossless"], test_set),
         "winner": best,
@@ -65,6 +66,15 @@ def _row(metrics: dict[str, Any], test_set: str) -> dict[str, Any]:
         if row[field] is None:
             row[f"{field}_why"] = points.get("at_target_why") if point is None else point.get(f"{field}_why")
     return row | _costs(metrics)
+
+
+def _candidates(rows: list[dict[str, Any]], metric: str) -> list[Candidate]:
+    return [Candidate(row["name"], row["kind"], row["bpp"], row[metric]) for row in rows]
+
+
+def _ranked(rows: list[dict[str, Any]], metric: str) -> list[dict[str, Any]]:
+    by_name = {row["name"]: row for row in rows}
+    return [by_name[one.name] for one in rank(_candidates(rows, metric))]
 
 
 def _bd_rate(curve: list[dict[str, Any]], anchor: list[dict[str, Any]] | None) -> dict[str, Any]:

@@ -19,7 +19,8 @@ from components.codecs.baselines.quality_search import largest_quality
 from components.codecs.coder import Coder, LearnedCoder
 from components.data.image_files import encode_png
 from components.errors import CalibrationError, RatewrightError
-from components.evaluation.measure import ImageResult, measure, summarise
+from components.evaluation.measure import measure
+from components.evaluation.results import ImageResult, summarise
 from components.rate.gain_search import gain_at, rate_and_psnr, rate_over_gain
 from components.storage.atomic import write_bytes, write_json
 from pipeline.config import params
@@ -74,7 +75,7 @@ def run(root: Path, name: str) -> None:
     except RatewrightError as error:
         raise RatewrightError(f"evaluate {name}: {error}") from error
     points: dict[str, Any] = {
-        key: {"as_calibrated": summarise(results), "at_target": None} for key, results in deployed.items()
+        key: {"as_calibrated": summarise(results).model_dump(), "at_target": None} for key, results in deployed.items()
     }
     table = [(key, "as_calibrated", result) for key, results in deployed.items() for result in results]
     facts, curve = subject.facts, []
@@ -91,7 +92,7 @@ def run(root: Path, name: str) -> None:
         else:
             facts = facts | said
             results = measure(coder, originals[test_set], keep[test_set])
-            points[test_set]["at_target"] = summarise(results)
+            points[test_set]["at_target"] = summarise(results).model_dump()
             table += [(test_set, "at_target", result) for result in results]
         curve = _curve(points[test_set]["at_target"], subject.at_rate, target, rgbs[test_set])
 
@@ -191,7 +192,7 @@ def _rungs(subject: Subject, test_set: str, originals: Sequence[tuple[str, Rgb]]
         return {}
     points = []
     for operating_points in coder.codec.operating_points:
-        point = summarise(measure(LearnedCoder(coder.codec, operating_points[-1]), originals))
+        point = summarise(measure(LearnedCoder(coder.codec, operating_points[-1]), originals)).model_dump()
         points.append({"setting": coder.codec.describe(operating_points[-1]), **point})
     return {"operating_points": {test_set: points}}
 

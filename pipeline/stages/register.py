@@ -57,12 +57,13 @@ def run(root: Path) -> None:
         version = _add(root, layout, model, candidate, board)
     if model.alias(CHALLENGER) != version:
         model.point(CHALLENGER, version)
-    gate = Gate(settings.selection.metric, settings.registry.min_gain, settings.registry.rate_slack)
+    gate = Gate(min_gain=settings.registry.min_gain, rate_slack=settings.registry.rate_slack)
     decision = decide(
         model,
         version,
         board["test_set_sha256"],
         gate,
+        settings.selection.metric,
         lambda version: _figures_on_test_set(root, settings, model, version, board),
     )
     write_json(
@@ -127,14 +128,15 @@ def _figures_on_test_set(
         return dict(json.loads(known))
     from components.codecs.checkpoint import load
     from components.codecs.coder import LearnedCoder
-    from components.evaluation.measure import measure, summarise
+    from components.evaluation.measure import measure
+    from components.evaluation.results import summarise
     from components.rate.gain_search import gain_at
 
     console.print(f"register: measuring {model.name} version {version} on {board['test_set']}")
     codec, _ = load(checkpoint_of(root, f"models:/{model.name}/{version}"))
     originals = list(pictures(Layout(root).raw(settings.data.test)))
     gain = gain_at(codec, [rgb for _, rgb in originals], board["target_bpp"], settings.registry.rate_slack)
-    figures = _figures(summarise(measure(LearnedCoder(codec, gain), originals)), board)
+    figures = _figures(summarise(measure(LearnedCoder(codec, gain), originals)).model_dump(), board)
     model.tag(version, **{tag: json.dumps(figures)})
     return figures
 

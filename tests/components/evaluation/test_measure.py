@@ -1,5 +1,3 @@
-import dataclasses
-import zlib
 from collections.abc import Callable
 
 import numpy as np
@@ -9,29 +7,14 @@ from components.arrays import Rgb
 from components.codecs.base import Codec, to_rgb, to_tensor
 from components.codecs.coder import LearnedCoder
 from components.errors import CalibrationError, RatewrightError
-from components.evaluation.measure import measure, summarise
+from components.evaluation.measure import measure
+from components.evaluation.results import summarise
 from components.metrics.quality import psnr_db
 from components.rate.gain_search import bpp_of, gain_at, rate_over_gain
+from tests.components.evaluation.coders import Coarse, Zip
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 Make = Callable[..., Codec]
-
-
-class Zip:
-    """A lossless coder whose files anyone can count."""
-
-    def encode(self, rgb: Rgb) -> bytes:
-        return bytes([rgb.shape[0], rgb.shape[1]]) + zlib.compress(rgb.tobytes())
-
-    def decode(self, data: bytes) -> Rgb:
-        return np.frombuffer(zlib.decompress(data[2:]), np.uint8).reshape(data[0], data[1], 3)
-
-
-class Coarse(Zip):
-    """Drops the low bits."""
-
-    def encode(self, rgb: Rgb) -> bytes:
-        return super().encode(rgb & np.uint8(0xF0))
 
 
 def test_bpp_is_the_length_of_the_real_stream(make_codec: Make, photographs: list[Rgb]) -> None:
@@ -58,43 +41,6 @@ def test_the_gain_that_is_measured_is_the_one_that_a_checkpoint_holds(make_codec
     assert codec.gain.item() == found
 
 
-def test_a_set_is_total_over_total(photographs: list[Rgb]) -> None:
-    pictures = [("large", photographs[0]), ("small", photographs[1][:24, :40])]
-    results = measure(Coarse(), pictures)
-    point = summarise(results)
-    pixels = [rgb.shape[0] * rgb.shape[1] for _, rgb in pictures]
-    sizes = [len(Coarse().encode(rgb)) for _, rgb in pictures]
-    assert (point["images"], point["pixels"], point["bytes"]) == (2, sum(pixels), sum(sizes))
-    assert point["bpp"] == 8 * sum(sizes) / sum(pixels)
-    assert point["bpp_mean"] == pytest.approx(sum(8 * s / p for s, p in zip(sizes, pixels, strict=True)) / 2)
-    assert point["bpp"] != pytest.approx(point["bpp_mean"], rel=0.01)
-    assert point["psnr_db"] == pytest.approx(np.mean([r.psnr_db for r in results]))
-    assert point["ssim"] == pytest.approx(np.mean([r.ssim for r in results]))
-    assert point["swd"] == pytest.approx(np.mean([r.swd for r in results]))
-    assert point["swd"] > 0
-    assert point["encode_s_per_mpx"] == pytest.approx(1e6 * sum(r.encode_s for r in results) / sum(pixels))
-    assert point["decode_s_per_mpx"] == pytest.approx(1e6 * sum(r.decode_s for r in results) / sum(pixels))
-
-
-def test_a_figure_that_does_not_exist_says_why(photographs: list[Rgb]) -> None:
-    results = measure(Coarse(), [("fine", photographs[0]), ("tiny", photographs[0][:8, :8])])
-    assert results[0].ms_ssim is None
-    assert results[1].ssim is None
-    point = summarise(results)
-    assert point["psnr_db"] is not None
-    assert "psnr_db_why" not in point
-    assert point["ssim"] is None
-    assert point["ssim_why"].startswith("tiny: ")
-    assert point["swd_why"].startswith("tiny: 8x8 is too small")
-    assert point["ms_ssim_why"].startswith("fine: "), "the first picture that lacks it"
-
-    lossless = summarise(measure(Zip(), [("same", photographs[0])]))
-    assert lossless["psnr_db"] is None
-    assert lossless["psnr_db_why"] == "same: infinite: the pictures are identical"
-    assert lossless["ssim"] == pytest.approx(1)
-    assert lossless["swd"] == 0
-
-
 class Cropped(Zip):
     """Forgets the last row."""
 
@@ -119,7 +65,7 @@ def test_a_lossless_coder_gives_back_every_pixel(photographs: list[Rgb]) -> None
 def test_the_rate_of_a_coder_is_total_over_total(photographs: list[Rgb]) -> None:
     pictures = [photographs[0], photographs[1][:24, :40]]
     results = measure(Zip(), [(f"{k}", rgb) for k, rgb in enumerate(pictures)])
-    assert bpp_of(Zip(), iter(pictures)) == summarise(results)["bpp"]
+    assert bpp_of(Zip(), iter(pictures)) == summarise(results).bpp
 
 
 def test_keep_sees_every_decoded_picture(photographs: list[Rgb]) -> None:
@@ -160,9 +106,3 @@ def test_gain_at_meets_the_target(make_codec: Make, photographs: list[Rgb]) -> N
 def test_gain_at_a_target_out_of_reach(make_codec: Make) -> None:
     with pytest.raises(CalibrationError, match="nearest rate reached"):
         gain_at(make_codec("wcae"), [np.zeros((8, 8, 3), np.uint8)], 0.15, 0.01)
-
-
-def test_results_are_frozen(photographs: list[Rgb]) -> None:
-    (result,) = measure(Zip(), [("a", photographs[0])])
-    with pytest.raises(dataclasses.FrozenInstanceError):
-        result.bpp = 0.0  # type: ignore[misc]

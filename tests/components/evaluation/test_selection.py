@@ -1,51 +1,54 @@
-from typing import Any
-
 import pytest
+from pydantic import ValidationError
 
-from components.evaluation.selection import Gate, challenge, rank, winner
+from components.evaluation.selection import Candidate, Gate, RateAndQuality, challenge, rank, winner
 
-GATE = Gate("psnr_db", min_gain=0.0, rate_slack=0.01)
-
-
-def row(name: str, psnr_db: float | None, bpp: float | None = 0.15, kind: str = "learned") -> dict[str, Any]:
-    return {"name": name, "kind": kind, "bpp": bpp, "psnr_db": psnr_db}
+GATE = Gate(min_gain=0.0, rate_slack=0.01)
 
 
-def names(rows: Any) -> list[str]:
-    return [one["name"] for one in rows]
+def candidate(name: str, quality: float | None, bpp: float | None = 0.15, kind: str = "learned") -> Candidate:
+    return Candidate(name, kind, bpp, quality)
+
+
+def names(candidates: list[Candidate]) -> list[str]:
+    return [one.name for one in candidates]
 
 
 def test_rank_is_best_first() -> None:
-    rows = [row("low", 28.0), row("none", None, None), row("high", 31.5), row("middle", 30.0)]
-    assert names(rank(rows, "psnr_db")) == ["high", "middle", "low", "none"]
+    rows = [candidate("low", 28.0), candidate("none", None, None), candidate("high", 31.5), candidate("middle", 30.0)]
+    assert names(rank(rows)) == ["high", "middle", "low", "none"]
     assert names(rows) == ["low", "none", "high", "middle"], "the argument is left alone"
 
 
 def test_rank_breaks_ties_by_rate_then_name() -> None:
-    rows = [row("z", 30, 0.14), row("b", 30, 0.15), row("a", 30, 0.15), row("y", None), row("x", None)]
-    assert names(rank(rows, "psnr_db")) == ["z", "a", "b", "x", "y"]
+    rows = [
+        candidate("z", 30, 0.14),
+        candidate("b", 30, 0.15),
+        candidate("a", 30, 0.15),
+        candidate("y", None),
+        candidate("x", None),
+    ]
+    assert names(rank(rows)) == ["z", "a", "b", "x", "y"]
 
 
 def test_rank_of_negative_and_zero_quality() -> None:
-    assert names(rank([row("none", None), row("zero", 0.0), row("bad", -3.0)], "psnr_db")) == ["zero", "bad", "none"]
-
-
-def test_rank_uses_the_metric_it_is_told() -> None:
-    rows = [{**row("a", 30), "ms_ssim": 0.9}, {**row("b", 29), "ms_ssim": 0.95}]
-    assert names(rank(rows, "ms_ssim")) == ["b", "a"]
+    assert names(rank([candidate("none", None), candidate("zero", 0.0), candidate("bad", -3.0)])) == [
+        "zero",
+        "bad",
+        "none",
+    ]
 
 
 def test_the_winner_is_the_best_learned_codec_within_the_target() -> None:
     rows = rank(
         [
-            row("avif", 33.0, kind="baseline"),
-            row("over", 32.0, 0.1501),
-            row("best", 31.0, 0.1499),
-            row("second", 30.5),
-            row("jpeg", 26.0, kind="baseline"),
-            row("lossless", None, None, "lossless"),
-        ],
-        "psnr_db",
+            candidate("avif", 33.0, kind="baseline"),
+            candidate("over", 32.0, 0.1501),
+            candidate("best", 31.0, 0.1499),
+            candidate("second", 30.5),
+            candidate("jpeg", 26.0, kind="baseline"),
+            candidate("lossless", None, None, "lossless"),
+        ]
     )
     name, why = winner(rows, "psnr_db", 0.15)
     assert name == "best"
@@ -56,7 +59,7 @@ def test_the_winner_is_the_best_learned_codec_within_the_target() -> None:
 
 
 def test_a_single_learned_codec_wins_without_comparison() -> None:
-    name, why = winner([row("only", 30.0), row("jpeg", 26.0, kind="baseline")], "psnr_db", 0.15)
+    name, why = winner([candidate("only", 30.0), candidate("jpeg", 26.0, kind="baseline")], "psnr_db", 0.15)
     assert name == "only"
     assert "above" not in why
 
@@ -65,23 +68,23 @@ def test_a_single_learned_codec_wins_without_comparison() -> None:
     "rows",
     [
         [],
-        [row("jpeg", 26.0, kind="baseline")],
-        [row("over", 31.0, 0.2)],
-        [row("none", None, None)],
+        [candidate("jpeg", 26.0, kind="baseline")],
+        [candidate("over", 31.0, 0.2)],
+        [candidate("none", None, None)],
     ],
 )
-def test_there_may_be_no_winner(rows: list[dict[str, Any]]) -> None:
+def test_there_may_be_no_winner(rows: list[Candidate]) -> None:
     name, why = winner(rows, "psnr_db", 0.15)
     assert name is None
     assert why == "no learned codec has a psnr_db at 0.15 bpp or less"
 
 
-def figures(psnr_db: float, bpp: float = 0.15) -> dict[str, float]:
-    return {"psnr_db": psnr_db, "bpp": bpp}
+def figures(quality: float, bpp: float = 0.15) -> RateAndQuality:
+    return RateAndQuality(bpp, quality)
 
 
 def test_the_first_challenger_is_promoted() -> None:
-    outcome, why = challenge(figures(20.0), None, GATE)
+    outcome, why = challenge(figures(20.0), None, GATE, "psnr_db")
     assert outcome == "promoted"
     assert "there was no champion" in why
     assert "20.000 at 0.1500 bpp" in why
@@ -100,22 +103,26 @@ def test_the_first_challenger_is_promoted() -> None:
         (figures(29.9, 0.20), "kept champion", "the rate is higher"),
     ],
 )
-def test_the_gate(challenger: dict[str, float], outcome: str, said: str) -> None:
-    decision = challenge(challenger, figures(30.0, 0.15), GATE)
+def test_the_gate(challenger: RateAndQuality, outcome: str, said: str) -> None:
+    decision = challenge(challenger, figures(30.0, 0.15), GATE, "psnr_db")
     assert decision.outcome == outcome
     assert said in decision.why
-    assert f"challenger psnr_db {challenger['psnr_db']:.3f} at {challenger['bpp']:.4f} bpp" in decision.why
+    assert f"challenger psnr_db {challenger.quality:.3f} at {challenger.bpp:.4f} bpp" in decision.why
     assert "champion 30.000 at 0.1500 bpp" in decision.why
 
 
 def test_the_gain_must_exceed_the_minimum() -> None:
-    gate = Gate("psnr_db", min_gain=0.5, rate_slack=0.0)
-    assert challenge(figures(30.5), figures(30.0), gate).outcome == "kept champion"
-    assert challenge(figures(30.75), figures(30.0), gate).outcome == "promoted"
-    assert challenge(figures(30.75, 0.1501), figures(30.0), gate).outcome == "kept champion"
+    gate = Gate(min_gain=0.5, rate_slack=0.0)
+    assert challenge(figures(30.5), figures(30.0), gate, "ms_ssim").outcome == "kept champion"
+    assert challenge(figures(30.75), figures(30.0), gate, "ms_ssim").outcome == "promoted"
+    assert challenge(figures(30.75, 0.1501), figures(30.0), gate, "ms_ssim").outcome == "kept champion"
 
 
-def test_the_gate_reads_its_own_metric() -> None:
-    new, old = ({"psnr_db": p, "ms_ssim": m, "bpp": 0.15} for p, m in ((30, 0.95), (31, 0.94)))
-    assert challenge(new, old, Gate("ms_ssim", 0, 0.01)).outcome == "promoted"
-    assert challenge(new, old, Gate("psnr_db", 0, 0.01)).outcome == "kept champion"
+def test_the_decision_names_the_metric() -> None:
+    assert "challenger ms_ssim 0.950" in challenge(figures(0.95), figures(0.94), GATE, "ms_ssim").why
+
+
+@pytest.mark.parametrize("wrong", [{"min_gain": -0.1}, {"rate_slack": 1.5}, {"margin": 0.1}])
+def test_a_gate_refuses_limits_that_make_no_sense(wrong: dict[str, float]) -> None:
+    with pytest.raises(ValidationError):
+        Gate.model_validate(wrong)

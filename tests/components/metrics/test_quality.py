@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from components.metrics.quality import Quality, measure, psnr_db
+from components.metrics.quality import Quality, psnr_db, quality_of
 from components.metrics.table import METRICS
 
 
@@ -24,7 +24,7 @@ def test_psnr_by_hand() -> None:
 
 def test_identical_pictures_have_ssim_one() -> None:
     a = picture(180, 176)
-    found = measure(a, a)
+    found = quality_of(a, a)
     assert (found.ssim, found.ms_ssim) == pytest.approx((1, 1), abs=1e-6)
     reasons = {"psnr_db": "infinite: the pictures are identical"}
     assert found == Quality(None, found.ssim, found.ms_ssim, 0.0, reasons)
@@ -39,7 +39,7 @@ def test_ssim_is_that_of_scikit_image() -> None:
         a, b, channel_axis=2, gaussian_weights=True, sigma=1.5, use_sample_covariance=False, data_range=255
     )
     assert 0.5 < expected < 0.95
-    assert measure(a, b).ssim == pytest.approx(expected, abs=0.006)  # scikit-image leaves the edges out
+    assert quality_of(a, b).ssim == pytest.approx(expected, abs=0.006)  # scikit-image leaves the edges out
 
 
 @pytest.mark.parametrize("shape", [(176, 176), (177, 403), (352, 201)])
@@ -51,7 +51,7 @@ def test_ssim_and_ms_ssim_are_those_of_torchmetrics(shape: tuple[int, int], nois
     b = np.clip(smooth + np.random.default_rng(1).integers(-noise, noise + 1, smooth.shape), 0, 255).astype(np.uint8)
     a = smooth.astype(np.uint8)
     tensors = [torch.from_numpy(each / 255.0).permute(2, 0, 1)[None] for each in (a, b)]
-    found = measure(a, b)
+    found = quality_of(a, b)
     assert found.ssim == pytest.approx(
         image.structural_similarity_index_measure(*tensors, data_range=1.0).item(), abs=1e-5
     )
@@ -64,7 +64,7 @@ def test_ms_ssim_falls_with_noise_and_is_a_number_even_for_a_negative() -> None:
     a = np.repeat(np.repeat(picture(36, 36), 5, 0), 5, 1)
     noise = np.random.default_rng(1).integers(-10, 11, a.shape)
     near, far = (np.clip(a + k * noise, 0, 255).astype(np.uint8) for k in (1, 5))
-    values = [measure(a, b).ms_ssim for b in (near, far, 255 - a)]
+    values = [quality_of(a, b).ms_ssim for b in (near, far, 255 - a)]
     assert all(v is not None and not math.isnan(v) for v in values)
     assert 1 > values[0] > values[1] > values[2] >= 0  # type: ignore[operator]
 
@@ -83,22 +83,17 @@ def test_ms_ssim_falls_with_noise_and_is_a_number_even_for_a_negative() -> None:
 )
 def test_a_picture_that_is_too_small_says_so(side: int, missing: set[str]) -> None:
     for shape in ((side, 200), (200, side)):
-        quality = measure(picture(*shape), picture(*shape, seed=1))
-        assert set(quality.why) == missing
+        quality = quality_of(picture(*shape), picture(*shape, seed=1))
+        assert set(quality.reasons) == missing
         assert {n for n in ("psnr_db", "ssim", "ms_ssim", "swd") if getattr(quality, n) is None} == missing
-        assert all(str(side) in reason and "at least" in reason for reason in quality.why.values())
+        assert all(str(side) in reason and "at least" in reason for reason in quality.reasons.values())
 
 
 @pytest.mark.parametrize("other", [np.zeros((4, 5, 3), np.uint8), np.zeros((4, 4, 3)), np.zeros((4, 4), np.uint8)])
 def test_pictures_must_match(other: np.ndarray) -> None:
     with pytest.raises(ValueError, match="needed"):
-        measure(np.zeros((4, 4, 3), np.uint8), other)
+        quality_of(np.zeros((4, 4, 3), np.uint8), other)
 
 
 def test_the_table_has_the_figures_of_quality() -> None:
-    assert set(Quality(None, None, None, None).__dict__) - {"why"} <= set(METRICS)
-    assert [name for name, metric in METRICS.items() if metric.higher_is_better] == [
-        "psnr_db",
-        "ssim",
-        "ms_ssim",
-    ]
+    assert set(Quality(None, None, None, None).__dict__) - {"reasons"} <= set(METRICS)

@@ -20,7 +20,8 @@ from components.codecs.base import Codec
 from components.codecs.coder import LearnedCoder
 from components.data.image_files import encode_png
 from components.data.manifest import MANIFEST, FetchedFile, Manifest
-from components.evaluation.measure import measure, summarise
+from components.evaluation.measure import measure
+from components.evaluation.results import summarise
 from components.rate.gain_search import gain_at
 from components.storage.atomic import read_json, write_json
 from pipeline.registry.client import TrackingError, client, uri
@@ -225,7 +226,7 @@ def test_on_another_test_set_both_are_measured_anew(story: Story, photographs: l
     pictures = [(str(k), rgb) for k, rgb in enumerate(photographs[2:4])]
     for codec, who in ((story.codecs[0], "champion"), (story.codecs[1], "challenger")):
         gain = gain_at(codec, [rgb for _, rgb in pictures], TARGET, 0.03)
-        point = summarise(measure(LearnedCoder(codec, gain), pictures))
+        point = summarise(measure(LearnedCoder(codec, gain), pictures)).model_dump()
         assert said[who]["bpp"] == pytest.approx(point["bpp"])
         assert said[who]["psnr_db"] == pytest.approx(point["psnr_db"])
         assert 0.97 * TARGET <= point["bpp"] <= TARGET

@@ -1,0 +1,116 @@
+"""What a measurement gives: the figures of one image, and of a whole set at one rate."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, model_serializer
+
+
+@dataclass(frozen=True)
+class ImageResult:
+    """One picture through a coder.
+
+    Attributes:
+        image: name of the picture.
+        width: in pixels.
+        height: in pixels.
+        bytes: size of the whole file, headers included.
+        bpp: 8 * bytes / pixels.
+        psnr_db: see `metrics.quality`, like the three figures that follow; None where the figure does not exist.
+        ssim: structural similarity.
+        ms_ssim: structural similarity over five scales.
+        swd: sliced Wasserstein distance of patches.
+        encode_s: seconds from picture to file.
+        decode_s: seconds from file to picture.
+        reasons: for each figure that is None, the reason.
+    """
+
+    image: str
+    width: int
+    height: int
+    bytes: int
+    bpp: float
+    psnr_db: float | None
+    ssim: float | None
+    ms_ssim: float | None
+    swd: float | None
+    encode_s: float
+    decode_s: float
+    reasons: dict[str, str]
+
+
+class RatePoint(BaseModel):
+    """A coder on a set of pictures at one operating point.
+
+    In JSON a figure that does not exist is null, with the reason beside it in `<figure>_why`; a reason that is not
+    needed is left out.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    images: int
+    """Number of pictures."""
+    pixels: int
+    """Of all pictures together."""
+    bytes: int
+    """Of all files together, headers included."""
+    bpp: float
+    """Rate of the set in bits per pixel: 8 * bytes / pixels."""
+    bpp_mean: float
+    """Mean of the pictures' rates, in bits per pixel."""
+    psnr_db: float | None
+    """Mean PSNR of the pictures, in dB."""
+    psnr_db_why: str | None = None
+    """Why there is no PSNR."""
+    ssim: float | None
+    """Mean SSIM of the pictures."""
+    ssim_why: str | None = None
+    """Why there is no SSIM."""
+    ms_ssim: float | None
+    """Mean MS-SSIM of the pictures."""
+    ms_ssim_why: str | None = None
+    """Why there is no MS-SSIM."""
+    swd: float | None
+    """Mean sliced Wasserstein distance of the pictures' patches; lower is better."""
+    swd_why: str | None = None
+    """Why there is no sliced Wasserstein distance."""
+    encode_s_per_mpx: float
+    """Seconds of encoding for a million pixels."""
+    decode_s_per_mpx: float
+    """Seconds of decoding for a million pixels."""
+
+    @model_serializer(mode="wrap")
+    def _without_empty_reasons(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        figures: dict[str, Any] = serialise(self)
+        return {key: value for key, value in figures.items() if value is not None or not key.endswith("_why")}
+
+
+def summarise(results: Sequence[ImageResult]) -> RatePoint:
+    """The figures of a set: total bits over total pixels, and the means of the pictures' qualities.
+
+    A quality that some picture lacks is None for the set; the reason is that of the first such picture.
+    """
+    pixels = sum(result.width * result.height for result in results)
+    size = sum(result.bytes for result in results)
+    qualities: dict[str, Any] = {}
+    for figure in ("psnr_db", "ssim", "ms_ssim", "swd"):
+        qualities |= _mean(results, figure)
+    return RatePoint(
+        images=len(results),
+        pixels=pixels,
+        bytes=size,
+        bpp=8 * size / pixels,
+        bpp_mean=sum(result.bpp for result in results) / len(results),
+        encode_s_per_mpx=1e6 * sum(result.encode_s for result in results) / pixels,
+        decode_s_per_mpx=1e6 * sum(result.decode_s for result in results) / pixels,
+        **qualities,
+    )
+
+
+def _mean(results: Sequence[ImageResult], figure: str) -> dict[str, Any]:
+    values = [getattr(result, figure) for result in results]
+    if None in values:
+        lacking = results[values.index(None)]
+        return {figure: None, f"{figure}_why": f"{lacking.image}: {lacking.reasons[figure]}"}
+    return {figure: sum(values) / len(values)}
