@@ -1,4 +1,4 @@
-"""What latents are like as a rule, channel by channel: where a prior starts from."""
+"""Running mean and scale of each latent channel, from which entropy models start."""
 
 import torch
 from torch import Tensor, nn
@@ -11,11 +11,13 @@ _INVERSE_BITS = 16
 
 
 class RunningStatistics(nn.Module):
-    """Mean and scale of each of C channels of the latents, averaged over training.
+    """Mean and logarithm of the scale of each of C latent channels, averaged over training as in batch normalisation.
 
-    Channels differ by orders of magnitude (of cosine coefficients, the first from the last), more than an optimiser
-    moves biases in thousands of steps. A prior that predicts the difference from these figures, and sees latents in
-    units of them, starts from a Gaussian for each channel instead of from nothing.
+    Scales of channels differ by orders of magnitude, as those of cosine coefficients do. An optimiser would need
+    thousands of steps to move biases that far. An entropy model that predicts the difference from these statistics, and
+    sees latents normalised by them, starts as one Gaussian for each channel.
+
+    Buffers: `mean`, `log_scale`, `inverse_scale` (C,); `batches` (), the number of updates.
     """
 
     mean: Tensor
@@ -32,7 +34,7 @@ class RunningStatistics(nn.Module):
 
     @torch.no_grad()
     def update(self, y: Tensor) -> None:
-        """Average latents y (B, C, h, w) in: the first batches alike, then the newer the more."""
+        """Average latents y (B, C, h, w) in: with equal weight for the first 100 batches, then with momentum 0.01."""
         self.batches += 1
         share = (1 / self.batches).clamp_min(_MOMENTUM)
         variance, mean = torch.var_mean(y, dim=(0, 2, 3), correction=0)
@@ -41,10 +43,10 @@ class RunningStatistics(nn.Module):
         self.inverse_scale.copy_((-self.log_scale).exp())
 
     def normalise(self, y: Tensor) -> Tensor:
-        """Latents (B, C, h, w) in units of their scale from their mean."""
+        """(y - mean) / scale of latents y (B, C, h, w)."""
         return (y - self.mean[:, None, None]) * self.inverse_scale[:, None, None]
 
     def normalise_fixed_point(self, y: Tensor) -> Tensor:
-        """`normalised` in the fixed point of exact networks."""
+        """`normalise` in fixed point: integers with ACTIVATION_BITS fractional bits, in float64, both ways."""
         mean, inverse = to_fixed_point(self.mean), to_fixed_point(self.inverse_scale, _INVERSE_BITS)
         return rounding_shift((y - mean[:, None, None]) * inverse[:, None, None], _INVERSE_BITS)

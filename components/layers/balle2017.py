@@ -1,4 +1,11 @@
-"""The GDN transforms of Balle et al. 2017 and Minnen et al. 2018: four strided 5x5 convolutions, mirrored."""
+"""Analysis and synthesis transforms with GDN: four strided 5x5 convolutions and their mirror.
+
+Ballé, Laparra and Simoncelli, "End-to-end optimized image compression" (ICLR 2017); the same as in Minnen, Ballé and
+Toderici, "Joint autoregressive and hierarchical priors" (NeurIPS 2018).
+
+    x --conv 5x5 /2, GDN--> --conv /2, GDN--> --conv /2, GDN--> --conv /2--> y          g_a
+    y --deconv 5x5 x2, IGDN--> --deconv x2, IGDN--> --deconv x2, IGDN--> --deconv x2--> x_hat     g_s
+"""
 
 from itertools import pairwise
 
@@ -9,7 +16,15 @@ from components.layers.haar_initialisation import haar_packet, initialise_downsa
 
 
 def gdn_transforms(channels: int, latents: int) -> tuple[nn.Sequential, nn.Sequential]:
-    """Analysis from (B, 3, H, W) to (B, latents, H / 16, W / 16), and synthesis back; they start as a Haar packet."""
+    """Analysis transform g_a and synthesis transform g_s, initialised as a Haar wavelet packet and its inverse.
+
+    Args:
+        channels: outputs of the first three convolutions (N).
+        latents: channels of the latents (M).
+
+    Returns:
+        g_a from (B, 3, H, W) to (B, latents, H / 16, W / 16), H and W multiples of 16; and g_s back.
+    """
     widths = (channels, channels, channels, latents)
     analysis: list[nn.Module] = []
     synthesis: list[nn.Module] = []

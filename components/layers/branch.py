@@ -1,4 +1,8 @@
-"""The convolutional branches that the codecs of paper 004 are made of."""
+"""Convolutional branches of the Wavelet CAE (paper 004; Akyazi and Ebrahimi, CVPR Workshops 2019).
+
+Each branch has five 3x3 convolutions with GDN between them, two to four of them with stride 2, and a mirrored
+synthesis. The paper has one branch for the finest wavelet bands, one for the middle and one for the coarsest.
+"""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -16,27 +20,35 @@ from components.layers.haar_initialisation import (
     initialise_upsampling,
 )
 
-WIDTHS = (16, 32, 32, 32, 32)  # outputs of the five 3x3 convolutions: "doubled once", 32 in the code
+WIDTHS = (16, 32, 32, 32, 32)
+"""Outputs of the five 3x3 convolutions: the paper says that the number is doubled once and is 32 in the code."""
 CODE = WIDTHS[-1]
+"""Channels of a branch's code."""
 
 
 def strides(steps: int) -> list[int]:
-    """Strides of the five convolutions for 2 to 4 `steps`: the last two are steps, the others come first.
+    """Strides of the five convolutions of a branch that halves the resolution `steps` times, 2 to 4.
 
-    Every branch so has its full-width convolutions at the resolution just before the last two halvings
-    (1/8 in WCAE), where they cost little and the decoder of the low bands needs them most.
+    The last two convolutions have stride 2; further steps come first. So the full-width convolutions of every branch
+    work at the resolution before the last two halvings (1/8 in the Wavelet CAE), where they cost little and the
+    decoder of the low bands needs them most.
     """
     return [2] * (steps - 2) + [1] * (len(WIDTHS) - steps) + [2, 2]
 
 
 def branches(bands: Sequence[Band], steps: int) -> tuple[nn.Sequential, nn.Sequential]:
-    """An analysis from RGB `bands` (B, C, h, w) to (B, 32, h / 2^steps, w / 2^steps), and its mirrored synthesis.
+    """Analysis and synthesis of one branch, initialised as a Haar wavelet packet and its inverse.
 
     Analysis: five 3x3 convolutions with GDN between them. Synthesis: one more convolution at the code's own
-    resolution, then the mirror, with transposed convolutions for the steps and inverse GDN.
+    resolution, then the mirror, with transposed convolutions for the steps and inverse GDN. The packet keeps the lowest
+    frequencies; from random weights, training takes thousands of steps to find an invertible map.
 
-    Together they start as a Haar packet that keeps the lowest frequencies, and its inverse. Random weights alone take
-    thousands of steps to find an invertible map.
+    Args:
+        bands: the wavelet bands that are the input channels, RGB by RGB.
+        steps: how many times the resolution is halved, 2 to 4.
+
+    Returns:
+        Analysis from (B, len(bands), h, w) to (B, 32, h / 2^steps, w / 2^steps), and synthesis back.
     """
     channels = (len(bands), *WIDTHS)
     halving = [k for k, stride in enumerate(strides(steps)) if stride == 2]

@@ -1,4 +1,4 @@
-"""The discriminator of Radford, Metz and Chintala (DCGAN, ICLR 2016), fully convolutional."""
+"""Patch discriminator for adversarial training: DCGAN (Radford, Metz and Chintala, ICLR 2016), fully convolutional."""
 
 import torch
 from torch import Tensor, nn
@@ -11,9 +11,13 @@ _SLOPE, _STEPS = 0.2, 4
 class PatchDiscriminator(nn.Module):
     """Four strided 4x4 convolutions with leaky ReLU, widths doubling from `channels`, and a score of each patch.
 
-    The paper's scores are of whole pictures of 64x64; here a 3x3 convolution scores each place at 1/16, which sees 78
-    pixels a side. normalised: batch normalisation in all but the first and last convolutions, as in the paper.
-    Arithmetic is float32 whatever the autocast precision: the gradients of gradients are taken.
+    DCGAN scores whole pictures of 64x64; here a 3x3 convolution scores each position at 1/16, whose receptive field is
+    78 pixels a side. Arithmetic is float32 whatever the autocast precision, because gradient penalties differentiate
+    gradients.
+
+    Args:
+        channels: outputs of the first convolution.
+        normalised: batch normalisation after all but the first and last convolutions, as in DCGAN.
     """
 
     def __init__(self, channels: int, *, normalised: bool):

@@ -1,4 +1,4 @@
-"""Generalised divisive normalisation (Ballé, Laparra and Simoncelli, arXiv 1511.06281)."""
+"""Generalised divisive normalisation, GDN (Ballé, Laparra and Simoncelli, ICLR 2016, arXiv 1511.06281)."""
 
 from typing import Any
 
@@ -9,10 +9,14 @@ _PEDESTAL = 2.0**-18  # keeps the gradient of the square root alive at zero
 
 
 class Gdn(nn.Module):
-    """y_i = x_i / sqrt(beta_i + sum_j gamma_ij x_j^2) over the channels of (B, C, H, W); `inverse` multiplies.
+    """GDN over the channels of (B, C, H, W): y_i = x_i / sqrt(beta_i + sum_j gamma_ij x_j^2).
 
-    beta and gamma are kept non-negative as squares of the parameters. The pool is computed in float32
-    whatever the autocast precision: in bfloat16 it loses the small differences that it exists for.
+    beta and gamma are squares of the parameters, hence never negative. The sum is computed in float32 whatever the
+    autocast precision: in bfloat16 it loses the small differences that normalisation is for.
+
+    Args:
+        channels: C.
+        inverse: multiply by the square root instead (IGDN, for synthesis transforms).
     """
 
     def __init__(self, channels: int, *, inverse: bool = False):

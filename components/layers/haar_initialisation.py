@@ -1,7 +1,8 @@
-"""Initial weights from which transforms are invertible from the first step.
+"""Initialisation of analysis and synthesis transforms as a Haar wavelet packet and its inverse.
 
-Random weights alone take thousands of steps to find an invertible map. Here a convolution starts as a mixing of
-channels times a spatial kernel, or as a stage of a Haar wavelet packet, either of which its mirror undoes.
+From random weights, training takes thousands of steps to find an invertible map. Here a convolution starts as a channel
+mixing times a spatial kernel, or as one stage of a Haar wavelet packet. The mirrored layer starts as its inverse. A
+little random noise (jitter) breaks symmetries.
 """
 
 import math
@@ -17,12 +18,18 @@ _JITTER = 0.1  # of the usual random initial weights
 
 
 def initialise(conv: nn.Conv2d | nn.ConvTranspose2d, mixing: Tensor, kernel: Tensor) -> None:
-    """Weights `mixing` (out x in, or in x out of a transposed convolution) times a spatial kernel, and some jitter."""
+    """Set a convolution to a channel mixing times a spatial kernel, plus jitter, and its bias to zero.
+
+    Args:
+        conv: the layer that is changed.
+        mixing: (out, in) weights between channels; (in, out) for a transposed convolution.
+        kernel: (k, k) spatial weights.
+    """
     _fill(conv, mixing[:, :, None, None] * kernel, _JITTER)
 
 
 def identity_kernel(side: int = 3) -> Tensor:
-    """A kernel that passes the middle."""
+    """(side, side) spatial kernel that copies the centre sample."""
     kernel = torch.zeros(side, side)
     kernel[side // 2, side // 2] = 1
     return kernel
@@ -36,7 +43,10 @@ _CHROMA = 3.0  # a chroma band counts as one of this many times the squared freq
 
 
 class Band(NamedTuple):
-    """A band of a wavelet packet: its frequencies down the columns and along the rows, and its colour, 0 for luma."""
+    """A band of a wavelet packet.
+
+    u, v: frequency indices down the columns and along the rows. colour: 0 for luma, 1 and 2 for chroma.
+    """
 
     u: int
     v: int
@@ -44,14 +54,23 @@ class Band(NamedTuple):
 
 
 PIXELS = tuple(Band(0, 0, colour) for colour in range(3))
+"""The bands of a picture before any transform: R, G and B."""
 
 
 def haar_packet(widths: Sequence[int], bands: Sequence[Band] = PIXELS, inputs: Sequence[int] = ()) -> list[Tensor]:
-    """The stages of a Haar wavelet packet from bands in RGB to luma and two chromas: (widths[k], 4 * inputs[k]) each.
+    """Matrices of a Haar wavelet packet that keeps the lowest frequencies, from RGB to luma and two chromas.
 
-    A stage maps 2x2 blocks (the columns, as pixel_unshuffle orders them) to at most widths[k] bands, those of the
-    lowest frequencies; other rows are zero, and columns of inputs that are no band. Rows are orthonormal. Without
-    `inputs`, each stage has the outputs of the one before, and the first has the bands.
+    A stage splits every band of the previous stage into four. Of these it keeps the widths[k] of lowest frequency,
+    where the squared frequency of a chroma band counts three times.
+
+    Args:
+        widths: the most bands that each stage keeps, which is its number of rows.
+        bands: input bands of the first stage, RGB by RGB.
+        inputs: input channels of each stage; by default the bands, then the outputs of the stage before.
+
+    Returns:
+        For each stage k a matrix (widths[k], 4 * inputs[k]) for 2x2 blocks whose columns are in pixel_unshuffle's
+        order. Rows are orthonormal, or zero where there are fewer bands; columns of inputs that are no band are zero.
     """
     stages = []
     for number, (width, count) in enumerate(zip(widths, inputs or (len(bands), *widths), strict=False)):
@@ -86,7 +105,12 @@ def opponent_colours() -> Tensor:
 
 
 def initialise_downsampling(conv: nn.Conv2d, stage: Tensor) -> None:
-    """A stage of a packet in a convolution of stride 2, or in one of 1x1 on 2x2 blocks as channels."""
+    """Set a downsampling layer to a stage of a Haar packet.
+
+    Args:
+        conv: a convolution of stride 2, or one of 1x1 that takes 2x2 blocks as channels.
+        stage: (outputs, 4 * inputs), from `haar_packet`.
+    """
     if conv.kernel_size == (1, 1):
         _fill(conv, _INWARD * stage[:, :, None, None])
     else:
@@ -94,7 +118,12 @@ def initialise_downsampling(conv: nn.Conv2d, stage: Tensor) -> None:
 
 
 def initialise_upsampling(conv: nn.Conv2d | nn.ConvTranspose2d, stage: Tensor) -> None:
-    """The inverse in a transposed convolution of stride 2, or in one whose output is shuffled into 2x2 blocks."""
+    """Set an upsampling layer to the inverse of a stage of a Haar packet.
+
+    Args:
+        conv: a transposed convolution of stride 2, or one whose output a pixel shuffle turns into 2x2 blocks.
+        stage: (inputs, 4 * outputs), from `haar_packet`.
+    """
     if isinstance(conv, nn.ConvTranspose2d):
         _fill(conv, _on_blocks(conv, _OUTWARD * stage))
     else:
@@ -102,7 +131,7 @@ def initialise_upsampling(conv: nn.Conv2d | nn.ConvTranspose2d, stage: Tensor) -
 
 
 def _on_blocks(conv: nn.Conv2d | nn.ConvTranspose2d, stage: Tensor) -> Tensor:
-    """The kernel that looks at 2x2 blocks."""
+    """The weights of a strided convolution that apply `stage` to 2x2 blocks, zero around them."""
     assert isinstance(conv.padding, tuple)
     middle = conv.padding[0]
     weight = torch.zeros_like(conv.weight)

@@ -1,4 +1,8 @@
-"""Hyper-analysis and hyper-synthesis: latents at 1/16 to side information at 1/64 and back."""
+"""Networks of the hyperprior: hyper-analysis h_a, hyper-synthesis h_s and entropy parameters.
+
+After Ballé et al. 2018 (arXiv 1802.01436) and Minnen, Ballé and Toderici 2018 (arXiv 1809.02736). h_s and the entropy
+parameters decide symbols, so they consist of layers that have a fixed-point form (components.layers.fixed_point).
+"""
 
 import torch
 from torch import nn
@@ -8,7 +12,7 @@ from components.layers.residual import conv3x3, subpixel_conv
 
 
 def hyper_analysis(latents: int, channels: int) -> nn.Sequential:
-    """(B, latents, h, w) to (B, channels, h / 4, w / 4)."""
+    """h_a: latents y (B, latents, h, w), h and w multiples of 4, to hyper-latents z (B, channels, h / 4, w / 4)."""
     return nn.Sequential(
         conv3x3(latents, channels),
         leaky_relu(),
@@ -19,7 +23,7 @@ def hyper_analysis(latents: int, channels: int) -> nn.Sequential:
 
 
 def hyper_synthesis(channels: int, features: int) -> nn.Sequential:
-    """(B, channels, h / 4, w / 4) to (B, features, h, w), of layers that have an integer form."""
+    """h_s: hyper-latents z_hat (B, channels, h / 4, w / 4) to features psi (B, features, h, w)."""
     return nn.Sequential(
         conv3x3(channels, channels),
         leaky_relu(),
@@ -31,11 +35,14 @@ def hyper_synthesis(channels: int, features: int) -> nn.Sequential:
     )
 
 
-_SMALL_INIT = 0.1  # of the usual initial weights: at first, latents are coded as typical ones
+_SMALL_INIT = 0.1  # of the usual initial weights: at first, distributions are those of the running statistics
 
 
 def entropy_parameters(inputs: int, outputs: int) -> nn.Sequential:
-    """(B, inputs, h, w) to what distributions differ by from the typical (B, outputs, h, w), element by element."""
+    """Entropy parameters: features (B, inputs, h, w) to those of distributions (B, outputs, h, w), by 1x1 convolutions.
+
+    The outputs are offsets from the running statistics of the channels, and small at first.
+    """
     first, second = ((outputs + k * inputs) // (k + 1) for k in (2, 1))
     layers = nn.Sequential(
         nn.Conv2d(inputs, first, 1),

@@ -1,11 +1,11 @@
-"""The scaling of pictures that networks trained on ImageNet by torchvision's recipe expect."""
+"""Normalisation of pictures for networks that were trained on ImageNet with torchvision's recipe."""
 
 from torch import Tensor
 
 MEAN = (0.485, 0.456, 0.406)
-"""Of R, G and B in [0, 1] over ImageNet."""
+"""Mean of R, G and B in [0, 1] over ImageNet."""
 STD = (0.229, 0.224, 0.225)
-"""Standard deviations, likewise."""
+"""Standard deviation of R, G and B in [0, 1] over ImageNet."""
 
 
 def normalised(x: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""The importance map (paper 000, after Fu et al. 2022): how much of each latent is worth its bits."""
+"""Importance map of the PMSC codec (paper 000; Nandi and Gandhi 2024, after Fu et al. 2022): one scale a latent."""
 
 import torch
 from torch import Tensor, nn
@@ -12,11 +12,11 @@ _SMALL_INIT = 0.1
 
 
 class Importance(nn.Module):
-    """y (B, C, h, w) to 2 softsign(tanh(w)), from -1 to 1, where w is one convolution and three residual blocks of y.
+    """Importance map m = 2 softsign(tanh(w)) in [-1, 1]; w is a convolution and three residual blocks of y.
 
-    softsign(n) = n / (1 + |n|) takes the tanh to [-1/2, 1/2], so the paper's map halves what is most important. The
-    factor 2 undoes that: the halving would only be a coarser quantiser. The map is multiplied into y before
-    quantisation and not sent: what it shrinks to nothing costs next to nothing, and the decoder never asks why.
+    The map is multiplied into y before quantisation and not sent. Latents that it shrinks to zero cost next to nothing,
+    and the decoder needs no map. softsign(n) = n / (1 + |n|) takes the tanh to [-1/2, 1/2], so the paper's map halves
+    even the most important latents. The factor 2 undoes that: the halving would only be a coarser quantiser.
     """
 
     def __init__(self, channels: int):
@@ -28,5 +28,5 @@ class Importance(nn.Module):
         self.w = nn.Sequential(first, *(residual_block(channels) for _ in range(_BLOCKS)))
 
     def forward(self, y: Tensor) -> Tensor:
-        """(B, C, h, w) to the same shape."""
+        """Latents y (B, C, h, w) to their map (B, C, h, w)."""
         return 2 * F.softsign(torch.tanh(self.w(y)))

@@ -1,4 +1,4 @@
-"""Pyramid multi-scale convolution (paper 000, after Pang, Zheng and Fang 2024), in two dimensions."""
+"""Pyramid multi-scale convolution, PMSC (paper 000; Nandi and Gandhi 2024, after Pang, Zheng and Fang 2024), in 2-D."""
 
 import torch
 from torch import Tensor, nn
@@ -9,7 +9,7 @@ _SHARE = 0.3
 
 
 class Pmsc(nn.Module):
-    """(B, C, H, W) to (B, 2C, H, W): both branches of the paper's equations, left then right.
+    """Pyramid multi-scale convolution: (B, C, H, W) to (B, 2C, H, W), the left branch, then the right one.
 
         x --1x1, BN, ReLU--> phi_1 .. phi_s, C / s channels each
         left:  Y_1 = R(B(Conv(phi_1))), Y_l = R(B(Conv(Y_(l-1) + phi_l))) for l = 2 .. s    (+ concatenates)
@@ -19,6 +19,13 @@ class Pmsc(nn.Module):
     Conv is 3x3: what is one dimension in the paper's equations is two here. A branch's output is that of all its
     groups, whose receptive fields grow from 3x3 to 2s + 1 either way. The branches take the groups from opposite ends,
     so step k of one does not wait for the other: both are one convolution in two groups.
+
+    Args:
+        channels: C.
+        groups: s, a divisor of C.
+
+    Raises:
+        RatewrightError: C is not a multiple of s.
     """
 
     def __init__(self, channels: int, groups: int = 4):
@@ -39,7 +46,7 @@ class Pmsc(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """C is a multiple of the groups."""
+        """(B, C, H, W) to (B, 2C, H, W)."""
         phi = self.inward(x).chunk(len(self.steps), dim=1)
         left: list[Tensor] = []
         right: list[Tensor] = []
@@ -51,10 +58,10 @@ class Pmsc(nn.Module):
 
 
 class PmscBlock(nn.Module):
-    """(B, C, H, W) to the same shape: x and, by a 1x1 convolution, what a PMSC makes of it.
+    """Residual block around a PMSC: x + 0.3 conv1x1(PMSC(x)), C a multiple of four; at first the identity.
 
-    Batch normalisation gives what the convolution sees a size of one, however small the bands of x are. Its share keeps
-    the first steps of training from drowning them.
+    Batch normalisation in the PMSC gives its output unit variance however small the channels of x are. The factor 0.3
+    keeps the first steps of training from drowning x.
     """
 
     def __init__(self, channels: int):
@@ -65,6 +72,6 @@ class PmscBlock(nn.Module):
         nn.init.zeros_(self.outward.bias)  # type: ignore[arg-type]
 
     def forward(self, x: Tensor) -> Tensor:
-        """C is a multiple of four."""
+        """(B, C, H, W) to the same shape."""
         out: Tensor = x + _SHARE * self.outward(self.pmsc(x))
         return out

@@ -1,4 +1,5 @@
-"""Stages of a convolutional autoencoder with pooling (paper 002), which start as a Haar packet and its inverse."""
+"""Stages of a convolutional autoencoder with pooling (paper 002; Sidpara and Makadia, "Image Compression using Deep
+Learning"), initialised as a Haar packet and its inverse."""
 
 from torch import Tensor, nn
 
@@ -9,10 +10,10 @@ _SLOPE = 0.2
 
 
 def pooling_down(inputs: int, outputs: int, stage: Tensor) -> Residual:
-    """Half the size: a 3x3 convolution, leaky ReLU, 2x2 average pooling, a 3x3 convolution.
+    """Residual stage that halves the size: 3x3 convolution, leaky ReLU, 2x2 average pooling, 3x3 convolution.
 
-    The skip is a Haar pooling (Williams and Li, ICLR 2018): averages of 2x2 blocks with all signs instead of one,
-    mixed by a 1x1 convolution.
+    The skip is a wavelet pooling (Williams and Li, ICLR 2018): all four Haar bands of 2x2 blocks instead of their
+    averages alone, mixed by a 1x1 convolution that starts as `stage` (outputs, 4 * inputs) of a Haar packet.
     """
     mix = nn.Conv2d(4 * inputs, outputs, 1)
     initialise_downsampling(mix, stage)
@@ -26,7 +27,10 @@ def pooling_down(inputs: int, outputs: int, stage: Tensor) -> Residual:
 
 
 def upsampling(inputs: int, outputs: int, stage: Tensor) -> Residual:
-    """Twice the size, the mirror: a 3x3 convolution, leaky ReLU, each pixel repeated, a 3x3 convolution."""
+    """Mirror of `pooling_down`, doubles the size: 3x3 convolution, leaky ReLU, nearest upsampling, 3x3 convolution.
+
+    The skip is a sub-pixel convolution that starts as the inverse of `stage` (inputs, 4 * outputs).
+    """
     body = (
         conv3x3(inputs, inputs),
         nn.LeakyReLU(_SLOPE, inplace=True),
@@ -37,6 +41,6 @@ def upsampling(inputs: int, outputs: int, stage: Tensor) -> Residual:
 
 
 def residual(channels: int) -> Residual:
-    """The same size: two 3x3 convolutions, leaky ReLU between them."""
+    """Residual block of two 3x3 convolutions with leaky ReLU between them."""
     body = (conv3x3(channels, channels), nn.LeakyReLU(_SLOPE, inplace=True), conv3x3(channels, channels))
     return Residual(nn.Sequential(*body))

@@ -1,4 +1,4 @@
-"""Convolutional recurrent cells: what a codec that works in rounds remembers of the rounds before."""
+"""Convolutional recurrent cells, the memory of codecs that code residuals in rounds (Toderici et al. 2017)."""
 
 import torch
 from torch import Tensor, nn
@@ -9,7 +9,7 @@ _SMALL_INIT = 0.01
 
 
 class ConvGru(nn.Module):
-    """A gated recurrent unit whose products are 3x3 convolutions (Ballas et al. 2016, arXiv 1511.06432)."""
+    """Convolutional gated recurrent unit, with 3x3 convolutions (Ballas et al. 2016, arXiv 1511.06432)."""
 
     def __init__(self, channels: int):
         super().__init__()
@@ -17,7 +17,7 @@ class ConvGru(nn.Module):
         self.candidate = conv3x3(2 * channels, channels)
 
     def forward(self, x: Tensor, state: Tensor) -> Tensor:
-        """Input and state (B, C, h, w) to the next state."""
+        """Input x and state (B, C, h, w) to the next state."""
         update, reset = torch.sigmoid(self.gates(torch.cat((x, state), dim=1))).chunk(2, dim=1)
         candidate = torch.tanh(self.candidate(torch.cat((x, reset * state), dim=1)))
         out: Tensor = torch.lerp(state, candidate, update)
@@ -25,7 +25,7 @@ class ConvGru(nn.Module):
 
 
 class RecurrentResidual(nn.Module):
-    """x + what a ConvGru makes of x and of those before; it starts close to the identity."""
+    """Residual ConvGRU: x + conv1x1(state), where the state follows from x and the rounds before; almost x at first."""
 
     def __init__(self, channels: int):
         super().__init__()
@@ -36,6 +36,14 @@ class RecurrentResidual(nn.Module):
                 parameter.mul_(_SMALL_INIT)
 
     def forward(self, x: Tensor, state: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Features (B, C, h, w) and the state, None in the first round; the same of this round."""
+        """Add what the cell remembers.
+
+        Args:
+            x: (B, C, h, w) features of this round.
+            state: (B, C, h, w) state after the round before; None in the first round.
+
+        Returns:
+            Features and state, (B, C, h, w) both.
+        """
         state = self.cell(x, torch.zeros_like(x) if state is None else state)
         return x + self.told(state), state

@@ -1,4 +1,4 @@
-"""The blocks of Cheng et al. 2020 (arXiv 2001.01568): residual blocks, sub-pixel upsampling, simplified attention."""
+"""Residual blocks, sub-pixel upsampling and simplified attention of Cheng et al. (CVPR 2020, arXiv 2001.01568)."""
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +15,12 @@ _SMALL_INIT = 0.01
 
 
 class Residual(nn.Module):
-    """skip(x) + body(x); the body's last convolution starts with small weights, so that the skip leads at first."""
+    """Residual block skip(x) + body(x), whose body starts small.
+
+    Args:
+        body: layers whose last convolution has its initial weights scaled down.
+        skip: by default the identity.
+    """
 
     def __init__(self, body: nn.Sequential, skip: nn.Module | None = None):
         super().__init__()
@@ -27,45 +32,48 @@ class Residual(nn.Module):
         self.skip = skip if skip is not None else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) to what body and skip make of it."""
+        """(B, C, H, W) to the sum of skip and body."""
         out: Tensor = self.skip(x) + self.body(x)
         return out
 
 
 def conv3x3(inputs: int, outputs: int, stride: int = 1) -> nn.Conv2d:
-    """A 3x3 convolution that keeps the size, or halves it."""
+    """3x3 convolution that keeps the size (stride 1) or halves it (stride 2)."""
     return nn.Conv2d(inputs, outputs, 3, stride, padding=1)
 
 
 def subpixel_conv(inputs: int, outputs: int, kernel: int = 3) -> nn.Sequential:
-    """Twice the size: a convolution to four times the channels, shuffled into pixels; it starts by repeating each."""
+    """Sub-pixel convolution, doubles the size (Shi et al. 2016); initialised to repeat each pixel in a 2x2 block."""
     conv = nn.Conv2d(inputs, 4 * outputs, kernel, padding=kernel // 2)
     initialise(conv, torch.eye(outputs, inputs).repeat_interleave(4, dim=0), identity_kernel(kernel))
     return nn.Sequential(conv, nn.PixelShuffle(2))
 
 
 def downsampling_conv(inputs: int, outputs: int, stage: Tensor) -> nn.Conv2d:
-    """Half the size: a 3x3 convolution that starts as a stage of a Haar packet."""
+    """Strided 3x3 convolution, initialised as `stage` (outputs, 4 * inputs) of a Haar packet."""
     conv = conv3x3(inputs, outputs, 2)
     initialise_downsampling(conv, stage)
     return conv
 
 
 def upsampling_conv(inputs: int, outputs: int, stage: Tensor, kernel: int = 3) -> nn.Sequential:
-    """Twice the size: a sub-pixel convolution that starts as the inverse of a stage."""
+    """Sub-pixel convolution, initialised as the inverse of `stage` (inputs, 4 * outputs) of a Haar packet."""
     layers = subpixel_conv(inputs, outputs, kernel)
     initialise_upsampling(layers[0], stage)  # type: ignore[arg-type]
     return layers
 
 
 def residual_block(channels: int) -> Residual:
-    """Two 3x3 convolutions."""
+    """Residual block of two 3x3 convolutions with leaky ReLU."""
     body = (conv3x3(channels, channels), nn.LeakyReLU(inplace=True), conv3x3(channels, channels), nn.LeakyReLU())
     return Residual(nn.Sequential(*body))
 
 
 def residual_down(inputs: int, outputs: int, stage: Tensor) -> Residual:
-    """Half the size, with GDN. The skip sees whole 2x2 blocks and starts as a stage of a Haar packet."""
+    """Residual block with stride 2 and GDN; its skip is a 1x1 convolution of 2x2 blocks.
+
+    The skip is initialised as `stage` (outputs, 4 * inputs) of a Haar packet.
+    """
     body = (conv3x3(inputs, outputs, 2), nn.LeakyReLU(inplace=True), conv3x3(outputs, outputs), Gdn(outputs))
     mix = nn.Conv2d(4 * inputs, outputs, 1)
     initialise_downsampling(mix, stage)
@@ -73,7 +81,10 @@ def residual_down(inputs: int, outputs: int, stage: Tensor) -> Residual:
 
 
 def residual_up(inputs: int, outputs: int, stage: Tensor) -> Residual:
-    """Twice the size, with inverse GDN. The skip, a 1x1 sub-pixel convolution, starts as the inverse of a stage."""
+    """Residual block with sub-pixel upsampling and inverse GDN; its skip is a 1x1 sub-pixel convolution.
+
+    The skip is initialised as the inverse of `stage` (inputs, 4 * outputs) of a Haar packet.
+    """
     body = (
         subpixel_conv(inputs, outputs),
         nn.LeakyReLU(inplace=True),
@@ -84,9 +95,10 @@ def residual_up(inputs: int, outputs: int, stage: Tensor) -> Residual:
 
 
 class SimplifiedAttention(nn.Module):
-    """x + trunk(x) * sigmoid(mask(x)): attention without the non-local block (paper 001, figure 2b).
+    """Attention without the non-local block: x + trunk(x) * sigmoid(mask(x)).
 
-    It starts nearly as the identity, its mask nearly closed.
+    From Cheng et al. 2020; the trit-plane codec (paper 001; Fang et al. 2024) has it in figure 2b. It starts nearly as
+    the identity, because the bias of the mask is negative.
     """
 
     def __init__(self, channels: int):

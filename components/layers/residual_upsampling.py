@@ -1,4 +1,5 @@
-"""Residual blocks with transposed convolutions: the mirror of a ResNet (paper 003)."""
+"""ResNet decoder of the quantised autoencoder (paper 003; Kumar et al. 2024): residual blocks with transposed
+convolutions."""
 
 import torch
 from torch import Tensor, nn
@@ -7,15 +8,19 @@ from components.layers.haar_initialisation import haar_packet, initialise, initi
 from components.layers.residual import conv3x3
 
 _SLOPE = 0.2
-_LOWEST = 4.5  # of a logit, what the lowest band varies by
+_LOWEST = 4.5  # standard deviation of the lowest band, as a logit
 _CODE_MEAN, _CODE_SCALE = 0.5, 0.2  # seldom beyond [0, 1]
 
 
 class ResidualUpsampling(nn.Module):
-    """skip(x) + body(x), the body a convolution, batch normalisation, leaky ReLU, and the two first once more.
+    """Residual block skip(x) + body(x), body: convolution, batch norm, leaky ReLU, convolution, batch norm.
 
-    With `twice` the second convolution is transposed and doubles the size, as does the skip; without, the size stays.
-    The body's last scale starts at zero, hence the block as its skip.
+    The last scale of the body starts at zero, so that the block starts as its skip.
+
+    Args:
+        inputs: input channels; without `twice` they are those of the output.
+        outputs: output channels.
+        twice: double the size, with a transposed second convolution and a transposed skip.
     """
 
     def __init__(self, inputs: int, outputs: int, *, twice: bool = False):
@@ -38,7 +43,7 @@ class ResidualUpsampling(nn.Module):
 
 
 def code_norm(channels: int) -> nn.BatchNorm2d:
-    """What starts codes (B, channels, h, w) around the middle of [0, 1]."""
+    """Batch normalisation that starts codes (B, channels, h, w) with mean 0.5 and deviation 0.2: mostly in [0, 1]."""
     norm = nn.BatchNorm2d(channels)
     nn.init.constant_(norm.weight, _CODE_SCALE)
     nn.init.constant_(norm.bias, _CODE_MEAN)
@@ -46,11 +51,19 @@ def code_norm(channels: int) -> nn.BatchNorm2d:
 
 
 def resnet_mirror(inputs: int, width: int, pool: int = 1) -> nn.Sequential:
-    """Codes (B, inputs, h, w) as `code_norm` leaves them to pictures (B, 3, 32 pool h, 32 pool w) between 0 and 1.
+    """Decoder that mirrors a ResNet: three residual upsampling stages, two transposed convolutions and a sigmoid.
 
-    Five doublings, three of them in residual blocks from 8 to 1 times `width` channels, each with a block at the size
-    it came to; then two transposed convolutions and a sigmoid. `pool` undoes an average pooling first. It starts as the
-    inverse of a Haar packet, its first channels the lowest frequencies, as large as those of photographs.
+    The stages go from 8 to 1 times `width` channels; after each comes a residual block of the same size. The decoder is
+    initialised as the inverse of a Haar packet whose first channels are the lowest frequencies, with the amplitudes of
+    photographs.
+
+    Args:
+        inputs: channels of the code, which is distributed as after `code_norm`.
+        width: channels of the last stage.
+        pool: side of an average pooling before the code, which a transposed convolution undoes first.
+
+    Returns:
+        A network from (B, inputs, h, w) to (B, 3, 32 * pool * h, 32 * pool * w) in (0, 1).
     """
     stages = haar_packet((width, width, 2 * width, 4 * width, 8 * width))
     first = nn.Conv2d(inputs, 8 * width, 1)

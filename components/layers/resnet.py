@@ -1,6 +1,6 @@
-"""Deep residual networks with bottleneck blocks (He et al., arXiv 1512.03385), as torchvision has them.
+"""ResNet with bottleneck blocks (He et al., CVPR 2016, arXiv 1512.03385), compatible with torchvision's weights.
 
-Modules bear torchvision's names, so that its published weights fit, such as `resnet101-63fe2227.pth`.
+Modules have torchvision's names, so that its published weights fit, such as `resnet101-63fe2227.pth`.
 """
 
 from collections.abc import Sequence
@@ -11,9 +11,14 @@ _EXPANSION = 4  # of a block's output over its inner channels
 
 
 class Bottleneck(nn.Module):
-    """relu(skip(x) + body(x)), the body a 1x1, a 3x3 and a 1x1 convolution with batch normalisation.
+    """Bottleneck block relu(skip(x) + body(x)); body: 1x1, 3x3 and 1x1 convolutions with batch normalisation.
 
-    The 3x3 convolution has the stride ("v1.5"). Where the shape stays the skip is the identity.
+    The 3x3 convolution has the stride ("v1.5"). The skip is the identity where the shape stays.
+
+    Args:
+        inputs: input channels.
+        width: inner channels; the output has four times as many.
+        stride: of the block, 1 or 2.
     """
 
     def __init__(self, inputs: int, width: int, stride: int = 1):
@@ -41,9 +46,13 @@ class Bottleneck(nn.Module):
 
 
 class ResNet(nn.Module):
-    """The convolutional part: `depths` blocks in each of four stages. The default is ResNet-101.
+    """Convolutional part of a ResNet, ResNet-101 by default.
 
-    Convolutions start as in torchvision, by He et al. (arXiv 1502.01852) with the fan out.
+    Convolutions are initialised as in torchvision: He et al. (arXiv 1502.01852) with fan-out.
+
+    Args:
+        depths: bottleneck blocks in each of the four stages.
+        width: channels of the first convolution; the output has 32 times as many (`channels`).
     """
 
     def __init__(self, depths: Sequence[int] = (3, 4, 23, 3), width: int = 64):

@@ -1,6 +1,6 @@
-"""VGG-19 (Simonyan and Zisserman, arXiv 1409.1556) as a measure of how alike two pictures look.
+"""VGG-19 features (Simonyan and Zisserman, arXiv 1409.1556) and the perceptual loss on them.
 
-Modules bear torchvision's names, so that its published weights fit, such as `vgg19-dcbb9e9d.pth`.
+Modules have torchvision's names, so that its published weights fit, such as `vgg19-dcbb9e9d.pth`.
 """
 
 from torch import Tensor, nn
@@ -11,9 +11,9 @@ _STAGES = ((64, 2), (128, 2), (256, 4), (512, 4), (512, 4))  # channels, convolu
 
 
 class Vgg19(nn.Module):
-    """The first `layers` of the 37 convolutions, ReLUs and max pools before the classifier; nothing is trained.
+    """The first `layers` of VGG-19's 37 convolutions, ReLUs and max pools before its classifier, frozen.
 
-    The default ends with the ReLU of the last convolution (relu5_4).
+    By default the last layer is the ReLU of the last convolution (relu5_4).
     """
 
     def __init__(self, layers: int = 36):
@@ -39,6 +39,14 @@ class Vgg19(nn.Module):
 
 
 def perceptual_loss(vgg: Vgg19, a: Tensor, b: Tensor) -> Tensor:
-    """Mean absolute difference of the features of two batches (B, 3, H, W) in [0, 1], per picture (B,) (paper 003)."""
+    """Perceptual loss (paper 003; Kumar et al. 2024): mean absolute difference of the features of two batches.
+
+    Args:
+        vgg: the feature network.
+        a, b: (B, 3, H, W) pictures in [0, 1], 16x16 at least.
+
+    Returns:
+        (B,), one loss for each picture.
+    """
     difference: Tensor = vgg(a) - vgg(b)
     return difference.abs().flatten(1).mean(1)

@@ -1,4 +1,4 @@
-"""Wavelet spatial attention (paper 000, after Yang et al. 2023)."""
+"""Wavelet spatial attention (paper 000; Nandi and Gandhi 2024, after Yang et al. 2023)."""
 
 import torch
 from torch import Tensor, nn
@@ -11,11 +11,13 @@ _NEARLY_CLOSED = -3.0
 
 
 class WaveletAttention(nn.Module):
-    """x + x * M, where M comes from the bands of x: W = cat(LL, LL + LH + HH), M = sigmoid(FC(relu(FC(W)))).
+    """Wavelet spatial attention with a residual connection: x + x * M, M an attention map from the Haar bands of x.
 
-    The paper leaves open what FC mixes. Here it is the channels of each position of the bands, so that pictures may
-    have any size: the map has half the resolution of x, and a value for each channel. The sum with x is the
-    residual connection that goes around the module; it starts as almost all that there is.
+        W = cat(LL, LL + LH + HH),  M = sigmoid(FC(relu(FC(W))))
+
+    The paper does not say over which axis the fully connected layers go. Here they mix the channels at each position
+    (1x1 convolutions), so that pictures may have any size. M has half the resolution of x and a value for each channel.
+    It starts close to zero, hence the module close to the identity.
     """
 
     def __init__(self, channels: int):
