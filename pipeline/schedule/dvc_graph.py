@@ -1,8 +1,9 @@
-"""dvc.yaml as stage nodes.
+"""The stage graph of dvc.yaml as StageNodes, and dags/stages.json, from which Airflow's tasks are made.
 
-`python -m pipeline.schedule.dvc_graph --write` keeps dags/stages.json, `--check` says whether it is current.
+`python -m pipeline.schedule.dvc_graph --write` writes dags/stages.json; `--check` fails if it is not current.
 """
 
+import logging
 import shutil
 import sys
 import tempfile
@@ -12,16 +13,19 @@ from components.errors import RatewrightError
 from components.storage.atomic import write_bytes
 from pipeline.config import params
 from pipeline.config.profiles import profile_names, profile_text
-from pipeline.entry import console, guarded
+from pipeline.entry import guarded
 from pipeline.paths import CHECKOUT
-from pipeline.schedule.stage_nodes import Graphs, StageNode, dump
+from pipeline.schedule.stage_nodes import Graphs, StageNode, dump, union
 
-STANDING = "params.yaml"
-"""The key of the graph that the committed params.yaml gives, beside those of the profiles."""
+logger = logging.getLogger(__name__)
 
 
 def stage_nodes(root: Path) -> list[StageNode]:
-    """The nodes of the DVC repository at `root`, upstream first, else by name. Raises RatewrightError."""
+    """The stages of the DVC repository at `root`, each after those that it depends on, otherwise sorted by name.
+
+    Raises:
+        RatewrightError: DVC refuses dvc.yaml or params.yaml.
+    """
     from dvc.exceptions import DvcException
     from dvc.repo import Repo
 
@@ -45,14 +49,20 @@ def stage_nodes(root: Path) -> list[StageNode]:
 
 
 def all_graphs(root: Path) -> Graphs:
-    """The graph of params.yaml as it is, and of every profile."""
-    texts = {STANDING: (root / params.FILE).read_text()}
-    texts |= {name: profile_text(root, name) for name in profile_names(root)}
-    return {name: _nodes_with(root, text) for name, text in texts.items()}
+    """The stage graph of every profile, and that of params.yaml if the profiles lack a part of it.
+
+    A params.yaml that holds a profile adds nothing, so dags/stages.json does not depend on which one it holds.
+    """
+    graphs = {name: _nodes_with(root, profile_text(root, name)) for name in profile_names(root)}
+    present = _nodes_with(root, (root / params.FILE).read_text())
+    known = {node.name: {*node.upstream} for node in union(graphs)}
+    if all(node.name in known and known[node.name].issuperset(node.upstream) for node in present):
+        return graphs
+    return {params.FILE: present, **graphs}
 
 
 def _nodes_with(root: Path, text: str) -> list[StageNode]:
-    """The nodes of dvc.yaml under other params."""
+    """The stages of dvc.yaml with `text` as params.yaml."""
     with tempfile.TemporaryDirectory() as folder:
         shutil.copy(root / "dvc.yaml", folder)
         (Path(folder) / params.FILE).write_text(text)
@@ -60,7 +70,7 @@ def _nodes_with(root: Path, text: str) -> list[StageNode]:
 
 
 def main() -> None:
-    """Write dags/stages.json, or fail if it is not what dvc.yaml and the profiles give now."""
+    """Write dags/stages.json, or raise RatewrightError if it is not current."""
     mode = sys.argv[1:]
     path = CHECKOUT / "dags" / "stages.json"
     if mode not in (["--write"], ["--check"]):
@@ -68,7 +78,7 @@ def main() -> None:
     text = dump(all_graphs(CHECKOUT))
     if mode == ["--write"]:
         write_bytes(path, text.encode())
-        console.print(f"graph: {path}")
+        logger.info(f"graph: {path}")
     elif not path.exists() or path.read_text() != text:
         raise RatewrightError(f"{path} is not current: run `make graph` and commit it")
 

@@ -9,10 +9,10 @@ from pathlib import Path
 from components.errors import RatewrightError
 
 RUNS = "refs/ratewright/"
-"""Below this lie the commits that runs are of while they run."""
+"""Git ref namespace of the commits that runs use."""
 
 _IDENTITY = {"user.name": "Ratewright", "user.email": "ratewright@localhost"}
-"""Who commits where git was not told."""
+"""Author and committer if git has none configured."""
 
 
 class Repository:
@@ -23,7 +23,15 @@ class Repository:
 
     @classmethod
     def clone(cls, address: str, into: Path) -> "Repository":
-        """A clone of `address`, runs included, with nothing checked out; one that is there is brought up to date."""
+        """Clone a repository, or fetch into a clone that exists.
+
+        Args:
+            address: Its URL or folder.
+            into: The folder of the clone.
+
+        Returns:
+            The clone, with the refs of runs; nothing is checked out.
+        """
         repository = cls(into)
         if not (into / ".git" / "HEAD").is_file():
             into.mkdir(parents=True, exist_ok=True)
@@ -33,7 +41,19 @@ class Repository:
         return repository
 
     def git(self, *arguments: str, feed: str | None = None, environment: Mapping[str, str] | None = None) -> str:
-        """The output of a git command, without the last line break."""
+        """Run a git command.
+
+        Args:
+            arguments: The command and its options.
+            feed: Standard input.
+            environment: Variables added to those of this process.
+
+        Returns:
+            Standard output without the last line break.
+
+        Raises:
+            RatewrightError: The command failed.
+        """
         done = subprocess.run(
             ["git", *arguments],
             cwd=self.root,
@@ -44,12 +64,12 @@ class Repository:
             env={**os.environ, "GIT_TERMINAL_PROMPT": "0", **(environment or {})},
         )
         if done.returncode != 0:
-            said = [line for line in done.stderr.splitlines() if line.strip()]
-            raise RatewrightError(f"git {arguments[0]} in {self.root}: {' '.join(said[-3:]) or 'failed'}")
+            lines = [line for line in done.stderr.splitlines() if line.strip()]
+            raise RatewrightError(f"git {arguments[0]} in {self.root}: {' '.join(lines[-3:]) or 'failed'}")
         return done.stdout.removesuffix("\n")
 
     def commit_of(self, name: str) -> str | None:
-        """The commit that a branch, a tag or another ref names; None where there is no such ref."""
+        """The commit that a branch, a tag or another ref names; None if the ref does not exist."""
         return self.git("for-each-ref", "--format=%(objectname)", name) or None
 
     def branch(self) -> str:
@@ -57,7 +77,7 @@ class Repository:
         return self.git("symbolic-ref", "--short", "HEAD")
 
     def default_branch(self) -> str:
-        """The branch that the repository it was cloned from has checked out."""
+        """The branch that the repository of which this is a clone has checked out."""
         return self.git("symbolic-ref", "--short", "refs/remotes/origin/HEAD").removeprefix("origin/")
 
     def head(self) -> str:
@@ -65,11 +85,11 @@ class Repository:
         return self.git("rev-parse", "HEAD")
 
     def blob(self, commit: str, path: str) -> str | None:
-        """The hash of a file in a commit; None where it has none."""
+        """The hash of a file in a commit; None if the commit lacks the file."""
         return self.git("ls-tree", "--format=%(objectname)", commit, "--", path) or None
 
     def text(self, commit: str, path: str) -> str:
-        """A file in a commit."""
+        """The content of a file in a commit."""
         return self.git("cat-file", "blob", f"{commit}:{path}") + "\n"
 
     def changed_files(self) -> list[str]:
@@ -77,7 +97,16 @@ class Repository:
         return self.git("diff", "--name-only", "HEAD").splitlines()
 
     def commit(self, parents: Sequence[str], files: Mapping[str, bytes], message: str) -> str:
-        """A new commit of the first parent's files with `files` written over; no branch, index or work tree changes."""
+        """Create a commit without changing a branch, the index or the work tree.
+
+        Args:
+            parents: The commit's parents; the files of the first are taken over.
+            files: Content by path, written over the first parent's files.
+            message: The commit message.
+
+        Returns:
+            The hash of the new commit.
+        """
         with tempfile.TemporaryDirectory() as folder:
             index = {"GIT_INDEX_FILE": str(Path(folder) / "index")}
             self.git("read-tree", parents[0], environment=index)
@@ -86,14 +115,13 @@ class Repository:
                 blob = self.git("hash-object", "-w", str(Path(folder) / "blob"))
                 self.git("update-index", "--add", "--cacheinfo", f"100644,{blob},{path}", environment=index)
             tree = self.git("write-tree", environment=index)
-        identity = [
-            part for key, value in _IDENTITY.items() if not self._configured(key) for part in ("-c", f"{key}={value}")
-        ]
-        descent = [part for parent in parents for part in ("-p", parent)]
-        return self.git(*identity, "commit-tree", tree, *descent, feed=message)
+        missing = {key: value for key, value in _IDENTITY.items() if not self._configured(key)}
+        identity = [part for key, value in missing.items() for part in ("-c", f"{key}={value}")]
+        parent_options = [part for parent in parents for part in ("-p", parent)]
+        return self.git(*identity, "commit-tree", tree, *parent_options, feed=message)
 
     def move(self, refs: Mapping[str, tuple[str | None, str]]) -> None:
-        """Point every ref from its old commit (None: it does not exist) to its new one, all or none."""
+        """Move all of `refs` or none, each from its old commit (None if the ref does not exist) to its new one."""
         lines = [
             f"create {ref} {new}" if old is None else f"update {ref} {new} {old}" for ref, (old, new) in refs.items()
         ]

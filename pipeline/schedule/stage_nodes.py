@@ -1,4 +1,4 @@
-"""The stage graph as plain data: what a scheduler draws tasks from, without DVC."""
+"""The stage graph as plain data, from which a scheduler makes its tasks without DVC."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -12,25 +12,25 @@ class StageNode:
     """One stage instance of dvc.yaml."""
 
     name: str
-    """As DVC names it, such as train@wcae."""
+    """DVC's name of the instance, such as train@wcae."""
     upstream: tuple[str, ...]
-    """Names of the stages whose outputs it reads, sorted."""
+    """Names of the instances whose outputs this one reads, sorted."""
     meta: Mapping[str, Any]
-    """What dvc.yaml says of it under `meta`, such as accelerator: true."""
+    """The stage's `meta` in dvc.yaml, such as accelerator: true."""
 
     @property
     def stage(self) -> str:
-        """The stage that it is an instance of."""
+        """The part before the @, such as train."""
         return self.name.partition("@")[0]
 
     @property
     def instance(self) -> str | None:
-        """The part after the @; None for a stage that is but one."""
+        """The part after the @, such as wcae; None for a stage with one instance."""
         return self.name.partition("@")[2] or None
 
 
 Graphs = Mapping[str, Sequence[StageNode]]
-"""Stage nodes by profile, in the order that DVC would run them."""
+"""Stage nodes by profile, in the order in which DVC would run them."""
 
 
 def dump(graphs: Graphs) -> str:
@@ -40,7 +40,7 @@ def dump(graphs: Graphs) -> str:
 
 
 def load(path: Path) -> dict[str, list[StageNode]]:
-    """The graphs that `dump` wrote."""
+    """Read the graphs from a file with the text of `dump`."""
     return {
         profile: [StageNode(node["name"], tuple(node["upstream"]), node["meta"]) for node in nodes]
         for profile, nodes in json.loads(path.read_text()).items()
@@ -48,7 +48,7 @@ def load(path: Path) -> dict[str, list[StageNode]]:
 
 
 def union(graphs: Graphs) -> list[StageNode]:
-    """Every node of every profile once, with the upstream of all; upstream comes before downstream."""
+    """Every node of every profile once, with its upstream of all profiles; each comes after its upstream."""
     merged: dict[str, StageNode] = {}
     for nodes in graphs.values():
         for node in nodes:

@@ -1,18 +1,20 @@
-"""What the scheduler's tasks run: `python -m pipeline.schedule.tasks prepare | stage NAME | commit | sources`.
+"""The scheduler's tasks: `python -m pipeline.schedule.tasks prepare | stage NAME | commit | sources`.
 
-Where nothing is set, all tasks share the workspace that they are started in. Settings, from the environment:
+By default all tasks share the workspace that they start in. Settings, from the environment:
 
-RATEWRIGHT_REPOSITORY: address of a git repository: workers share nothing but it, a DVC remote and an MLflow server,
+RATEWRIGHT_REPOSITORY: URL of a git repository. Workers then share only that, a DVC remote and an MLflow server,
     and every task works in a clone of its own.
-RATEWRIGHT_BRANCH: the branch that runs start from and move; the one that is checked out, if not set.
-RATEWRIGHT_GIT_REMOTE: the remote that a shared workspace pushes to; none, if not set.
-RATEWRIGHT_DVC_REMOTE: the DVC remote of clones, such as s3://bucket/dvc; that of .dvc/config, if not set.
-RATEWRIGHT_SCRATCH: where clones lie; the system's folder for temporary files, if not set.
+RATEWRIGHT_BRANCH: the branch that runs start from and move; by default the one that is checked out.
+RATEWRIGHT_GIT_REMOTE: the remote that a shared workspace pushes to; by default none.
+RATEWRIGHT_DVC_REMOTE: the DVC remote of clones, such as s3://bucket/dvc; by default that of .dvc/config.
+RATEWRIGHT_SCRATCH: the folder of the clones; by default in the system's folder for temporary files.
+RATEWRIGHT_LOG: the level of messages, see pipeline/entry.py.
 
-The task's own facts: RATEWRIGHT_RUN_ID and RATEWRIGHT_REQUEST for prepare, RATEWRIGHT_PLAN (what prepare printed
-last) for stage and commit. Exit 99 says that there was nothing to do.
+The DAG sets for each task: RATEWRIGHT_RUN_ID and RATEWRIGHT_REQUEST for prepare, RATEWRIGHT_PLAN (the last line that
+prepare printed) for stage and commit. Exit code 99 means that there was nothing to do.
 """
 
+import logging
 import os
 import shutil
 import subprocess
@@ -27,15 +29,18 @@ from components.training.interrupt import die_with_parent
 from pipeline.config import params
 from pipeline.config.datasets import changed_revisions
 from pipeline.entry import console, guarded
-from pipeline.schedule import run_commits as retrain
+from pipeline.schedule import run_commits
 from pipeline.schedule.git import Repository
-from pipeline.schedule.stage_nodes import load, union
+from pipeline.schedule.plan import Plan, Request, run_name
+from pipeline.schedule.stage_nodes import StageNode, load, union
 
 NOTHING_TO_DO = 99
 
+logger = logging.getLogger(__name__)
+
 
 def main() -> None:
-    """Carry out one task."""
+    """Run one task."""
     die_with_parent()
     # bash takes a task's socket for a remote login and reads ~/.bashrc, which may put another Python in front.
     os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
@@ -53,83 +58,103 @@ def main() -> None:
 
 
 def prepare() -> None:
-    """Pin the run to a commit and print its plan."""
-    run_id, request = _given("RATEWRIGHT_RUN_ID"), retrain.Request.parse(os.environ.get("RATEWRIGHT_REQUEST", "{}"))
+    """Fix the commit that the run uses, and print the run's plan as the last line."""
+    run_id, request = _required("RATEWRIGHT_RUN_ID"), Request.parse(os.environ.get("RATEWRIGHT_REQUEST", "{}"))
     address = os.environ.get("RATEWRIGHT_REPOSITORY")
     if address is None:
         repository = Repository(Path.cwd())
-        retrain.refuse_edits(repository)
-        branch = repository.branch()
-        if branch != (wanted := os.environ.get("RATEWRIGHT_BRANCH") or branch):
-            raise RatewrightError(f"{repository.root} is on {branch}, not on {wanted}")
-        plan = retrain.prepare(repository, branch, repository.head(), run_id, request)
-        _refuse_undrawn(repository.root, plan)
+        run_commits.refuse_edits(repository)
+        plan = run_commits.prepare(repository, _workspace_branch(repository), repository.head(), run_id, request)
+        _refuse_stages_without_task(repository.root, plan)
     else:
-        with _clone(address, retrain.word(run_id), "prepare") as repository:
-            branch, tip = _at_tip(repository)
-            plan = retrain.prepare(repository, branch, tip, run_id, request)
-            _refuse_undrawn(repository.root, plan)
+        with _clone(address, run_name(run_id), "prepare") as repository:
+            branch, tip = _check_out_branch(repository)
+            plan = run_commits.prepare(repository, branch, tip, run_id, request)
+            _refuse_stages_without_task(repository.root, plan)
             repository.git("push", "--quiet", "origin", f"{plan.ref}:{plan.ref}")
-    console.print(f"prepare: {plan.run} is of {plan.commit[:12]}, {len(plan.stages)} stages")
-    console.print(plan.dump())
+    logger.info(f"prepare: run {plan.run} uses commit {plan.commit[:12]}, {len(plan.stages)} stages")
+    console.out(plan.model_dump_json())
 
 
 def stage(name: str) -> None:
-    """Run one stage instance of the plan, as far as DVC finds that it changed."""
-    plan = retrain.Plan.parse(_given("RATEWRIGHT_PLAN"))
+    """Run one stage instance of the plan, if DVC finds that something changed."""
+    plan = Plan.parse(_required("RATEWRIGHT_PLAN"))
     if name not in plan.stages:
-        console.print(f"{name} is not part of this run")
+        logger.info(f"{name} is not part of this run")
         raise SystemExit(NOTHING_TO_DO)
     address = os.environ.get("RATEWRIGHT_REPOSITORY")
     if address is None:
         os.execvp("dvc", ["dvc", "--wait-for-lock", "repro", "--single-item", name])
     with _clone(address, plan.run, name.replace("@", "-"), plan.commit) as repository:
-        # What unchanged stages made has to be here too: DVC takes a folder of which a part is missing as it is.
-        _dvc("pull", "--allow-missing", *_upstream(repository.root, name, plan))
+        # Outputs of unchanged stages are pulled too: DVC takes an incomplete folder for a changed one.
+        _dvc("pull", "--allow-missing", *_inputs(repository.root, name, plan))
         _dvc("repro", "--pull", "--allow-missing", name)
         _dvc("push", "--run-cache")
 
 
 def commit() -> None:
-    """Commit, tag and push what the run made."""
-    plan = retrain.Plan.parse(_given("RATEWRIGHT_PLAN"))
+    """Commit, tag and push the run's result."""
+    plan = Plan.parse(_required("RATEWRIGHT_PLAN"))
     address = os.environ.get("RATEWRIGHT_REPOSITORY")
     if address is None:
-        retrain.finish(Repository(Path.cwd()), plan, os.environ.get("RATEWRIGHT_GIT_REMOTE"))
+        run_commits.finish(Repository(Path.cwd()), plan, os.environ.get("RATEWRIGHT_GIT_REMOTE"))
         return
     with _clone(address, plan.run, "commit", plan.commit) as repository:
         _dvc("pull", "--allow-missing")
         _dvc("repro", "--pull", "--allow-missing")
         _dvc("push", "--run-cache")
-        retrain.finish(repository, plan, "origin")
+        run_commits.finish(repository, plan, "origin")
 
 
 def sources() -> None:
-    """Ask every source whether it changed since the last run; exit 99 if none did."""
+    """Ask every source whether it changed since the last run; exit with 99 if none did."""
     address = os.environ.get("RATEWRIGHT_REPOSITORY")
     if address is None:
         changed = changed_revisions(Path.cwd(), params.load(Path.cwd()))
     else:
         with _clone(address, "refresh", "sources") as repository:
-            _at_tip(repository)
+            _check_out_branch(repository)
             changed = changed_revisions(repository.root, params.load(repository.root))
     for name, revision in changed.items():
-        console.print(f"sources: {name} is at {revision}, which no run has used yet")
+        logger.info(f"sources: {name} has the new revision {revision}, which no run has used yet")
     if not changed:
-        console.print("sources: nothing changed")
+        logger.info("sources: nothing changed")
         raise SystemExit(NOTHING_TO_DO)
 
 
-def _refuse_undrawn(root: Path, plan: retrain.Plan) -> None:
-    """Raise RatewrightError where the DAG has no task for a stage of the plan."""
-    drawn = {node.name for node in union(load(root / "dags" / "stages.json"))}
-    if unknown := sorted(set(plan.stages) - drawn):
+def _workspace_branch(repository: Repository) -> str:
+    """The branch that is checked out. Raises RatewrightError if RATEWRIGHT_BRANCH names another."""
+    branch = repository.branch()
+    if branch != (wanted := os.environ.get("RATEWRIGHT_BRANCH") or branch):
+        raise RatewrightError(f"{repository.root} is on {branch}, not on {wanted}")
+    return branch
+
+
+def _check_out_branch(repository: Repository) -> tuple[str, str]:
+    """Check out the tip of the branch that runs start from. Returns the branch and its tip."""
+    branch = os.environ.get("RATEWRIGHT_BRANCH") or repository.default_branch()
+    tip = repository.git("rev-parse", f"refs/remotes/origin/{branch}")
+    repository.git("checkout", "--quiet", "--force", "--detach", tip)
+    return branch, tip
+
+
+def _drawn(root: Path) -> dict[str, StageNode]:
+    """The stages that the DAG has tasks for."""
+    return {node.name: node for node in union(load(root / "dags" / "stages.json"))}
+
+
+def _refuse_stages_without_task(root: Path, plan: Plan) -> None:
+    """Raise RatewrightError if the DAG has no task for a stage of the plan."""
+    if unknown := sorted(set(plan.stages) - set(_drawn(root))):
         raise RatewrightError(f"dags/stages.json lacks {', '.join(unknown)}: run `make graph` and commit it")
 
 
-def _upstream(root: Path, name: str, plan: retrain.Plan) -> list[str]:
-    """The stages of the plan whose outputs `name` reads, and those that the gathering stages before it read."""
-    nodes = {node.name: node for node in union(load(root / "dags" / "stages.json"))}
+def _inputs(root: Path, name: str, plan: Plan) -> list[str]:
+    """Stages of the plan whose outputs the stage `name` needs.
+
+    A stage with one instance, such as choose, gathers the outputs of others, and a stage after it reads those too.
+    """
+    nodes = _drawn(root)
     found: dict[str, None] = {}
     readers = [name]
     for reader in readers:
@@ -141,17 +166,18 @@ def _upstream(root: Path, name: str, plan: retrain.Plan) -> list[str]:
     return list(found)
 
 
-def _at_tip(repository: Repository) -> tuple[str, str]:
-    """Check out the tip of the branch that runs start from; the branch and its tip."""
-    branch = os.environ.get("RATEWRIGHT_BRANCH") or repository.default_branch()
-    tip = repository.git("rev-parse", f"refs/remotes/origin/{branch}")
-    repository.git("checkout", "--quiet", "--force", "--detach", tip)
-    return branch, tip
-
-
 @contextmanager
 def _clone(address: str, run: str, task: str, commit: str | None = None) -> Iterator[Repository]:
-    """A clone for one task, the current folder while it lasts; one that a failed attempt left is gone on with."""
+    """A clone for one task, which is the current folder meanwhile and removed afterwards.
+
+    A clone that a failed attempt left is used again.
+
+    Args:
+        address: URL or folder of the repository.
+        run: The run's name.
+        task: The task's name, a folder of its own in the run's.
+        commit: The commit to check out; None checks out nothing.
+    """
     scratch = Path(os.environ.get("RATEWRIGHT_SCRATCH") or Path(tempfile.gettempdir()) / "ratewright")
     repository = Repository.clone(address, scratch / run / task)
     os.chdir(repository.root)
@@ -161,13 +187,18 @@ def _clone(address: str, run: str, task: str, commit: str | None = None) -> Iter
             raise RatewrightError("MLFLOW_TRACKING_URI is not set: a clone's own database would be lost with it")
         if not (repository.root / params.FILE).exists() or repository.head() != commit:
             repository.git("checkout", "--quiet", "--force", "--detach", commit)
-        if url := os.environ.get("RATEWRIGHT_DVC_REMOTE"):
-            _dvc("remote", "add", "--quiet", "--force", "--local", "--default", "shared", url)
-            if endpoint := os.environ.get("AWS_ENDPOINT_URL"):
-                _dvc("remote", "modify", "--quiet", "--local", "shared", "endpointurl", endpoint)
+        _configure_dvc_remote()
     yield repository
     os.chdir(scratch)
     shutil.rmtree(repository.root)
+
+
+def _configure_dvc_remote() -> None:
+    """Make RATEWRIGHT_DVC_REMOTE, if set, the default remote of the clone in the current folder."""
+    if url := os.environ.get("RATEWRIGHT_DVC_REMOTE"):
+        _dvc("remote", "add", "--quiet", "--force", "--local", "--default", "shared", url)
+        if endpoint := os.environ.get("AWS_ENDPOINT_URL"):
+            _dvc("remote", "modify", "--quiet", "--local", "shared", "endpointurl", endpoint)
 
 
 def _dvc(*arguments: str) -> None:
@@ -176,7 +207,8 @@ def _dvc(*arguments: str) -> None:
         raise RatewrightError(f"dvc {' '.join(arguments)} exited with {done.returncode}")
 
 
-def _given(name: str) -> str:
+def _required(name: str) -> str:
+    """An environment variable that the DAG sets for its tasks."""
     if not (value := os.environ.get(name)):
         raise RatewrightError(f"{name} is not set; the DAG sets it for its tasks")
     return value

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -9,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from components.codecs.table import CODECS
-from pipeline.schedule.dvc_graph import STANDING, all_graphs, stage_nodes
-from pipeline.schedule.stage_nodes import StageNode, dump, load, union
+from pipeline.config.profiles import write_profile
+from pipeline.schedule.dvc_graph import all_graphs, stage_nodes
+from pipeline.schedule.stage_nodes import Graphs, StageNode, dump, load, union
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 
@@ -48,6 +50,11 @@ def probe(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, list[
     return dict(json.loads(done.stdout.splitlines()[-1]))
 
 
+@pytest.fixture(scope="module")
+def graphs() -> Graphs:
+    return all_graphs(CHECKOUT)
+
+
 def task_id(name: str) -> str:
     """The task of a stage instance."""
     stage, _, instance = name.partition("@")
@@ -61,9 +68,11 @@ def test_parsing_loads_nothing_heavy(probe: dict[str, object]) -> None:
     assert probe["dags"] == ["refresh_data", "retrain", "rollback"]
 
 
-@pytest.mark.parametrize("profile", [STANDING, "small", "real", "paper-004"])
-def test_edges_between_a_profiles_tasks_are_dvcs(probe: dict[str, dict[str, list[str]]], profile: str) -> None:
-    nodes = all_graphs(CHECKOUT)[profile]
+@pytest.mark.parametrize("profile", ["small", "real", "paper-004"])
+def test_edges_between_a_profiles_tasks_are_dvcs(
+    probe: dict[str, dict[str, list[str]]], graphs: Graphs, profile: str
+) -> None:
+    nodes = graphs[profile]
     names = {task_id(node.name) for node in nodes}
     for node in nodes:
         found = set(probe["edges"][task_id(node.name)]) & names
@@ -109,8 +118,23 @@ def test_every_task_is_tried_again_in_bounded_time_and_alerts(probe: dict[str, d
     assert sorted(probe["alerted"]) == sorted(probe["edges"])
 
 
-def test_stages_json_is_current() -> None:
-    assert (CHECKOUT / "dags" / "stages.json").read_text() == dump(all_graphs(CHECKOUT))
+def test_stages_json_is_current(graphs: Graphs) -> None:
+    assert (CHECKOUT / "dags" / "stages.json").read_text() == dump(graphs)
+
+
+def test_graphs_are_the_same_with_any_profile_in_use_and_with_a_variant_less(graphs: Graphs, tmp_path: Path) -> None:
+    shutil.copy(CHECKOUT / "dvc.yaml", tmp_path)
+    shutil.copytree(CHECKOUT / "profiles", tmp_path / "profiles")
+    write_profile(tmp_path, "real", None)
+    assert all_graphs(tmp_path) == graphs
+    write_profile(tmp_path, "small", None)
+    text = (tmp_path / "params.yaml").read_text()
+    (tmp_path / "params.yaml").write_text(text.replace("- webp\n", ""))
+    assert all_graphs(tmp_path) == graphs
+    (tmp_path / "params.yaml").write_text(text.replace("  nowcae:\n", "  novel:\n"))
+    own = dict(all_graphs(tmp_path))
+    assert "train@novel" in {node.name for node in own.pop("params.yaml")}
+    assert own == graphs
 
 
 def test_graphs_survive_their_file(tmp_path: Path) -> None:

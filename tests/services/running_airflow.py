@@ -45,7 +45,7 @@ class Airflow:
 
     def ask(self, expression: str) -> Any:
         """The value of an expression over `api`, which speaks to this Airflow."""
-        imports = "import json; from pipeline.schedule.local_airflow import Api; "
+        imports = "import json; from pipeline.schedule.airflow_api import Api; "
         probe = f"{imports}api = Api(); print(json.dumps({expression}))"
         done = subprocess.run(
             [sys.executable, "-c", probe],

@@ -1,21 +1,22 @@
 """A run as commits: pinned once, finished once, whatever happened in between."""
 
 import json
+import logging
 import subprocess
 from pathlib import Path
 
 import pytest
-from ruamel.yaml import YAML
 
 from components.errors import RatewrightError
 from pipeline.config import params
-from pipeline.schedule import run_commits as retrain
+from pipeline.schedule import run_commits
 from pipeline.schedule.git import RUNS, Repository
+from pipeline.schedule.plan import Plan, Request
 from tests.small_profile import small_text
 
 CHECKOUT = Path(__file__).resolve().parents[3]
 RUN = "manual__2026-11-21T03:00:00+00:00"
-NOTHING = retrain.Request()
+NOTHING = Request()
 LOCKS = ("schema: '2.0'\n# one\n", "schema: '2.0'\n# two\n")
 
 
@@ -48,14 +49,14 @@ def adopted(repository: Repository) -> Repository:
     return repository
 
 
-def prepared(repository: Repository, request: retrain.Request = NOTHING, run_id: str = RUN) -> retrain.Plan:
-    return retrain.prepare(repository, "main", repository.head(), run_id, request)
+def prepared(repository: Repository, request: Request = NOTHING, run_id: str = RUN) -> Plan:
+    return run_commits.prepare(repository, "main", repository.head(), run_id, request)
 
 
-def finished(repository: Repository, plan: retrain.Plan, lock: str = LOCKS[0], remote: str | None = None) -> str:
+def finished(repository: Repository, plan: Plan, lock: str = LOCKS[0], remote: str | None = None) -> str:
     """Finish a run whose stages wrote `lock`; the commit that its tag names."""
     (repository.root / "dvc.lock").write_text(lock)
-    retrain.finish(repository, plan, remote)
+    run_commits.finish(repository, plan, remote)
     commit = repository.commit_of(plan.tag)
     assert commit is not None
     return commit
@@ -77,60 +78,30 @@ def test_the_first_run_adopts_the_revisions_and_later_ones_are_of_the_tip(adopte
 
 
 def test_a_retried_prepare_finds_its_commit(repository: Repository) -> None:
-    first = prepared(repository, retrain.Request(training_steps=5))
+    first = prepared(repository, Request(training_steps=5))
     operator_commits(repository, "notes.txt", "meanwhile")
-    assert prepared(repository, retrain.Request(training_steps=5)) == first
+    assert prepared(repository, Request(training_steps=5)) == first
 
 
 def test_a_request_changes_what_it_names(adopted: Repository) -> None:
-    plan = prepared(adopted, retrain.Request(variants=["wcae"], target_bpp=0.3, training_steps=7))
+    plan = prepared(adopted, Request(variants=["wcae"], target_bpp=0.3, training_steps=7))
     settings = params.load(adopted.root)
     assert (list(settings.variants), settings.target_bpp) == (["wcae"], 0.3)
     assert settings.variants["wcae"].train.steps == 7
     assert "train@nowcae" not in plan.stages
-    assert not plan.standing
+    assert not plan.default_params
     assert "# " in (adopted.root / "params.yaml").read_text()
 
 
-def test_a_fine_tuned_variant_brings_what_it_starts_from(repository: Repository) -> None:
-    document = YAML(typ="safe").load(repository.root / "params.yaml")
-    tuned = {**document["variants"]["wcae"], "start": "wcae", "data": "bundled-calibration"}
-    text = json.dumps({**document, "fine_tuned": {"wcae_ft": tuned}})  # JSON is YAML
-    for asked, variants, fine_tuned in (
-        (["wcae_ft"], ["wcae"], ["wcae_ft"]),
-        (["nowcae", "wcae"], ["wcae", "nowcae"], []),
-    ):
-        request = retrain.Request(variants=asked, training_steps=7)
-        settings = params.parse(YAML(typ="safe").load(retrain.params_text(repository.root, text, request)), "it")
-        assert (list(settings.variants), list(settings.fine_tuned)) == (variants, fine_tuned)
-        assert {variant.train.steps for variant in settings.all_variants.values()} == {7}
-
-
 def test_a_profile_brings_its_own_stages(adopted: Repository, tmp_path: Path) -> None:
-    plan = prepared(adopted, retrain.Request(profile="real", mirror=str(tmp_path)))
+    plan = prepared(adopted, Request(profile="real", mirror=str(tmp_path)))
     assert "fetch@kodak" in plan.stages
     assert params.load(adopted.root).mirror == str(tmp_path)
 
 
-@pytest.mark.parametrize(
-    ("request_json", "said"),
-    [
-        ('{"variants": []}', "variants"),
-        ('{"target_bpp": -1}', "target_bpp"),
-        ('{"training_steps": 1.5}', "training_steps"),
-        ('{"colour": 1}', "colour"),
-        ("nonsense", "JSON"),
-    ],
-)
-def test_a_wrong_request_is_refused_in_one_line(request_json: str, said: str) -> None:
-    with pytest.raises(RatewrightError, match=said) as refused:
-        retrain.Request.parse(request_json)
-    assert "\n" not in str(refused.value)
-
-
 def test_an_unknown_variant_or_profile_is_refused_and_nothing_is_written(repository: Repository) -> None:
     before = (repository.root / "params.yaml").read_bytes()
-    for request in (retrain.Request(variants=["wcea"]), retrain.Request(profile="reel")):
+    for request in (Request(variants=["wcea"]), Request(profile="reel")):
         with pytest.raises(RatewrightError, match="there are"):
             prepared(repository, request)
     assert (repository.root / "params.yaml").read_bytes() == before
@@ -138,28 +109,28 @@ def test_an_unknown_variant_or_profile_is_refused_and_nothing_is_written(reposit
 
 
 def test_edits_are_refused_but_what_a_run_left_is_not(repository: Repository) -> None:
-    retrain.refuse_edits(repository)
-    prepared(repository, retrain.Request(training_steps=5))
+    run_commits.refuse_edits(repository)
+    prepared(repository, Request(training_steps=5))
     (repository.root / "dvc.lock").write_text("schema: '2.0'\n")
-    retrain.refuse_edits(repository)
+    run_commits.refuse_edits(repository)
     (repository.root / "dvc.yaml").write_text("stages: {}\n")
     with pytest.raises(RatewrightError, match=r"dvc\.yaml"):
-        retrain.refuse_edits(repository)
+        run_commits.refuse_edits(repository)
 
 
 def test_an_operators_params_are_not_overwritten(repository: Repository) -> None:
     with (repository.root / "params.yaml").open("a") as file:
         file.write("# mine\n")
     with pytest.raises(RatewrightError, match=r"params\.yaml"):
-        retrain.refuse_edits(repository)
+        run_commits.refuse_edits(repository)
 
 
-def test_a_standing_run_moves_the_branch_and_a_requested_one_does_not(adopted: Repository) -> None:
+def test_a_run_of_the_default_params_moves_the_branch_and_a_requested_one_does_not(adopted: Repository) -> None:
     commit = finished(adopted, prepared(adopted), LOCKS[0])
     assert adopted.head() == commit
     assert adopted.text(commit, "dvc.lock") == LOCKS[0]
     assert not adopted.changed_files()
-    other = finished(adopted, prepared(adopted, retrain.Request(training_steps=5), "other"), LOCKS[1])
+    other = finished(adopted, prepared(adopted, Request(training_steps=5), "other"), LOCKS[1])
     assert adopted.head() == commit
     assert adopted.text(other, "dvc.lock") == LOCKS[1]
     assert "steps: 5\n" in adopted.text(other, "params.yaml")
@@ -191,13 +162,14 @@ def test_the_commit_goes_on_top_of_what_an_operator_did_meanwhile(adopted: Repos
     assert adopted.text(commit, "notes.txt") == "meanwhile\n"
 
 
-def test_a_branch_whose_pipeline_changed_stays(adopted: Repository, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_branch_whose_pipeline_changed_stays(adopted: Repository, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
     plan = prepared(adopted)
     theirs = operator_commits(adopted, "dvc.yaml", (adopted.root / "dvc.yaml").read_text() + "# changed\n")
     commit = finished(adopted, plan, LOCKS[0])
     assert adopted.head() == theirs
     assert adopted.git("rev-parse", f"{commit}^") == plan.commit
-    assert "dvc.yaml changed meanwhile" in capsys.readouterr().out
+    assert "dvc.yaml changed meanwhile" in caplog.text
 
 
 def test_the_decision_is_in_the_commits_message(adopted: Repository) -> None:

@@ -1,0 +1,80 @@
+"""The REST API of the Airflow on this machine: start a run of a DAG, and follow its tasks.
+
+apache-airflow-client, Airflow's own client, has no log-in, and its wait for a run does not report tasks: it would
+replace no more than the paths of three requests.
+"""
+
+import json
+import logging
+import time
+from typing import Any
+
+from components.errors import RatewrightError
+from pipeline.schedule.airflow_settings import PORT, URL, USER, password
+
+_POLL_S = 2.0
+_UNREPORTED = ("none", "scheduled", "queued", "skipped")
+"""States of a task that the log leaves out."""
+
+logger = logging.getLogger(__name__)
+
+
+class Api:
+    """A session with Airflow's REST API. Every method raises RatewrightError with one line."""
+
+    def __init__(self) -> None:
+        import httpx
+
+        self._client = httpx.Client(base_url=URL, timeout=60)
+        answer = self.call("POST", "/auth/token", {"username": USER, "password": password()})
+        self._client.headers["authorization"] = f"Bearer {answer['access_token']}"
+
+    def call(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Send a request with a JSON body; returns the JSON answer."""
+        import httpx
+
+        try:
+            answer = self._client.request(method, path, json=body)
+        except httpx.TransportError as error:
+            raise RatewrightError(
+                f"Airflow does not answer on port {PORT} ({error}); `make airflow` runs it"
+            ) from error
+        if answer.is_error:
+            raise RatewrightError(f"Airflow: {_detail(answer.text)}")
+        return dict(answer.json())
+
+    def trigger(self, dag: str, conf: dict[str, Any]) -> str:
+        """Start a run of a DAG with the parameters `conf`; returns the run's id."""
+        return str(self.call("POST", f"/api/v2/dags/{dag}/dagRuns", {"logical_date": None, "conf": conf})["dag_run_id"])
+
+    def follow(self, dag: str, run_id: str) -> str:
+        """Log the state changes of a run's tasks until the run ends; returns the run's state."""
+        run = f"/api/v2/dags/{dag}/dagRuns/{run_id}"
+        known: dict[str, str] = {}
+        while True:
+            state = str(self.call("GET", run)["state"])
+            for task in self.call("GET", f"{run}/taskInstances?limit=1000")["task_instances"]:
+                name, present = task["task_id"], task["state"] or "none"
+                if present != known.get(name) and present not in _UNREPORTED:
+                    _log_task(dag, task)
+                known[name] = present
+            if state in ("success", "failed"):
+                logger.info(f"{dag}: {run_id} {state}")
+                return state
+            time.sleep(_POLL_S)
+
+
+def _log_task(dag: str, task: dict[str, Any]) -> None:
+    state, duration = task["state"], task["duration"]
+    took = f" after {duration:.1f} s" if state == "success" and duration else ""
+    level = logging.WARNING if state in ("failed", "upstream_failed", "up_for_retry") else logging.INFO
+    logger.log(level, f"{dag}: {task['task_id']} {state.replace('_', ' ')}{took}")
+
+
+def _detail(text: str) -> str:
+    """The reason in the body of an error response, in one line."""
+    try:
+        detail = json.loads(text)["detail"]
+    except (ValueError, KeyError, TypeError):
+        return " ".join(text.split())[:300]
+    return " ".join((detail if isinstance(detail, str) else json.dumps(detail)).split())

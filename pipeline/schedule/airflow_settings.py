@@ -1,0 +1,79 @@
+"""Settings of the Airflow that runs on this machine: its folder, port, user and environment.
+
+AIRFLOW_HOME and RATEWRIGHT_AIRFLOW_PORT move it; every AIRFLOW__SECTION__KEY that is set in the environment stays.
+"""
+
+import json
+import os
+import secrets
+import shutil
+import subprocess
+from pathlib import Path
+
+from components.errors import RatewrightError
+from components.storage.atomic import write_json
+from pipeline.paths import CHECKOUT
+
+HOME = Path(os.environ.get("AIRFLOW_HOME") or CHECKOUT / ".airflow")
+PORT = int(os.environ.get("RATEWRIGHT_AIRFLOW_PORT", "8080"))
+URL = f"http://127.0.0.1:{PORT}"
+USER = "admin"
+
+
+def environment() -> dict[str, str]:
+    """The environment of Airflow's processes."""
+    keys = _keys()
+    chosen = {
+        "AIRFLOW_HOME": str(HOME),
+        "AIRFLOW__CORE__DAGS_FOLDER": str(CHECKOUT / "dags"),
+        "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
+        "AIRFLOW__CORE__PARALLELISM": str(parallel_tasks()),
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": f"{USER}:admin",
+        "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{URL}/execution/",
+        "AIRFLOW__API__HOST": "127.0.0.1",
+        "AIRFLOW__API__PORT": str(PORT),
+        "AIRFLOW__API__WORKERS": "1",
+        "AIRFLOW__API__BASE_URL": URL,
+        "AIRFLOW__API__SECRET_KEY": keys["api"],
+        "AIRFLOW__API_AUTH__JWT_SECRET": keys["jwt"],
+        "AIRFLOW__CORE__FERNET_KEY": "",
+        "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
+        # Tasks run side by side: each gets its share of the cores.
+        "OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // parallel_tasks())),
+        "PYTHONPATH": str(CHECKOUT),
+    }
+    ours = {key: value for key, value in chosen.items() if not (key.startswith("AIRFLOW__") and key in os.environ)}
+    return {**os.environ, **ours}
+
+
+def password() -> str:
+    """The password that Airflow made for its user. Raises RatewrightError if it has not run here yet."""
+    path = HOME / "simple_auth_manager_passwords.json.generated"
+    try:
+        return str(json.loads(path.read_text())[USER])
+    except FileNotFoundError as error:
+        raise RatewrightError(f"Airflow has not run here yet ({path} is missing); `make airflow` runs it") from error
+
+
+def accelerator_slots() -> int:
+    """Trainings that run side by side: one for each GPU; without a GPU, as many as tasks."""
+    if shutil.which("nvidia-smi") is None:
+        return parallel_tasks()
+    found = subprocess.run(["nvidia-smi", "--list-gpus"], capture_output=True, text=True, check=False)
+    return len(found.stdout.splitlines()) or parallel_tasks()
+
+
+def parallel_tasks() -> int:
+    """Tasks that run side by side."""
+    return max(2, (os.cpu_count() or 1) // 4)
+
+
+def _keys() -> dict[str, str]:
+    """Secret keys, made once and kept in Airflow's folder, readable for its owner alone."""
+    path = HOME / "keys.json"
+    if not path.exists():
+        write_json(path, {name: secrets.token_urlsafe(32) for name in ("api", "jwt")})
+        path.chmod(0o600)
+    return dict(json.loads(path.read_text()))

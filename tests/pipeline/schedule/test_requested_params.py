@@ -1,0 +1,32 @@
+"""params.yaml of a run that was asked for other parameters."""
+
+import json
+from pathlib import Path
+
+import pytest
+from ruamel.yaml import YAML
+
+from pipeline.config import params
+from pipeline.schedule.plan import Request
+from pipeline.schedule.requested_params import requested_params
+from tests.small_profile import small_text
+
+CHECKOUT = Path(__file__).resolve().parents[3]
+
+
+@pytest.mark.parametrize(
+    ("asked", "variants", "fine_tuned"),
+    [(["wcae_ft"], ["wcae"], ["wcae_ft"]), (["nowcae", "wcae"], ["wcae", "nowcae"], [])],
+)
+def test_a_fine_tuned_variant_brings_the_one_that_it_starts_from(
+    asked: list[str], variants: list[str], fine_tuned: list[str]
+) -> None:
+    yaml = YAML(typ="safe")
+    document = yaml.load(small_text())
+    document["fine_tuned"] = {
+        "wcae_ft": {**document["variants"]["wcae"], "start": "wcae", "data": "bundled-calibration"}
+    }
+    text = requested_params(CHECKOUT, json.dumps(document), Request(variants=asked, training_steps=7))
+    settings = params.parse(yaml.load(text), "params.yaml")
+    assert (list(settings.variants), list(settings.fine_tuned)) == (variants, fine_tuned)
+    assert {variant.train.steps for variant in settings.all_variants.values()} == {7}
