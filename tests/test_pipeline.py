@@ -197,7 +197,7 @@ def test_a_new_variant_is_one_block_of_params(clone: Clone) -> None:
     assert calibration["lmbda"] is None
     assert 0 < calibration["bpp"] <= 0.15
     assert calibration["setting"] in output
-    assert {row["phase"] for row in calibration["history"]} == {"trained", "trim", "final"}
+    assert {row["phase"] for row in calibration["history"]} == {"trained", "gain_search", "final"}
     metrics = read(folder / "evaluation" / "added" / "metrics.json")
     assert 0 < metrics["test_sets"]["bundled-test"]["at_target"]["bpp"] <= 0.15
     assert [point["setting"] for point in metrics["operating_points"]["bundled-test"]] == [

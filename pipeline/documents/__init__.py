@@ -4,16 +4,18 @@ board = read(Leaderboard, layout.leaderboard)
 write(board, layout.leaderboard)
 """
 
-from pipeline.documents.base import Document, read, read_by_name, read_lines, write, write_by_name
+from pipeline.documents.base import Section, read, read_by_name, read_lines, write, write_by_name
 from pipeline.documents.calibration import Calibration
 from pipeline.documents.evaluation import Evaluation
+from pipeline.documents.history import HistoryRow
 from pipeline.documents.leaderboard import Leaderboard
 from pipeline.documents.registry import RegistryRecord
 from pipeline.documents.run import Run
 
-DOCUMENTS: dict[str, type[Document]] = {
+DOCUMENTS: dict[str, type[Section]] = {
     "evaluation/<name>/metrics.json": Evaluation,
     "models/<name>/calibration.json": Calibration,
+    "models/<name>/history.jsonl": HistoryRow,
     "leaderboard.json": Leaderboard,
     "registry.json": RegistryRecord,
     "results/<name>/run.json": Run,
@@ -23,11 +25,12 @@ DOCUMENTS: dict[str, type[Document]] = {
 __all__ = [
     "DOCUMENTS",
     "Calibration",
-    "Document",
     "Evaluation",
+    "HistoryRow",
     "Leaderboard",
     "RegistryRecord",
     "Run",
+    "Section",
     "read",
     "read_by_name",
     "read_lines",

@@ -32,25 +32,6 @@ class VersionFigures(FiguresOnTestSet, VersionNumber):  # fields of the last bas
     """A registered version with its figures."""
 
 
-class RecordedDecision(Section):
-    """A decision as the tag `decision` of the version that it was made on holds it."""
-
-    outcome: Outcome
-    """The decision."""
-    why: str
-    """Its reason, with the figures."""
-    test_set_sha256: str
-    """Hash of the test set that the figures are of."""
-    challenger: FiguresOnTestSet
-    """Figures of the version."""
-    champion: VersionFigures | None
-    """The champion at that time; null where there was none."""
-    champion_after: str | None
-    """Version of the champion afterwards."""
-    replaced: str | None
-    """Version that a rollback goes back to."""
-
-
 class RegistryRecord(Document):
     """What is registered under a target, and why."""
 

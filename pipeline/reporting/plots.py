@@ -14,7 +14,7 @@ from pipeline.reporting.style import BASELINE, LEARNED, SOFT, STYLE, WIDTH
 
 Record = Mapping[str, Any]
 
-PHASES = {"steer": (".", SOFT, 5.0), "fine_tune": ("o", LEARNED, 5.0), "trim": ("D", BASELINE, 4.0)}
+PHASES = {"training": (".", SOFT, 5.0), "fine_tune": ("o", LEARNED, 5.0), "gain_search": ("D", BASELINE, 4.0)}
 """Phase of the search -> marker, colour, size."""
 SEARCH_CAPTION = (
     "Rate over λ, both in logarithms; the band is what the target's tolerance allows. λ means something else "
@@ -58,7 +58,7 @@ def lambda_search_plot(calibrations: Sequence[Record]) -> Figure:
             color=colour,
             markersize=size,
             linestyle="none",
-            label=phase.replace("_", "-"),
+            label=phase.replace("_", " "),
         )
         for phase, (marker, colour, size) in PHASES.items()
     ]

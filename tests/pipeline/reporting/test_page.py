@@ -88,9 +88,9 @@ def tree(tmp_path: Path) -> Path:
             tries = [
                 {"phase": phase, "lmbda": lmbda, "gain": 1.0, "bpp": bpp, "psnr_db": None, "steps": 10}
                 for phase, lmbda, bpp in [
-                    ("steer", 0.1, 0.3),
+                    ("training", 0.1, 0.3),
                     ("fine_tune", 0.05, 0.16),
-                    ("trim", 0.05, 0.149),
+                    ("gain_search", 0.05, 0.149),
                 ]
             ]
             calibration = {"name": name, "target_bpp": 0.15, "tolerance": 0.02, "history": tries}
