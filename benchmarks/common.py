@@ -9,8 +9,8 @@ import numpy as np
 from rich.console import Console
 from ruamel.yaml import YAML
 
-from components.data.patches import Augmentation
-from components.data.shard_writer import ShardSpec, SourceImage, write_shards
+from components.data.shard_spec import ShardSpec
+from components.data.shard_writer import SourceImage, write_shards
 from components.distributed.parallel_map import in_processes
 from components.training.config import Row
 from pipeline.config.params import Variant
@@ -73,8 +73,15 @@ def bundled_shards(folder: Path, patches_per_image: int = 24) -> Path:
     )
     found = sorted(home / name for home in homes for name in names if (home / name).exists())
     images = [SourceImage(path, f"{number:064x}") for number, path in enumerate(found)]
-    spec = ShardSpec(Augmentation(256, 0.7, 30.0, 0.3), patches_per_image, 0.7, 1)
-    write_shards(images, spec, folder, parallel_map=in_processes(2))
+    spec = ShardSpec(
+        patch=256,
+        smallest_scale=0.7,
+        largest_angle=30.0,
+        rotated_share=0.3,
+        patches_per_image=patches_per_image,
+        train_share=0.7,
+    )
+    write_shards(images, spec, folder, seed=1, parallel_map=in_processes(2))
     return folder
 
 

@@ -76,13 +76,15 @@ def tiny_shards(picture_files: list[Path], tmp_path_factory: pytest.TempPathFact
     """A folder of shards with 64x64 patches: five of each of eight pictures, seven to a tar."""
     import hashlib
 
-    from components.data.patches import Augmentation
-    from components.data.shard_writer import ShardSpec, SourceImage, write_shards
+    from components.data.shard_spec import ShardSpec
+    from components.data.shard_writer import SourceImage, write_shards
 
     sources = [SourceImage(path, hashlib.sha256(path.read_bytes()).hexdigest()) for path in picture_files]
-    spec = ShardSpec(Augmentation(64, 0.6, 45.0, 0.3), 5, 0.7, seed=1, samples_per_shard=7)
+    spec = ShardSpec(
+        patch=64, smallest_scale=0.6, largest_angle=45.0, rotated_share=0.3, patches_per_image=5, train_share=0.7
+    )
     out = tmp_path_factory.mktemp("shards")
-    write_shards(sources, spec, out, parallel_map=map)
+    write_shards(sources, spec, out, seed=1, parallel_map=map, samples_per_shard=7)
     return out
 
 

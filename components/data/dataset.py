@@ -1,73 +1,104 @@
-"""What a data set consists of, where it lies, and whether it changed there."""
+"""The definition of a data set, its location, and the names of its pictures; nothing is downloaded here."""
 
 import hashlib
 import json
 import re
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Annotated, Any
 
-from components.data.names import of_use
+from pydantic import BaseModel, ConfigDict, Field
+
+from components.data.archives import is_archive
+from components.data.manifest import MANIFEST
 from components.errors import SourceError
 from components.storage.source import Source, checked_name
-from components.storage.sources import Folder, open_source
+from components.storage.sources import PICTURE_SUFFIXES, Folder, open_source
+
+
+class Dataset(BaseModel):
+    """Where a data set comes from: an entry of `datasets` in params.yaml."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, strict=True)
+
+    source: str | None = None
+    """`bundled`, a folder, or an https:// or s3:// prefix; null for the manifest's own address or a mirror."""
+    files: list[str] | None = None
+    """Names at the source, archives included; null for the manifest's, or all that the source lists."""
+    manifest: str | None = None
+    """JSON in the checkout with `base_url`, and `files` with a name and a sha256 or md5 each."""
+    max_loss: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """Share of the pictures that may turn out undecodable."""
+    members: str = "*"
+    """Pattern for the paths of pictures inside archives, where * spans folders."""
+    revision: str | None = None
+    """`revision_of` the set when a scheduled run last asked; another value fetches anew what has no pinned hash."""
 
 
 @dataclass(frozen=True)
-class FetchSpec:
-    """What a data set consists of."""
+class NamedDataset:
+    """A data set under its name, with what its files are read through. Raises SourceError for an unfit name."""
 
     name: str
-    """A plain word: the folder of this set on a mirror."""
-    source: str | None = None
-    """Public location, as `open_source` takes it; None for the manifest's base_url, or for mirrors only."""
-    files: Sequence[str] | None = None
-    """Names at the source, archives included; None for the manifest's, or else for all the source lists."""
-    manifest: Path | None = None
-    """JSON with base_url and files [{name, sha256}]: what each file must be; md5 where no sha256 is published."""
+    """One word: the folder of this set on a mirror."""
+    definition: Dataset
     mirror: str | None = None
-    """Folder, http(s):// or s3:// prefix that holds `<name>/<file>`, used in place of the source."""
-    max_loss: float = 0.0
-    """Share of the pictures, 0 to 1, that may turn out undecodable."""
-    members: str = "*"
-    """Which pictures of an archive belong to the set: a pattern for their paths, where * spans folders."""
-    revision: str | None = None
-    """What `revision_of` said when the set was last asked for; another one means that files are fetched anew."""
+    """A folder, http(s):// or s3:// prefix that holds `<name>/<file>`, used in place of the source."""
+    root: Path = Path()
+    """The folder that the path of the definition's manifest starts from."""
 
     def __post_init__(self) -> None:
         if checked_name(self.name) != PurePosixPath(self.name).name or self.name.startswith("."):
             raise SourceError(f"{self.name!r} cannot name a data set: it names a folder")
-        if not 0 <= self.max_loss <= 1:
-            raise SourceError(f"{self.name}: max_loss is a share between 0 and 1, not {self.max_loss}")
 
-    def public(self) -> tuple[str | None, dict[str, str]]:
-        """The public address, and by name the expected hash: a sha256, or an md5, which is shorter."""
-        if self.manifest is None:
-            return self.source, {}
+    def address_and_hashes(self) -> tuple[str | None, dict[str, str]]:
+        """The public address, and the expected hash of each file that the manifest pins: see `kind_of`.
+
+        Raises:
+            SourceError: where the manifest cannot be read.
+        """
+        if self.definition.manifest is None:
+            return self.definition.source, {}
+        path = self.root / self.definition.manifest
         try:
-            listing = json.loads(self.manifest.read_text())
+            listing = json.loads(path.read_text())
             expected = {checked_name(entry["name"]): _expected_hash(entry) for entry in listing["files"]}
-            return self.source or listing.get("base_url"), expected
+            return self.definition.source or listing.get("base_url"), expected
         except OSError as error:
-            raise SourceError(f"{self.manifest}: cannot be read: {error.strerror}") from error
+            raise SourceError(f"{path}: cannot be read: {error.strerror}") from error
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise SourceError(
-                f"{self.manifest}: not a manifest with files of a name and a sha256 or md5 each"
-            ) from error
+            raise SourceError(f"{path}: not a manifest with files of a name and a sha256 or md5 each") from error
 
-    def names(self, expected: dict[str, str], source: Source) -> list[str]:
-        """Names of the set's files at the source, sorted. Raises SourceError."""
-        if self.files is not None:
-            return sorted({checked_name(name) for name in self.files})
-        return sorted(expected) or of_use(source.list())
+    def file_names(self, expected: dict[str, str], source: Source) -> list[str]:
+        """Names of the set's files at the source, sorted.
 
-    def open(self, public: str | None, out: Path | None) -> Source:
-        """The source to fetch from, the mirror where there is one; it may not share a folder with `out`."""
-        location = public
-        if self.mirror is not None and public != "bundled":
+        Args:
+            expected: the hashes of `address_and_hashes`.
+            source: asked for its list where neither the definition nor the manifest names files.
+
+        Raises:
+            SourceError: where the source cannot be listed, or a name leads out of it.
+        """
+        if self.definition.files is not None:
+            return sorted({checked_name(name) for name in self.definition.files})
+        return sorted(expected) or pictures_and_archives(source.list())
+
+    def open(self, address: str | None, out: Path | None = None) -> Source:
+        """The source to fetch from: the mirror where there is one, else the public address.
+
+        Args:
+            address: the public one.
+            out: the folder that pictures are written to, which the source may not lie in, nor hold.
+
+        Raises:
+            SourceError: where there is neither address nor mirror, or the source cannot be opened.
+        """
+        location = address
+        if self.mirror is not None and address != "bundled":
             location = f"{self.mirror.rstrip('/')}/{self.name}"
         if location is None:
             wanted = f"a folder, http(s):// or s3:// prefix that holds {self.name}/"
@@ -81,8 +112,71 @@ class FetchSpec:
 
 
 def kind_of(expected: str) -> str:
-    """Which hash an expected one is, "sha256" or "md5": its length tells."""
+    """The kind of a hash by its number of hexadecimal digits: "md5" for 32, else "sha256"."""
     return "md5" if len(expected) == 32 else "sha256"
+
+
+def revision_of(dataset: NamedDataset, workers: int = 16) -> str:
+    """A short hash that changes when the files of the data set do; nothing is downloaded.
+
+    It is made of ETags over http and in S3, of sizes and times in a folder. Where a manifest pins hashes, it is made
+    of those, since `fetch` refuses anything else.
+
+    Args:
+        dataset: the data set.
+        workers: requests under way at a time.
+
+    Raises:
+        SourceError: where the source cannot be reached.
+    """
+    address, expected = dataset.address_and_hashes()
+    if expected:
+        marks = sorted(expected.items())
+    else:
+        with closing(dataset.open(address)) as source, ThreadPoolExecutor(workers) as pool:
+            names = dataset.file_names(expected, source)
+            marks = list(zip(names, pool.map(source.fingerprint, names), strict=True))
+    return hashlib.sha256(json.dumps(marks).encode()).hexdigest()[:16]
+
+
+def stored_names(names: Sequence[str]) -> dict[str, tuple[str, str]]:
+    """For each source name, its two possible names in the flat folder: kept as it came, and rewritten as PNG.
+
+    An archive's name is left out and folders are joined by `_`. The PNG has the file's stem, or the whole
+    name where two files share the stem. Raises SourceError where two names still meet.
+    """
+    flat = {name: name.removeprefix(f"{archive_of(name)}/").replace("/", "_").lstrip(".") for name in names}
+    counts = Counter(flat.values())
+    flat = {name: short if counts[short] == 1 else name.replace("/", "_") for name, short in flat.items()}
+    stems = Counter(PurePosixPath(short).stem for short in flat.values())
+    stored = {}
+    owner: dict[str, str] = {}
+    for name, short in flat.items():
+        stem = PurePosixPath(short).stem
+        is_png = short.endswith(".png")
+        stored[name] = (short, short if is_png else f"{stem if stems[stem] == 1 else short}.png")
+        for one in {*stored[name]}:
+            if owner.setdefault(one, name) != name or one == MANIFEST:
+                raise SourceError(f"{name}: would be stored as {one}, a name that is taken ({owner[one]})")
+    return stored
+
+
+def pictures_and_archives(names: Iterable[str]) -> list[str]:
+    """The names of pictures and archives, sorted; hidden files and those that macOS adds are left out."""
+    shown = (name for name in names if not any(part[:1] in ".~" for part in name.split("/")))
+    return sorted(
+        name
+        for name in shown
+        if not name.startswith("__MACOSX/") and (is_archive(name) or name.lower().endswith(PICTURE_SUFFIXES))
+    )
+
+
+def archive_of(name: str) -> str | None:
+    """The archive in the name of a member, such as `a.zip` in `a.zip/b.png`; None for a file by itself."""
+    for end, character in enumerate(name):
+        if character == "/" and is_archive(name[:end]):
+            return name[:end]
+    return None
 
 
 def _expected_hash(entry: dict[str, Any]) -> str:
@@ -90,19 +184,3 @@ def _expected_hash(entry: dict[str, Any]) -> str:
     if not re.fullmatch(f"[0-9a-f]{{{digits}}}", entry[kind]):
         raise ValueError(f"no {kind}: {entry[kind]}")
     return str(entry[kind])
-
-
-def revision_of(spec: FetchSpec, workers: int = 16) -> str:
-    """A short hash that changes when the files of `spec` do; nothing is downloaded.
-
-    Made of ETags over http and of objects in S3, of sizes and times in a folder. A set whose hashes are pinned
-    by a manifest is that manifest's, since fetch refuses anything else. Raises SourceError.
-    """
-    public, expected = spec.public()
-    if expected:
-        marks = sorted(expected.items())
-    else:
-        with closing(spec.open(public, None)) as source, ThreadPoolExecutor(workers) as pool:
-            names = spec.names(expected, source)
-            marks = list(zip(names, pool.map(source.fingerprint, names), strict=True))
-    return hashlib.sha256(json.dumps(marks).encode()).hexdigest()[:16]

@@ -1,150 +1,143 @@
-"""A data set fetched into a folder: the right bytes, decodable, listed in a manifest."""
+"""Downloading a data set into a folder: hashes are checked, pictures decoded, and listed in a manifest."""
 
 import hashlib
-import json
 import shutil
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import closing, suppress
-from dataclasses import asdict, replace
+from contextlib import closing
+from dataclasses import replace
+from fnmatch import fnmatch
+from functools import partial
 from pathlib import Path
-from threading import Lock
-from typing import Any, Self, TypeVar
+from typing import TypeVar
 from urllib.parse import quote
 
 from components.data.archives import is_archive, unpack
-from components.data.dataset import FetchSpec, kind_of
+from components.data.cifar10 import is_batch, read_batch
+from components.data.dataset import NamedDataset, archive_of, kind_of, pictures_and_archives, stored_names
+from components.data.fetch_journal import WORK, Journal
 from components.data.image_files import decode, encode_png
-from components.data.manifest import MANIFEST, ArchiveFile, FetchedFile, LostFile, Manifest
-from components.data.members import Member, members_in
-from components.data.names import archive_of, stored_names
+from components.data.manifest import MANIFEST, ArchiveFile, FetchedFile, Manifest, UndecodableFile
 from components.errors import ImageError, SourceError
 from components.storage.atomic import hash_of, sha256_of, write_bytes
 from components.storage.source import Source
 
 MAX_ARCHIVE_BYTES = 1 << 35
+"""Of all files unpacked from one archive."""
 MAX_ARCHIVE_FILES = 1_000_000
+"""In one archive, folders included."""
 
-_WORK = ".fetch"
-"""Folder inside the output while a fetch is under way: downloads, unpacked archives, and the journal."""
+Progress = Callable[[int, int], None]
+"""Called with the number of pictures done and the number of all pictures."""
 
 R = TypeVar("R")
+_Member = Callable[[], bytes]  # reads the bytes of a picture file that was in an archive
 
 
 def fetch(
-    spec: FetchSpec,
+    dataset: NamedDataset,
     out: Path,
     *,
     present: str | None = None,
     workers: int = 8,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress = lambda _done, _total: None,
 ) -> Manifest:
-    """Bring the folder `out` to hold the pictures of `spec` and a manifest.json; nothing else is left in it.
+    """Bring the folder `out` to hold the pictures of a data set and a manifest.json, and nothing else.
 
-    A picture is kept as it came if it is a plain 8-bit RGB file, and is written as an RGB PNG otherwise. What
-    lies there with the right hash already is not fetched again, so a run that was killed can be repeated. The
-    manifest is written last: a folder that has one is complete. `present` is the revision that lies there: where
-    `spec.revision` is another, only files with a known hash are kept. `progress` gets (pictures done, pictures).
+    A plain 8-bit RGB file is kept as it came; any other picture is rewritten as an RGB PNG. A picture that lies in the
+    folder with the right hash is not fetched again, so a run that was killed can be repeated. The manifest is written
+    last: a folder that has one is complete.
 
-    Raises SourceError, in one line, for a source that cannot be reached or lacks a file, a wrong hash, more
-    than `spec.max_loss` undecodable pictures, and an empty set.
+    Args:
+        dataset: the data set.
+        out: the folder, which is made where it does not exist.
+        present: the revision of the pictures that lie there. Where the data set's revision is another, only files
+            with a known hash are kept.
+        workers: files that are downloaded and decoded at a time.
+        progress: called after each picture.
+
+    Returns:
+        The manifest that was written.
+
+    Raises:
+        SourceError: in one line, for a source that cannot be reached or lacks a file, a wrong hash, a larger share of
+            undecodable pictures than `max_loss`, and an empty set.
     """
-    public, expected = spec.public()
-    with closing(spec.open(public, out)) as source:
-        names = spec.names(expected, source)
-        with _Run(spec, present, public, expected, source, out) as run:
-            manifest = run.fetch(names, workers, progress or (lambda _done, _total: None))
-    _perceptual(manifest, spec.max_loss)
-    _sweep(out, {_WORK, *(file.name for file in manifest.files)})
+    address, expected = dataset.address_and_hashes()
+    revision = dataset.definition.revision
+    with closing(dataset.open(address, out)) as source:
+        names = dataset.file_names(expected, source)
+        with Journal(out, (address, revision), revision in (None, present)) as journal:
+            manifest = _Fetch(dataset, expected, source, out, journal).run(names, address, workers, progress)
+    _check(manifest, dataset.definition.max_loss)
+    _remove_others(out, {WORK, *(file.name for file in manifest.files)})
     manifest.write(out / MANIFEST)
     # Renamed first: a folder half removed would tell the next run that an archive holds less than it does.
-    (out / _WORK).replace(out / f"{_WORK}-done")
-    shutil.rmtree(out / f"{_WORK}-done")
+    (out / WORK).replace(out / f"{WORK}-done")
+    shutil.rmtree(out / f"{WORK}-done")
     return manifest
 
 
-class _Run:
-    """One fetch under way, with the journal that a later run resumes from."""
+class _Fetch:
+    """One fetch under way."""
 
     def __init__(
-        self,
-        spec: FetchSpec,
-        present: str | None,
-        public: str | None,
-        expected: dict[str, str],
-        source: Source,
-        out: Path,
+        self, dataset: NamedDataset, expected: dict[str, str], source: Source, out: Path, journal: Journal
     ) -> None:
-        self.origin = [public, spec.revision]
-        self.is_present = spec.revision in (None, present)
-        self.spec, self.public, self.expected, self.source, self.out = spec, public, expected, source, out
-        self.work = out / _WORK
-        self.known: dict[str, FetchedFile | LostFile] = {}
-        self.archives: dict[str, ArchiveFile] = {}
-        self.unpacked: dict[str, Member] = {}
-        self.writing = Lock()
+        self.name, self.pattern, self.expected = dataset.name, dataset.definition.members, expected
+        self.source, self.out, self.journal = source, out, journal
+        self.work = out / WORK
+        self.archives = journal.archives
+        self.unpacked: dict[str, _Member] = {}
 
-    def __enter__(self) -> Self:
-        self.work.mkdir(parents=True, exist_ok=True)
-        former = self.work / "former.json"
-        # From here on the folder counts as incomplete.
-        if (self.out / MANIFEST).is_file():
-            (self.out / MANIFEST).replace(former)
-        self._recall(former, self.work / "journal.jsonl")
-        self.journal = (self.work / "journal.jsonl").open("a")
-        # The line break parts it from a line that a killed run left unfinished.
-        self.journal.write("\n")
-        self._note("source", self.origin)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.journal.close()
-
-    def fetch(self, names: list[str], workers: int, progress: Callable[[int, int], None]) -> Manifest:
-        """Fetch the files of these names; the archives first, since only they know what is in them."""
+    def run(self, names: list[str], address: str | None, workers: int, progress: Progress) -> Manifest:
+        """Fetch the files of these names: archives first, since their members are known only once they are there."""
         archives = [name for name in names if is_archive(name)]
+        pictures = [name for name in names if not is_archive(name)]
         with ThreadPoolExecutor(workers) as pool:
-            members = {name: self._recalled_members(name) for name in archives}
-            wanted = [name for name in names if not is_archive(name)]
-            stored = stored_names([*wanted, *_chain(members)])
-            missing = [name for name in archives if not self._all_there(members[name], stored)]
-            for name, (record, unpacked) in _each(pool, self._unpack, missing):
-                self.archives[name] = record
-                self.unpacked |= unpacked
-                members[name] = list(unpacked)
-            wanted += _chain(members)
-            stored = stored_names(wanted)
-            results: dict[str, FetchedFile | LostFile] = {}
-            progress(0, len(wanted))
-            for name, result in _each(pool, lambda name: self._picture(name, stored[name]), wanted):
+            pictures += self._members_of(archives, pictures, pool)
+            stored = stored_names(pictures)
+            results: dict[str, FetchedFile | UndecodableFile] = {}
+            progress(0, len(pictures))
+            for name, result in _each(pool, lambda name: self._picture(name, stored[name]), pictures):
                 results[name] = result
-                progress(len(results), len(wanted))
+                progress(len(results), len(pictures))
         files = [result for result in results.values() if isinstance(result, FetchedFile)]
-        lost = [result for result in results.values() if isinstance(result, LostFile)]
+        undecodable = [result for result in results.values() if isinstance(result, UndecodableFile)]
         return Manifest(
-            name=self.spec.name,
-            source=self.public,
+            name=self.name,
+            source=address,
             files=tuple(sorted(files, key=lambda file: file.name)),
-            lost=tuple(sorted(lost, key=lambda file: file.name)),
+            undecodable=tuple(sorted(undecodable, key=lambda file: file.name)),
             archives=tuple(self.archives[name] for name in archives),
         )
 
-    def _picture(self, name: str, stored: tuple[str, str]) -> FetchedFile | LostFile:
+    def _members_of(self, archives: list[str], pictures: list[str], pool: ThreadPoolExecutor) -> list[str]:
+        """Source names of all pictures in the archives, of which those not complete in the folder are unpacked."""
+        members = {name: self._recorded_members(name) for name in archives}
+        stored = stored_names([*pictures, *_chain(members)])
+        missing = [name for name in archives if not self._all_reusable(members[name], stored)]
+        for name, (record, unpacked) in _each(pool, self._unpack, missing):
+            self.archives[name] = record
+            self.unpacked |= unpacked
+            members[name] = list(unpacked)
+        return _chain(members)
+
+    def _picture(self, name: str, stored: tuple[str, str]) -> FetchedFile | UndecodableFile:
         """One picture: from the folder if it is there, else from its archive or the source."""
-        if (kept := self._kept(name, stored)) is not None:
-            return kept
+        if (reusable := self._reusable(name, stored)) is not None:
+            return reusable
         data = self._bytes(name, self.out / stored[0])
+        result: FetchedFile | UndecodableFile
         try:
             result = self._store(name, stored, data)
         except ImageError as error:
-            lost = LostFile(name, str(error))
-            self._note("lost", asdict(lost))
-            return lost
-        self._note("file", asdict(result))
+            result = UndecodableFile(name, str(error))
+        self.journal.add(result)
         return result
 
     def _store(self, name: str, stored: tuple[str, str], data: bytes) -> FetchedFile:
-        """Write the picture in `data` to the folder, anew if it is not plain. Raises ImageError."""
+        """Write the picture in `data` to the folder, as PNG if it is not plain. Raises ImageError."""
         decoded = decode(data)
         source_sha256 = hashlib.sha256(data).hexdigest()
         if not decoded.plain:
@@ -154,19 +147,22 @@ class _Run:
         height, width = decoded.rgb.shape[:2]
         return FetchedFile(path.name, name, hashlib.sha256(data).hexdigest(), source_sha256, width, height)
 
-    def _kept(self, name: str, stored: tuple[str, str]) -> FetchedFile | LostFile | None:
-        """What a former run made of this file, if that still holds."""
-        entry = self.known.get(name)
-        if isinstance(entry, LostFile):
-            # Of a file by itself nothing is known that would tell whether it is still the same.
-            return entry if archive_of(name) in self.archives and name not in self.unpacked else None
-        if entry is None or entry.name not in stored:
+    def _reusable(self, name: str, stored: tuple[str, str]) -> FetchedFile | UndecodableFile | None:
+        """The record of an earlier run for this file, if it still holds."""
+        record = self.journal.files.get(name)
+        if isinstance(record, UndecodableFile):
+            # No hash tells whether an undecodable file that was in no archive has changed.
+            return record if archive_of(name) in self.archives and name not in self.unpacked else None
+        if record is None or record.name not in stored:
             return None
         read = self.unpacked.get(name)
         now = hashlib.sha256(read()).hexdigest() if read is not None else self.expected.get(name)
-        if now not in (None, entry.source_sha256):
+        if now not in (None, record.source_sha256):
             return None
-        return entry if _hash(self.out / entry.name, "sha256") == entry.sha256 else None
+        return record if _hash(self.out / record.name, "sha256") == record.sha256 else None
+
+    def _all_reusable(self, members: list[str], stored: dict[str, tuple[str, str]]) -> bool:
+        return bool(members) and all(self._reusable(member, stored[member]) is not None for member in members)
 
     def _bytes(self, name: str, present: Path) -> bytes:
         if name in self.unpacked:
@@ -185,24 +181,24 @@ class _Run:
             return path
         if (found := hash_of(path, kind_of(expected))) != expected:
             path.unlink()
-            what = f"{self.spec.name}: {name} has the wrong content"
+            what = f"{self.name}: {name} has the wrong content"
             raise SourceError(f"{what}: expected {kind_of(expected)} {expected[:12]}, found {found[:12]}")
         return path
 
-    def _unpack(self, name: str) -> tuple[ArchiveFile, dict[str, Member]]:
-        """Have the archive unpacked in the work folder, where a killed run may have left it; and its members."""
+    def _unpack(self, name: str) -> tuple[ArchiveFile, dict[str, _Member]]:
+        """Unpack an archive in the work folder, unless a killed run did; its record and its members."""
         into = self._unpacked_folder(name)
         record = self.archives.get(name)
         if record is not None and into.is_dir() and self._is_expected(record):
-            return replace(record, members=self.spec.members), self._unpacked_members(name)
+            return replace(record, members=self.pattern), self._unpacked_members(name)
         path = self._download(name)
         expected = self.expected.get(name, "")
         md5 = expected if kind_of(expected) == "md5" else None
-        record = ArchiveFile(name, sha256_of(path), self.spec.members, md5)
+        record = ArchiveFile(name, sha256_of(path), self.pattern, md5)
         unpack(path, into, max_bytes=MAX_ARCHIVE_BYTES, max_files=MAX_ARCHIVE_FILES)
         path.unlink()
         unpacked = self._unpacked_members(name)
-        self._note("archive", asdict(record))
+        self.journal.add(record)
         return record, unpacked
 
     def _is_expected(self, record: ArchiveFile) -> bool:
@@ -211,50 +207,35 @@ class _Run:
     def _unpacked_folder(self, name: str) -> Path:
         return self.work / "unpacked" / quote(name, safe="")
 
-    def _unpacked_members(self, name: str) -> dict[str, Member]:
-        found = members_in(self._unpacked_folder(name), self.spec.members)
+    def _unpacked_members(self, name: str) -> dict[str, _Member]:
+        found = _members_in(self._unpacked_folder(name), self.pattern)
         return {f"{name}/{inside}": read for inside, read in found.items()}
 
-    def _recalled_members(self, name: str) -> list[str]:
+    def _recorded_members(self, name: str) -> list[str]:
+        """Source names of the archive's members by the journal; none where the archive must be unpacked anew."""
         record = self.archives.get(name)
-        if record is None or record.members != self.spec.members or self._unpacked_folder(name).is_dir():
+        if record is None or record.members != self.pattern or self._unpacked_folder(name).is_dir():
             return []
         if not self._is_expected(record):
             return []
-        return sorted(known for known in self.known if known.startswith(f"{name}/"))
+        return sorted(known for known in self.journal.files if known.startswith(f"{name}/"))
 
-    def _all_there(self, members: list[str], stored: dict[str, tuple[str, str]]) -> bool:
-        return bool(members) and all(self._kept(member, stored[member]) is not None for member in members)
 
-    def _recall(self, former: Path, journal: Path) -> None:
-        """Read what earlier runs left, as far as it speaks of the same files of the same public source."""
-        if former.is_file():
-            with suppress(SourceError):
-                manifest = Manifest.read(former)
-                if manifest.source == self.public and self.is_present:
-                    self.known |= {file.source_name: file for file in manifest.files}
-                    self.known |= {file.name: file for file in manifest.lost}
-                    self.archives |= {archive.name: archive for archive in manifest.archives}
-        for line in journal.read_text().splitlines() if journal.is_file() else ():
-            # A line that a killed run left unfinished is as good as none.
-            with suppress(ValueError, TypeError, KeyError):
-                self._recall_line(*json.loads(line))
+def _members_in(folder: Path, pattern: str) -> dict[str, _Member]:
+    """The pictures of an unpacked archive whose paths match `pattern`, by path, sorted.
 
-    def _recall_line(self, kind: str, value: Any) -> None:
-        if kind == "source" and value != self.origin:
-            self.known.clear()
-            self.archives.clear()
-        elif kind == "file":
-            self.known[value["source_name"]] = FetchedFile(**value)
-        elif kind == "lost":
-            self.known[value["name"]] = LostFile(**value)
-        elif kind == "archive":
-            self.archives[value["name"]] = ArchiveFile(**value)
-
-    def _note(self, kind: str, value: Any) -> None:
-        with self.writing:
-            self.journal.write(json.dumps([kind, value]) + "\n")
-            self.journal.flush()
+    A CIFAR-10 batch gives its pictures as PNG files: `<path of the batch>/<file name>`. Raises SourceError for a
+    broken one.
+    """
+    found: dict[str, _Member] = {}
+    for path in folder.rglob("*"):
+        inside = path.relative_to(folder).as_posix()
+        if path.is_file() and is_batch(inside):
+            found |= {f"{inside}/{name}": partial(encode_png, rgb) for name, rgb in read_batch(path).items()}
+        elif path.is_file():
+            found[inside] = path.read_bytes
+    pictures = (path for path in pictures_and_archives(found) if not is_archive(path))
+    return {path: found[path] for path in pictures if fnmatch(path, pattern)}
 
 
 def _chain(members: dict[str, list[str]]) -> list[str]:
@@ -272,18 +253,19 @@ def _each(pool: ThreadPoolExecutor, work: Callable[[str], R], names: Iterable[st
             future.cancel()
 
 
-def _perceptual(manifest: Manifest, max_loss: float) -> None:
-    lost, total = len(manifest.lost), len(manifest.lost) + len(manifest.files)
-    if lost > max_loss * total:
-        first = manifest.lost[0]
-        what = f"{lost} of {total} files are no pictures we can decode (first: {first.name}: {first.reason})"
+def _check(manifest: Manifest, max_loss: float) -> None:
+    """Raise SourceError for an empty set, or one with a larger share of undecodable files than `max_loss`."""
+    undecodable, total = len(manifest.undecodable), len(manifest.undecodable) + len(manifest.files)
+    if undecodable > max_loss * total:
+        first = manifest.undecodable[0]
+        what = f"{undecodable} of {total} files are no pictures we can decode (first: {first.name}: {first.reason})"
         raise SourceError(f"{manifest.name}: {what}")
     if not manifest.files:
         raise SourceError(f"{manifest.name}: an empty data set: no pictures at {manifest.source or 'the mirror'}")
 
 
-def _sweep(out: Path, keep: set[str]) -> None:
-    """Remove what does not belong."""
+def _remove_others(out: Path, keep: set[str]) -> None:
+    """Remove all files and folders whose names are not in `keep`."""
     for path in out.iterdir():
         if path.name in keep:
             continue
@@ -294,5 +276,5 @@ def _sweep(out: Path, keep: set[str]) -> None:
 
 
 def _hash(path: Path, kind: str) -> str | None:
-    """Of the file's content; None where there is no file."""
+    """The hash of a file's content; None where there is no file."""
     return hash_of(path, kind) if path.exists() else None

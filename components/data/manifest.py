@@ -1,4 +1,4 @@
-"""The manifest of a fetched data set: what lies in its folder, and where that came from."""
+"""The manifest of a fetched data set: the pictures in its folder, and the files that they came from."""
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -29,46 +29,55 @@ class FetchedFile:
 
 
 @dataclass(frozen=True)
-class LostFile:
-    """A file of the source that is no picture we can decode."""
+class UndecodableFile:
+    """A file of the source that is left out, since it cannot be decoded as a picture."""
 
     name: str
     """Name at the source."""
     reason: str
+    """The decoder's message, in one line."""
 
 
 @dataclass(frozen=True)
 class ArchiveFile:
-    """An archive that pictures came from; it is not kept itself."""
+    """An archive that pictures came from; the archive itself is not kept."""
 
     name: str
+    """Name at the source."""
     sha256: str
+    """Of the archive."""
     members: str
+    """The pattern that its pictures were chosen by."""
     md5: str | None = None
-    """Where the set is pinned by it."""
+    """Of the archive, where the data set pins its md5."""
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """What lies in a fetched folder. The same bytes give the same manifest, whichever mirror served them."""
+    """The contents of a fetched folder. The same bytes give the same manifest, whichever mirror served them."""
 
     name: str
+    """Of the data set."""
     source: str | None
     """The public address."""
     files: tuple[FetchedFile, ...]
-    lost: tuple[LostFile, ...] = ()
+    """The pictures, by name."""
+    undecodable: tuple[UndecodableFile, ...] = ()
+    """The files left out, by name."""
     archives: tuple[ArchiveFile, ...] = ()
+    """The archives unpacked, by name."""
 
     @classmethod
     def read(cls, path: Path) -> Self:
-        """The manifest in `path`. Raises SourceError if it is none."""
+        """The manifest in the file `path`. Raises SourceError for a file of another kind."""
         try:
             value = read_json(path)
+            left_out = "lost" if "lost" in value else "undecodable"  # version 0.1 wrote "lost"
             return cls(
                 name=value["name"],
                 source=value["source"],
                 files=tuple(FetchedFile(**entry) for entry in value["files"]),
-                lost=tuple(LostFile(**entry) for entry in value["lost"]),
+                undecodable=tuple(UndecodableFile(**entry) for entry in value[left_out]),
                 archives=tuple(ArchiveFile(**entry) for entry in value["archives"]),
             )
         except (OSError, ValueError, KeyError, TypeError) as error:

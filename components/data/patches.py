@@ -1,4 +1,4 @@
-"""Training patches: a picture scaled down, rotated by any angle, and cropped to valid pixels (albumentations)."""
+"""Training patches: a picture is scaled down, rotated by any angle, and cropped to valid pixels (albumentations)."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,44 +9,39 @@ import cv2
 import numpy as np
 
 from components.arrays import Rgb
-
-
-@dataclass(frozen=True)
-class Augmentation:
-    """How patches are drawn from a picture.
-
-    patch: side of a patch in pixels.
-    smallest_scale: pictures are scaled by a factor drawn from [smallest_scale, 1], by area averaging.
-    largest_angle: and rotated by an angle drawn from plus or minus this many degrees.
-    rotated_share: share of the patches that are rotated; rotation interpolates, and so blurs a little.
-    """
-
-    patch: int
-    smallest_scale: float
-    largest_angle: float
-    rotated_share: float
+from components.data.shard_spec import Augmentation
 
 
 @dataclass(frozen=True)
 class Patch:
-    """`rgb` (patch, patch, 3) uint8; `scale`, `angle` in degrees, and the offset (x, y) of the crop."""
+    """A patch and where it comes from in its picture."""
 
     rgb: Rgb
+    """(patch, patch, 3) uint8."""
     scale: float
+    """The picture was scaled by this factor."""
     angle: float
+    """Degrees that the picture was rotated by, counter-clockwise."""
     x: int
+    """Left edge of the crop, in pixels of the scaled and rotated picture."""
     y: int
+    """Upper edge of the crop."""
 
     def facts(self) -> dict[str, Any]:
-        """What a sample's JSON says of it."""
+        """Scale, angle and offset of the crop, for the sample's JSON file."""
         return {"scale": self.scale, "angle": self.angle, "offset": [self.x, self.y]}
 
 
-def patches(rgb: Rgb, augmentation: Augmentation, count: int, seed: tuple[int, str]) -> Iterator[Patch]:
-    """Up to `count` patches of a uint8 (H, W, 3) picture, the same for the same `seed` (number, picture's sha256).
+def cut_patches(rgb: Rgb, augmentation: Augmentation, count: int, seed: tuple[int, str]) -> Iterator[Patch]:
+    """Random patches of a picture, the same for the same seed; more of them leave the first ones as they are.
 
-    A picture smaller than a patch gives none; a draw whose valid pixels are fewer than a patch is drawn
-    upright and at the smallest scale that still holds one.
+    A patch whose rotated picture has too few valid pixels is drawn upright. A picture smaller than a patch gives none.
+
+    Args:
+        rgb: uint8 (H, W, 3).
+        augmentation: how patches are drawn.
+        count: patches of the picture.
+        seed: a number, and the sha256 of the picture's file.
     """
     side = augmentation.patch
     if min(rgb.shape[:2]) < side:

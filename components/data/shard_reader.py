@@ -1,59 +1,64 @@
-"""Where shards lie and how their patches are read: a folder directly, http(s) and s3 ahead of time, through a cache."""
+"""Reading patches from shards by position: from a folder, or over http(s) and S3 with reading ahead and a cache.
+
+WebDataset's own readers stream whole tars, and its indexed one, `wids`, copies whole tars to disk first and is not part
+of webdataset 1.0. Our samples come one by one in a permutation of the whole split, so each is read by its byte range.
+"""
 
 import hashlib
 import json
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from time import time
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 from components.errors import SourceError, one_line
 from components.storage.atomic import write_bytes
-from components.storage.source import Source
 from components.storage.sources import open_source
 
 READS = 16
 """Patches of a remote location that one process reads at the same time."""
 BATCHES_AHEAD = 4
-"""Batches of a remote location that are under way while one is used."""
+"""Batches of a remote location that are read while one is used."""
 
-_ABANDONED_S = 3600.0  # after which nobody writes a temporary file any more
+_ABANDONED_S = 3600.0  # after which a temporary file in the cache belongs to no living process
 
-Read = Callable[[int], bytes]
-"""The bytes of the patch at a position of its split."""
-Later = Callable[[], bytes]
-"""The bytes of a patch, which may have to be waited for."""
+
+class Sample(NamedTuple):
+    """One showing of a patch in training."""
+
+    epoch: int
+    position: int
+    """Of the patch in its split."""
 
 
 @dataclass(frozen=True)
 class Shards:
-    """A location of shards, which any process can open.
+    """The location of a set of shards, which any process can open.
 
-    location: what `open_source` takes: a folder, http(s):// or s3://bucket/prefix.
-    cache: a folder that keeps copies of patches of a remote location, for one set of shards up to `cache_bytes`.
-
-    What is kept is settled beforehand: the first patches of the index that fit. Every epoch is a new permutation of
-    all patches, so that any set kept has a hit rate of its share of them, which no policy of replacing exceeds; and
-    a fixed set needs neither bookkeeping nor a word between processes. Copies lie in a folder named after the hash
-    of the index, so that shards never mix; those of other shards stay, since somebody may be reading them.
+    A cache holds a fixed choice: the first patches of the index that fit. Every epoch is a new permutation of all
+    patches, so that any choice has a hit rate of its share of them, which no policy of replacing exceeds; and a fixed
+    choice needs no agreement between processes. Copies lie in a folder named after the hash of the index, so that
+    copies of different shards never mix; copies of other shards are left, since another process may be reading them.
     """
 
     location: str
+    """A folder, http(s):// or s3://bucket/prefix, as `open_source` takes it."""
     cache: str | None = None
+    """A folder for copies of patches of a remote location."""
     cache_bytes: int = 0
+    """Size of the copies of one set of shards, at the most."""
 
     @property
     def remote(self) -> bool:
-        """Whether reading takes a network."""
+        """Whether patches are read over a network."""
         return self.location.lower().startswith(("http://", "https://", "s3://"))
 
     def index(self) -> dict[str, Any]:
-        """What index.json says (see `shards`). Raises SourceError where there is none."""
+        """The content of index.json, as `write_shards` returns it. Raises SourceError where there is none."""
         try:
             with closing(open_source(self.location)) as source:
                 index: dict[str, Any] = json.loads(source.read("index.json"))
@@ -66,12 +71,12 @@ class Shards:
         return index
 
     def patches(self, split: str) -> "Patches":
-        """The patches of a split. Raises SourceError where there is no index."""
+        """The patches of a split, "train" or "val". Raises SourceError where there is no index."""
         index = self.index()
         folder, left = None, self.cache_bytes if self.remote else 0
         if self.cache is not None and left:
             folder = Path(self.cache) / hashlib.sha256(json.dumps(index, sort_keys=True).encode()).hexdigest()[:16]
-            _sweep(folder)
+            _remove_abandoned(folder)
         places = []
         for name, entry in index["splits"].items():
             for shard in entry["shards"]:
@@ -84,7 +89,7 @@ class Shards:
 
 
 class _Place(NamedTuple):
-    """Where a patch lies in a tar, and where its copy is kept, if one is."""
+    """The byte range of a patch in a tar, and the path of its copy in the cache, if it has one."""
 
     file: str
     offset: int
@@ -94,58 +99,81 @@ class _Place(NamedTuple):
 
 @dataclass(frozen=True)
 class Patches:
-    """The patches of one split, `side` pixels a side, as PNG bytes; `len` counts them."""
+    """The patches of one split; `len` counts them."""
 
     shards: Shards
     split: str
     side: int
+    """Of every patch, in pixels."""
     places: Sequence[_Place]
 
     def __len__(self) -> int:
         return len(self.places)
 
-    @contextmanager
-    def opened(self) -> Iterator[Read]:
-        """A function that reads the patch at a position, from any thread, in this process.
+    def reader(self) -> "PatchReader":
+        """A reader for this process, to be closed in the end."""
+        return PatchReader(self)
 
-        It raises SourceError where a shard is missing or cannot be reached, and gives fewer bytes where one ends early.
+
+class PatchReader:
+    """Reads the PNG files of patches, from any thread of one process; a context manager that closes itself."""
+
+    def __init__(self, patches: Patches) -> None:
+        self._patches = patches
+        self._source = open_source(patches.shards.location)
+        self._pool = ThreadPoolExecutor(READS) if patches.shards.remote else None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._pool is not None:
+            self._pool.shutdown(cancel_futures=True)
+        self._source.close()
+
+    def read(self, position: int) -> bytes:
+        """The bytes of the patch at a position of its split, fewer than it has where its tar ends early.
+
+        Raises:
+            SourceError: where the tar is missing or cannot be reached, or the cache cannot be written.
         """
-        with closing(open_source(self.shards.location)) as source:
-            yield partial(self._read, source)
-
-    def ahead(self, batches: Iterable[Sequence[int]], read: Read) -> Generator[Sequence[Later], None, None]:
-        """For each batch of positions the bytes of its patches; those of a remote location are read ahead."""
-        if not self.shards.remote:
-            yield from ([partial(read, position) for position in batch] for batch in batches)
-            return
-        under_way: deque[Sequence[Later]] = deque()
-        pool = ThreadPoolExecutor(READS)
-        try:
-            for batch in batches:
-                under_way.append([pool.submit(read, position).result for position in batch])
-                if len(under_way) > BATCHES_AHEAD:
-                    yield under_way.popleft()
-            yield from under_way
-        finally:
-            pool.shutdown(cancel_futures=True)
-
-    def _read(self, source: Source, position: int) -> bytes:
-        file, offset, size, copy = self.places[position]
+        file, offset, size, copy = self._patches.places[position]
         if copy is None:
-            return source.read(file, offset, size)
+            return self._source.read(file, offset, size)
         try:
             data = copy.read_bytes() if copy.exists() else b""
             if len(data) != size:
-                data = source.read(file, offset, size)
+                data = self._source.read(file, offset, size)
                 if len(data) == size:
                     write_bytes(copy, data)
         except OSError as error:
-            raise SourceError(f"the cache {self.shards.cache}: {one_line(error)}") from error
+            raise SourceError(f"the cache {self._patches.shards.cache}: {one_line(error)}") from error
         return data
 
+    def read_batches(self, batches: Iterable[Sequence[Sample]]) -> Iterator[tuple[Sequence[Sample], Iterator[bytes]]]:
+        """Each batch of samples with the bytes of its patches, which may be waited for one by one.
 
-def _sweep(folder: Path) -> None:
-    """Remove what killed processes left half written, or the cache would outgrow its bound."""
+        Batches of a remote location are read ahead, READS patches at a time. Raises SourceError as `read` does.
+        """
+        if self._pool is None:
+            for batch in batches:
+                yield batch, (self.read(sample.position) for sample in batch)
+            return
+        pending: deque[tuple[Sequence[Sample], list[Future[bytes]]]] = deque()
+        for batch in batches:
+            pending.append((batch, [self._pool.submit(self.read, sample.position) for sample in batch]))
+            if len(pending) > BATCHES_AHEAD:
+                yield _awaited(*pending.popleft())
+        while pending:
+            yield _awaited(*pending.popleft())
+
+
+def _awaited(batch: Sequence[Sample], reads: list[Future[bytes]]) -> tuple[Sequence[Sample], Iterator[bytes]]:
+    return batch, (read.result() for read in reads)
+
+
+def _remove_abandoned(folder: Path) -> None:
+    """Remove the temporary files of killed processes, or the cache would outgrow its bound."""
     for path in folder.glob("*/.*"):
         try:
             if path.stat().st_mtime < time() - _ABANDONED_S:

@@ -1,60 +1,62 @@
-"""WebDataset shards of training patches: written in parallel, byte-identical on every run.
+"""WebDataset shards of training patches, cut in parallel and byte-identical on every run.
 
-A sample is `<key>.png`, a lossless 256x256 patch, and `<key>.json`: source, its sha256, scale, angle, offset.
-`index.json` lists each split's shards with the byte range of every patch, so a loader reads any sample
-directly, and counts patches per split and per source.
+A sample is `<key>.png`, a lossless patch, and `<key>.json`: source, its sha256, scale, angle, offset. `index.json`
+lists the shards of each split with the byte range of every patch, so that a loader reads any sample directly, and
+counts patches by split and by source.
 """
 
 import hashlib
 import json
 import tarfile
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 import webdataset
 
 from components.data.image_files import decode_rgb, encode_png
-from components.data.patches import Augmentation, patches
+from components.data.patches import cut_patches
+from components.data.shard_spec import Augmentation, ShardSpec
 from components.distributed.parallel_map import ParallelMap
 from components.errors import SourceError
 from components.storage.atomic import replacing, write_json
 
 SPLITS = ("train", "val")
+SAMPLES_PER_SHARD = 1024
+"""Patches in one tar, in all but the last of a split."""
 
 
 @dataclass(frozen=True)
 class SourceImage:
-    """A picture of the raw data set: its file, and the sha256 of that file's bytes."""
+    """A picture of the raw data set."""
 
     path: Path
+    """Of its file."""
     sha256: str
+    """Of the file's bytes."""
 
 
-@dataclass(frozen=True)
-class ShardSpec:
-    """How pictures become shards.
+class _Sample(NamedTuple):
+    """A patch as it is written: its key, its PNG file, its JSON file, and the file name of its picture."""
 
-    augmentation: how patches are cut.
-    patches_per_image: patches of each picture, in either split.
-    train_share: share of the pictures whose patches train, the rest validates (8:2 is 0.8).
-    seed: of the split and of the patches.
-    samples_per_shard: patches in one tar.
-    """
-
-    augmentation: Augmentation
-    patches_per_image: int
-    train_share: float
-    seed: int
-    samples_per_shard: int = 1024
+    key: str
+    png: bytes
+    facts: bytes
+    source: str
 
 
 def split_of(sha256: str, train_share: float, seed: int) -> str:
-    """ "train" or "val" for a picture, from its content alone: adding pictures moves none."""
+    """The split of a picture, "train" or "val", by a hash of its content: adding pictures moves none.
+
+    Args:
+        sha256: of the picture's file.
+        train_share: share of the pictures that train, 0 to 1.
+        seed: of the split.
+    """
     digest = hashlib.sha256(f"{seed}:{sha256}".encode()).digest()
     return "train" if int.from_bytes(digest[:8]) < train_share * 2**64 else "val"
 
@@ -64,81 +66,100 @@ def write_shards(
     spec: ShardSpec,
     out: Path,
     *,
+    seed: int,
     parallel_map: ParallelMap,
-    progress: Callable[[int, int], None] | None = None,
+    samples_per_shard: int = SAMPLES_PER_SHARD,
+    progress: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> dict[str, Any]:
-    """Write `{train,val}-%06d.tar` and `index.json` into `out`; return the index.
+    """Write `{train,val}-%06d.tar` and `index.json`.
 
-    Raises SourceError where a split would be empty: too few pictures, or none as large as a patch.
+    Args:
+        images: the pictures; of those with the same content, one is taken.
+        spec: how they are cut and split.
+        out: a folder, which is made where it does not exist.
+        seed: of the split and of the patches.
+        parallel_map: cuts many pictures at once; the built-in `map` one after the other.
+        samples_per_shard: patches in one tar.
+        progress: called with the number of pictures done and the number of all pictures.
+
+    Returns:
+        The index.
+
+    Raises:
+        SourceError: where a split would be empty: too few pictures, or none as large as a patch.
     """
     images = sorted({image.sha256: image for image in images}.values(), key=lambda image: image.sha256)
-    members = {
-        split: [i for i in images if split_of(i.sha256, spec.train_share, spec.seed) == split] for split in SPLITS
-    }
-    index: dict[str, Any] = {"spec": asdict(spec), "splits": {}}
+    members = {split: [i for i in images if split_of(i.sha256, spec.train_share, seed) == split] for split in SPLITS}
     out.mkdir(parents=True, exist_ok=True)
     pictures = ((image, image.path.read_bytes()) for split in SPLITS for image in members[split])
-    cuts = parallel_map(partial(_cut, spec=spec), pictures)
-    done = 0
+    cuts = _reported(parallel_map(partial(_cut, spec=spec, seed=seed), pictures), len(images), progress)
+    splits: dict[str, Any] = {}
     for split in SPLITS:
-        counts: Counter[str] = Counter()
-
-        def samples(split: str = split, counts: Counter[str] = counts) -> Iterator[tuple[str, bytes, bytes]]:
-            nonlocal done
-            for cut in islice(cuts, len(members[split])):
-                done += 1
-                if progress is not None:
-                    progress(done, len(images))
-                counts.update(source for _, _, _, source in cut)
-                yield from (sample[:3] for sample in cut)
-
-        shards = _write_split(split, samples(), spec.samples_per_shard, out)
-        if not shards:
+        splits[split] = _write_split(split, islice(cuts, len(members[split])), samples_per_shard, out)
+        splits[split] = {"images": len(members[split]), **splits[split]}
+        if not splits[split]["samples"]:
             raise SourceError(
                 f"the {split} split is empty: {len(members[split])} of {len(images)} pictures fall into it and "
-                f"none gives a {spec.augmentation.patch}x{spec.augmentation.patch} patch"
+                f"none gives a {spec.patch}x{spec.patch} patch"
             )
-        index["splits"][split] = {
-            "images": len(members[split]),
-            "samples": sum(counts.values()),
-            "per_source": dict(sorted(counts.items())),
-            "shards": shards,
-        }
+    index = {"spec": _spec_entry(spec, seed, samples_per_shard), "splits": splits}
     write_json(out / "index.json", index)
     return index
 
 
-def _cut(picture: tuple[SourceImage, bytes], spec: ShardSpec) -> list[tuple[str, bytes, bytes, str]]:
-    """(key, PNG bytes, JSON bytes, source) of each patch of one picture, given with its file's content."""
+def _spec_entry(spec: ShardSpec, seed: int, samples_per_shard: int) -> dict[str, Any]:
+    """The index's record of how the shards were made."""
+    return {
+        "augmentation": {name: getattr(spec, name) for name in Augmentation.model_fields},
+        "patches_per_image": spec.patches_per_image,
+        "train_share": spec.train_share,
+        "seed": seed,
+        "samples_per_shard": samples_per_shard,
+    }
+
+
+def _reported(
+    cuts: Iterable[list[_Sample]], total: int, progress: Callable[[int, int], None]
+) -> Iterator[list[_Sample]]:
+    """The samples of each picture as they are; `progress` is called for each picture."""
+    for done, cut in enumerate(cuts, start=1):
+        progress(done, total)
+        yield cut
+
+
+def _cut(picture: tuple[SourceImage, bytes], spec: ShardSpec, seed: int) -> list[_Sample]:
+    """The samples of one picture, which comes with its file's content, so that another machine can cut it."""
     image, content = picture
-    rgb = decode_rgb(content)
-    cut = []
-    for number, patch in enumerate(patches(rgb, spec.augmentation, spec.patches_per_image, (spec.seed, image.sha256))):
+    samples = []
+    patches = cut_patches(decode_rgb(content), spec, spec.patches_per_image, (seed, image.sha256))
+    for number, patch in enumerate(patches):
         facts = {"source": image.path.name, "sha256": image.sha256, **patch.facts()}
         key = f"{image.sha256[:16]}-{number:03d}"
-        cut.append((key, encode_png(patch.rgb), json.dumps(facts).encode(), image.path.name))
-    return cut
+        samples.append(_Sample(key, encode_png(patch.rgb), json.dumps(facts).encode(), image.path.name))
+    return samples
 
 
-def _write_split(
-    split: str, samples: Iterator[tuple[str, bytes, bytes]], per_shard: int, out: Path
-) -> list[dict[str, Any]]:
+def _write_split(split: str, cuts: Iterator[list[_Sample]], samples_per_shard: int, out: Path) -> dict[str, Any]:
+    """Write the tars of a split from the samples of each of its pictures; its entry of the index."""
+    counts: Counter[str] = Counter()
     shards: list[dict[str, Any]] = []
-    while batch := list(islice(samples, per_shard)):
+    samples = (sample for cut in cuts for sample in cut)
+    while batch := list(islice(samples, samples_per_shard)):
+        counts.update(sample.source for sample in batch)
         path = out / f"{split}-{len(shards):06d}.tar"
         with replacing(path) as temporary, temporary.open("wb") as file:
             _write_tar(file, batch)
-        shards.append({"file": path.name, "samples": _ranges(path)})
-    return shards
+        shards.append({"file": path.name, "samples": _byte_ranges(path)})
+    return {"samples": sum(counts.values()), "per_source": dict(sorted(counts.items())), "shards": shards}
 
 
-def _write_tar(file: IO[bytes], batch: list[tuple[str, bytes, bytes]]) -> None:
+def _write_tar(file: IO[bytes], samples: list[_Sample]) -> None:
     with webdataset.TarWriter(file, mtime=0, user="ratewright", group="ratewright", mode=0o644) as tar:
-        for key, png, facts in batch:
-            tar.write({"__key__": key, "png": png, "json": facts})
+        for sample in samples:
+            tar.write({"__key__": sample.key, "png": sample.png, "json": sample.facts})
 
 
-def _ranges(path: Path) -> list[list[int]]:
+def _byte_ranges(path: Path) -> list[list[int]]:
     """[offset, size] of every patch's bytes in a tar, in its order."""
     with tarfile.open(path) as tar:
         return [[member.offset_data, member.size] for member in tar if member.name.endswith(".png")]

@@ -8,12 +8,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
+from components.data.dataset import Dataset
+from components.data.shard_spec import PositiveInt, ShardSpec, Share
 from components.errors import RatewrightError
 
 FILE = "params.yaml"
 
-Share = Annotated[float, Field(ge=0, le=1)]
-PositiveInt = Annotated[int, Field(gt=0)]
 PositiveFloat = Annotated[float, Field(gt=0)]
 
 
@@ -36,40 +36,6 @@ class Roles(_Section):
         if len({self.train, self.calibration, self.test}) < 3:
             raise ValueError("train, calibration and test must be three different data sets")
         return self
-
-
-class Dataset(_Section):
-    """Where a data set comes from."""
-
-    source: str | None = None
-    """`bundled`, a folder, or an https:// or s3:// prefix; null for the manifest's own address or a mirror."""
-    files: list[str] | None = None
-    """Names at the source, archives included; null for the manifest's, or all that the source lists."""
-    manifest: str | None = None
-    """JSON in the checkout with the sha256, or the md5, of every file."""
-    max_loss: Share = 0.0
-    """Share of the pictures that may turn out undecodable."""
-    members: str = "*"
-    """Pattern for the paths of pictures inside archives."""
-    revision: str | None = None
-    """What the source held when a scheduled run last asked; another value fetches anew what has no pinned hash."""
-
-
-class Shards(_Section):
-    """How training pictures are cut into patches."""
-
-    patch: PositiveInt
-    """Side of a patch in pixels."""
-    patches_per_image: PositiveInt
-    """Patches drawn from each picture."""
-    train_share: Share
-    """Share of the pictures that train, the rest validates."""
-    smallest_scale: Annotated[float, Field(gt=0, le=1)]
-    """Pictures are scaled by a factor from this to 1."""
-    largest_angle: Annotated[float, Field(ge=0, le=180)]
-    """Degrees; pictures are rotated by up to this much either way."""
-    rotated_share: Share
-    """Share of the patches that are rotated."""
 
 
 class PublishedWeights(_Section):
@@ -225,7 +191,7 @@ class Params(_Section):
     """A folder, or an http(s):// or s3:// prefix that holds <data set>/<file>, in place of every public address."""
     data: Roles
     datasets: dict[str, Dataset]
-    shards: Shards
+    shards: ShardSpec
     variants: dict[str, Variant]
     fine_tuned: dict[str, FineTuned]
     """Variants that start from those above; {} for none."""

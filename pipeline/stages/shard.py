@@ -3,8 +3,7 @@
 import os
 from pathlib import Path
 
-from components.data.patches import Augmentation
-from components.data.shard_writer import ShardSpec, SourceImage, write_shards
+from components.data.shard_writer import SourceImage, write_shards
 from components.distributed.parallel_map import in_processes, on_cluster
 from pipeline.config import params
 from pipeline.entry import console, progress, stage
@@ -16,20 +15,13 @@ def run(root: Path, dataset: str, name: str | None = None) -> None:
     """Cut every picture of `dataset` into patches for `name`: a fine-tuned variant, or whoever trains on the set."""
     name = name or dataset
     settings, layout = params.load(root), Layout(root)
-    cut = settings.shards
-    spec = ShardSpec(
-        augmentation=Augmentation(cut.patch, cut.smallest_scale, cut.largest_angle, cut.rotated_share),
-        patches_per_image=cut.patches_per_image,
-        train_share=cut.train_share,
-        seed=settings.seed,
-    )
     raw, out = layout.raw(dataset), layout.shards(name)
     images = [SourceImage(raw / file.name, file.sha256) for file in manifest(raw).files]
     parallel_map = in_processes(os.cpu_count() or 1)
     if settings.launcher == "ray":
         parallel_map = on_cluster(settings.ray.address, settings.ray.wait_s)
     with progress(f"shard {name}") as bar:
-        index = write_shards(images, spec, out, parallel_map=parallel_map, progress=bar)
+        index = write_shards(images, settings.shards, out, seed=settings.seed, parallel_map=parallel_map, progress=bar)
     counts = ", ".join(
         f"{split['samples']} {label} patches of {split['images']} pictures" for label, split in index["splits"].items()
     )

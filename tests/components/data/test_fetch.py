@@ -14,16 +14,17 @@ import boto3
 import numpy as np
 import pytest
 from PIL import Image
+from pydantic import ValidationError
 from ruamel.yaml import YAML
 
-from components.data.dataset import FetchSpec
+from components.data.dataset import Dataset, NamedDataset, stored_names
 from components.data.fetch import fetch
 from components.data.image_files import decode, decode_rgb
 from components.data.manifest import Manifest
-from components.data.names import stored_names
 from components.errors import SourceError
 from components.storage import remote as remote_sources
 from components.storage.sources import open_source
+from tests.components.data.sets import changed, data_set
 
 ROOT = Path(__file__).parents[3]
 
@@ -118,7 +119,7 @@ def folder(tmp_path: Path) -> Path:
 
 def test_a_folder(folder: Path, tmp_path: Path) -> None:
     seen: list[tuple[int, int]] = []
-    spec = FetchSpec("set", str(folder))
+    spec = data_set("set", str(folder))
     manifest = fetch(spec, tmp_path / "out", progress=lambda *now: seen.append(now))
     assert seen == [(done, 4) for done in range(5)]
     assert [file.name for file in manifest.files] == ["a.jpg", "b.png", "grey.png", "sub_alpha.png"]
@@ -139,7 +140,7 @@ def test_a_folder(folder: Path, tmp_path: Path) -> None:
 
 
 def test_bundled_photographs_whatever_the_mirror(tmp_path: Path) -> None:
-    spec = FetchSpec("test", "bundled", ["chelsea.png", "camera.png"], mirror=str(tmp_path / "nowhere"))
+    spec = data_set("test", "bundled", ["chelsea.png", "camera.png"], mirror=str(tmp_path / "nowhere"))
     manifest = fetch(spec, tmp_path / "out")
     assert [(file.name, file.width, file.height) for file in manifest.files] == [
         ("camera.png", 512, 512),
@@ -150,12 +151,12 @@ def test_bundled_photographs_whatever_the_mirror(tmp_path: Path) -> None:
 
 def test_what_does_not_belong_is_removed(folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    fetch(FetchSpec("set", str(folder)), out)
+    fetch(data_set("set", str(folder)), out)
     (out / "left").mkdir()
     (out / "left" / "over.png").write_bytes(b"")
     (out / ".b.png.temporary").write_bytes(b"")
     (folder / "a.jpg").unlink()
-    fetch(FetchSpec("set", str(folder)), out)
+    fetch(data_set("set", str(folder)), out)
     assert sorted(contents(out)) == ["b.png", "grey.png", "manifest.json", "sub_alpha.png"]
 
 
@@ -176,7 +177,7 @@ def test_every_mirror_gives_the_same_bytes(
         web.files[f"set/{name}"] = data
     client.close()
     mirrors = [str(tmp_path / "disk"), f"{web.address}/", "s3://mirror/deep"]
-    spec = FetchSpec("set", manifest=manifest)
+    spec = data_set("set", manifest=manifest)
     got = []
     for number, mirror in enumerate(mirrors):
         fetch(replace(spec, mirror=mirror), tmp_path / str(number))
@@ -191,9 +192,9 @@ def test_every_mirror_gives_the_same_bytes(
 
 def test_no_address_at_all(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="name a mirror"):
-        fetch(FetchSpec("set", files=["a.png"]), tmp_path / "out")
+        fetch(data_set("set", files=["a.png"]), tmp_path / "out")
     with pytest.raises(SourceError, match="name a mirror"):
-        fetch(FetchSpec("set", manifest=listing(tmp_path / "set.json", {"a.png": b""})), tmp_path / "out")
+        fetch(data_set("set", manifest=listing(tmp_path / "set.json", {"a.png": b""})), tmp_path / "out")
 
 
 @pytest.mark.parametrize("hashed", [True, False])
@@ -201,7 +202,7 @@ def test_a_fetch_cut_short_is_resumed(web: Web, tmp_path: Path, hashed: bool) ->
     kinds: list[dict[str, Any]] = [{}, {"mode": "L"}, {"kind": "JPEG"}, {"mode": "RGBA"}]
     web.files = {f"{number}.png": picture(number, **kinds[number % 4]) for number in range(12)}
     manifest = listing(tmp_path / "set.json", web.files) if hashed else None
-    spec = FetchSpec("set", web.address, sorted(web.files), manifest)
+    spec = data_set("set", web.address, sorted(web.files), manifest)
     out = tmp_path / "out"
     web.budget = 5
     with pytest.raises(SourceError, match="403"):
@@ -231,7 +232,7 @@ def test_a_run_killed_at_any_write_is_completed_by_the_next(
         pass
 
     (folder / "more.zip").write_bytes(zipped({"c.png": picture(5), "d/e.png": picture(6, "L")}))
-    spec = FetchSpec("set", str(folder))
+    spec = data_set("set", str(folder))
     fetch(spec, tmp_path / "whole")
     whole = contents(tmp_path / "whole")
     replace_file, kills, count = Path.replace, 0, 0
@@ -262,7 +263,7 @@ def test_a_run_killed_at_any_write_is_completed_by_the_next(
 
 def test_a_journal_with_half_a_line(web: Web, tmp_path: Path) -> None:
     web.files = {"a.png": picture(1), "b.png": picture(2)}
-    spec = FetchSpec("set", web.address, ["a.png", "b.png", "c.png"])
+    spec = data_set("set", web.address, ["a.png", "b.png", "c.png"])
     with pytest.raises(SourceError, match=r"c\.png: 404"):
         fetch(spec, tmp_path / "out", workers=1)
     with (tmp_path / "out" / ".fetch" / "journal.jsonl").open("a") as journal:
@@ -275,8 +276,8 @@ def test_a_journal_with_half_a_line(web: Web, tmp_path: Path) -> None:
 
 def test_pictures_of_another_source_are_not_taken_for_this_ones(web: Web, tmp_path: Path) -> None:
     web.files = {"one/a.png": picture(1), "two/a.png": picture(2)}
-    fetch(FetchSpec("set", f"{web.address}/one", ["a.png"]), tmp_path / "out")
-    fetch(FetchSpec("set", f"{web.address}/two", ["a.png"]), tmp_path / "out")
+    fetch(data_set("set", f"{web.address}/one", ["a.png"]), tmp_path / "out")
+    fetch(data_set("set", f"{web.address}/two", ["a.png"]), tmp_path / "out")
     assert (tmp_path / "out" / "a.png").read_bytes() == web.files["two/a.png"]
 
 
@@ -285,16 +286,16 @@ def test_files_that_lie_there_with_the_right_hash(web: Web, tmp_path: Path) -> N
     (tmp_path / "out").mkdir()
     for name, data in files.items():
         (tmp_path / "out" / name).write_bytes(data)
-    fetch(FetchSpec("set", web.address, manifest=listing(tmp_path / "set.json", files)), tmp_path / "out")
+    fetch(data_set("set", web.address, manifest=listing(tmp_path / "set.json", files)), tmp_path / "out")
     assert web.served() == []
 
 
 def test_a_wrong_hash(web: Web, tmp_path: Path) -> None:
     right, wrong = picture(1), picture(2)
     web.files = {"a.png": wrong}
-    spec = FetchSpec("set", web.address, manifest=listing(tmp_path / "set.json", {"a.png": right}))
-    told = f"a\\.png .*expected sha256 {sha256(right)[:12]}, found {sha256(wrong)[:12]}"
-    with pytest.raises(SourceError, match=told):
+    spec = data_set("set", web.address, manifest=listing(tmp_path / "set.json", {"a.png": right}))
+    expected = f"a\\.png .*expected sha256 {sha256(right)[:12]}, found {sha256(wrong)[:12]}"
+    with pytest.raises(SourceError, match=expected):
         fetch(spec, tmp_path / "out")
     assert not (tmp_path / "out" / "manifest.json").exists()
     web.files = {"a.png": right}
@@ -305,36 +306,36 @@ def test_a_manifest_that_has_changed_brings_the_new_file(web: Web, tmp_path: Pat
     for seed in (1, 2):
         web.files = {"a.png": picture(seed, "L"), "b.png": picture(9)}
         manifest = listing(tmp_path / "set.json", web.files)
-        got = fetch(FetchSpec("set", web.address, manifest=manifest), tmp_path / "out")
+        got = fetch(data_set("set", web.address, manifest=manifest), tmp_path / "out")
         assert [file.source_sha256 for file in got.files] == [sha256(data) for data in web.files.values()]
     assert web.served() == ["a.png", "a.png", "b.png"]
 
 
 def test_undecodable_files(web: Web, tmp_path: Path) -> None:
     web.files = {"a.png": picture(1), "b.png": picture(2)[:60], "c.png": b"text", "d.png": picture(3)}
-    spec = FetchSpec("set", web.address, list(web.files))
+    spec = data_set("set", web.address, list(web.files))
     with pytest.raises(SourceError, match=r"set: 2 of 4 files .*first: b\.png: "):
         fetch(spec, tmp_path / "out")
     with pytest.raises(SourceError, match="2 of 4"):
-        fetch(replace(spec, max_loss=0.49), tmp_path / "out")
-    manifest = fetch(replace(spec, max_loss=0.5), tmp_path / "out")
+        fetch(changed(spec, max_loss=0.49), tmp_path / "out")
+    manifest = fetch(changed(spec, max_loss=0.5), tmp_path / "out")
     assert [file.name for file in manifest.files] == ["a.png", "d.png"]
-    assert [(file.name, file.reason[:9]) for file in manifest.lost] == [
+    assert [(file.name, file.reason[:9]) for file in manifest.undecodable] == [
         ("b.png", "cannot be"),
         ("c.png", "not a pic"),
     ]
     assert sorted(contents(tmp_path / "out")) == ["a.png", "d.png", "manifest.json"]
     web.files = {"c.png": b"text"}
     with pytest.raises(SourceError, match="empty data set"):
-        fetch(FetchSpec("set", web.address, ["c.png"], max_loss=1), tmp_path / "out")
+        fetch(data_set("set", web.address, ["c.png"], max_loss=1), tmp_path / "out")
 
 
 def test_an_empty_source(tmp_path: Path) -> None:
     (tmp_path / "none").mkdir()
     with pytest.raises(SourceError, match="empty data set"):
-        fetch(FetchSpec("set", str(tmp_path / "none")), tmp_path / "out")
+        fetch(data_set("set", str(tmp_path / "none")), tmp_path / "out")
     with pytest.raises(SourceError, match="explicit list"):
-        fetch(FetchSpec("set", "http://127.0.0.1:1/"), tmp_path / "out")
+        fetch(data_set("set", "http://127.0.0.1:1/"), tmp_path / "out")
 
 
 def test_archives(web: Web, tmp_path: Path) -> None:
@@ -347,7 +348,7 @@ def test_archives(web: Web, tmp_path: Path) -> None:
     }
     web.files = {"x.zip": zipped(members), "sub/y.zip": zipped({"a.png": picture(4), "bad.png": b"no"})}
     web.files["c.jpg"] = picture(5, kind="JPEG")
-    spec = FetchSpec("set", web.address, list(web.files), max_loss=0.5)
+    spec = data_set("set", web.address, list(web.files), max_loss=0.5)
     out = tmp_path / "out"
     manifest = fetch(spec, out)
     assert {file.source_name: file.name for file in manifest.files} == {
@@ -357,7 +358,7 @@ def test_archives(web: Web, tmp_path: Path) -> None:
         "sub/y.zip/a.png": "a.png",
         "c.jpg": "c.jpg",
     }
-    assert [file.name for file in manifest.lost] == ["sub/y.zip/bad.png"]
+    assert [file.name for file in manifest.undecodable] == ["sub/y.zip/bad.png"]
     assert [(file.name, file.sha256) for file in manifest.archives] == [
         (name, sha256(web.files[name])) for name in ("sub/y.zip", "x.zip")
     ]
@@ -369,7 +370,7 @@ def test_archives(web: Web, tmp_path: Path) -> None:
     assert fetch(spec, out) == manifest
     assert web.served() == ["x.zip"]
     assert contents(out) == before
-    narrow = fetch(replace(spec, members="valid/*", files=["x.zip"]), out)
+    narrow = fetch(changed(spec, members="valid/*", files=["x.zip"]), out)
     assert [file.name for file in narrow.files] == ["valid_a.png", "valid_b.png"]
     assert len(fetch(spec, out).files) == 5
     assert contents(out) == before
@@ -377,7 +378,7 @@ def test_archives(web: Web, tmp_path: Path) -> None:
 
 def test_an_archive_is_not_fetched_twice_by_a_run_cut_short(web: Web, tmp_path: Path) -> None:
     web.files = {"x.zip": zipped({f"{number}.png": picture(number) for number in range(3)})}
-    spec = FetchSpec("set", web.address, ["x.zip", "z.png"])
+    spec = data_set("set", web.address, ["x.zip", "z.png"])
     with pytest.raises(SourceError, match=r"z\.png: 404"):
         fetch(spec, tmp_path / "out")
     web.files["z.png"] = picture(7)
@@ -389,7 +390,7 @@ def test_an_archive_is_not_fetched_twice_by_a_run_cut_short(web: Web, tmp_path: 
 def test_a_hostile_archive(web: Web, tmp_path: Path) -> None:
     web.files = {"x.zip": zipped({"../../evil.png": picture(1)})}
     with pytest.raises(SourceError, match="outside"):
-        fetch(FetchSpec("set", web.address, ["x.zip"]), tmp_path / "out")
+        fetch(data_set("set", web.address, ["x.zip"]), tmp_path / "out")
     assert not list(tmp_path.rglob("evil.png"))
 
 
@@ -410,7 +411,7 @@ def test_stored_names_are_unique() -> None:
 def test_the_source_folder_is_never_the_output(folder: Path, tmp_path: Path, out: str) -> None:
     before = contents(tmp_path)
     with pytest.raises(SourceError, match="may not share"):
-        fetch(FetchSpec("set", str(folder)), tmp_path / out)
+        fetch(data_set("set", str(folder)), tmp_path / out)
     assert contents(tmp_path) == before
 
 
@@ -418,27 +419,39 @@ def test_the_source_folder_is_never_the_output(folder: Path, tmp_path: Path, out
 def test_a_bad_manifest(tmp_path: Path, text: str) -> None:
     (tmp_path / "set.json").write_text(text)
     with pytest.raises(SourceError, match=r"set\.json: not a manifest"):
-        fetch(FetchSpec("set", str(tmp_path), manifest=tmp_path / "set.json"), tmp_path / "out")
+        fetch(data_set("set", str(tmp_path), manifest=tmp_path / "set.json"), tmp_path / "out")
     with pytest.raises(SourceError, match=r"none\.json: cannot be read"):
-        fetch(FetchSpec("set", str(tmp_path), manifest=tmp_path / "none.json"), tmp_path / "out")
+        fetch(data_set("set", str(tmp_path), manifest=tmp_path / "none.json"), tmp_path / "out")
 
 
-@pytest.mark.parametrize("fields", [{"name": "../x"}, {"name": ""}, {"name": "a/b"}, {"max_loss": 1.5}])
-def test_a_bad_spec(fields: dict[str, Any]) -> None:
+@pytest.mark.parametrize("name", ["../x", "", "a/b", ".a"])
+def test_a_bad_name(name: str) -> None:
     with pytest.raises(SourceError):
-        FetchSpec(**{"name": "set", **fields})
+        data_set(name)
 
 
-def test_the_shipped_definitions_are_specs() -> None:
+@pytest.mark.parametrize("fields", [{"max_loss": 1.5}, {"max_loss": "0.5"}, {"url": "x"}, {"files": "a.png"}])
+def test_a_bad_definition(fields: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        Dataset.model_validate(fields)
+
+
+def test_a_manifest_of_version_0_1(tmp_path: Path) -> None:
+    value: dict[str, Any] = {"name": "set", "source": None, "files": [], "archives": []}
+    (tmp_path / "manifest.json").write_text(json.dumps({**value, "lost": [{"name": "a", "reason": "b"}]}))
+    assert [file.name for file in Manifest.read(tmp_path / "manifest.json").undecodable] == ["a"]
+
+
+def test_the_shipped_definitions() -> None:
     definitions = YAML(typ="safe").load(ROOT / "profiles" / "datasets.yaml")
     assert len(definitions) == 17
     for name, fields in definitions.items():
-        spec = FetchSpec(name, **fields)
-        assert spec.files or spec.manifest, "a public set names its files"
-        if spec.manifest is not None:
-            public, expected = replace(spec, manifest=ROOT / spec.manifest).public()
+        definition = Dataset.model_validate(fields)
+        assert definition.files or definition.manifest, "a public set names its files"
+        if definition.manifest is not None:
+            public, expected = NamedDataset(name, definition, root=ROOT).address_and_hashes()
             assert public is not None
             assert public.startswith("https://")
             assert expected
-        if spec.source == "bundled":
-            assert set(spec.files or ()) <= set(open_source("bundled").list())
+        if definition.source == "bundled":
+            assert set(definition.files or ()) <= set(open_source("bundled").list())

@@ -85,8 +85,8 @@ def digest(patches: Tensor) -> str:
 
 def patches_of(shards: Shards, split: str) -> list[np.ndarray]:
     patches = shards.patches(split)
-    with patches.opened() as read:
-        return [decode_rgb(read(position)) for position in range(len(patches))]
+    with patches.reader() as reader:
+        return [decode_rgb(reader.read(position)) for position in range(len(patches))]
 
 
 def expected(good: list[np.ndarray], steps: int, stands_in: Callable[[int], int] = lambda position: position) -> Tensor:
@@ -279,11 +279,11 @@ class TestCache:
         assert sum(path.stat().st_size for path in kept) <= cached.cache_bytes
         patches = cached.patches("train")
         site.requests.clear()
-        with patches.opened() as read:
-            found = [read(position) for position in range(count)]
+        with patches.reader() as reader:
+            found = [reader.read(position) for position in range(count)]
         assert len(site.requests) == count - 10, "the second epoch reads what does not fit, and nothing else"
-        with shards.patches("train").opened() as read:
-            assert found == [read(position) for position in range(count)]
+        with shards.patches("train").reader() as reader:
+            assert found == [reader.read(position) for position in range(count)]
         assert self.files(cached) == kept
 
     def test_a_copy_of_the_wrong_size_is_made_anew(self, cached: Shards, shards: Shards) -> None:
@@ -304,8 +304,8 @@ class TestCache:
         site.files["set/index.json"] = json.dumps(changed).encode()
         site.requests.clear()
         patches = cached.patches("train")
-        with patches.opened() as read:
-            read(0)
+        with patches.reader() as reader:
+            reader.read(0)
         assert len(site.requests) == 2
         assert set(kept) < set(self.files(cached))
 

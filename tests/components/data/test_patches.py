@@ -5,14 +5,21 @@ import numpy as np
 import pytest
 
 from components.arrays import Rgb
-from components.data.patches import Augmentation, Patch, patches
+from components.data.patches import Patch, cut_patches
+from components.data.shard_spec import Augmentation
 
 SHA = hashlib.sha256(b"a picture").hexdigest()
 USUAL = Augmentation(patch=48, smallest_scale=0.6, largest_angle=45.0, rotated_share=0.5)
 
 
-def drawn(rgb: Rgb, augmentation: Augmentation = USUAL, count: int = 12, seed: int = 1) -> list[Patch]:
-    return list(patches(rgb, augmentation, count, (seed, SHA)))
+def augmentation(patch: int, smallest_scale: float, largest_angle: float, rotated_share: float) -> Augmentation:
+    return Augmentation(
+        patch=patch, smallest_scale=smallest_scale, largest_angle=largest_angle, rotated_share=rotated_share
+    )
+
+
+def drawn(rgb: Rgb, how: Augmentation = USUAL, count: int = 12, seed: int = 1) -> list[Patch]:
+    return list(cut_patches(rgb, how, count, (seed, SHA)))
 
 
 def test_patches_are_what_was_asked_for(photograph: Rgb) -> None:
@@ -33,7 +40,7 @@ def test_the_same_seed_draws_the_same_patches(photograph: Rgb) -> None:
     first, again = drawn(photograph), drawn(photograph)
     assert [p.facts() for p in first] == [p.facts() for p in again]
     assert all(np.array_equal(a.rgb, b.rgb) for a, b in zip(first, again, strict=True))
-    others = (drawn(photograph, seed=2), list(patches(photograph, USUAL, 12, (1, SHA[::-1]))))
+    others = (drawn(photograph, seed=2), list(cut_patches(photograph, USUAL, 12, (1, SHA[::-1]))))
     for other in others:
         assert [p.facts() for p in other] != [p.facts() for p in first]
 
@@ -44,14 +51,14 @@ def test_more_patches_leave_the_first_ones_alone(photograph: Rgb) -> None:
 
 
 def test_an_unrotated_unscaled_patch_is_a_crop(photograph: Rgb) -> None:
-    for patch in drawn(photograph, Augmentation(48, 1.0, 45.0, 0.0)):
+    for patch in drawn(photograph, augmentation(48, 1.0, 45.0, 0.0)):
         assert (patch.scale, patch.angle) == (1.0, 0.0)
         expected = photograph[patch.y : patch.y + 48, patch.x : patch.x + 48]
         assert np.array_equal(patch.rgb, expected)
 
 
 def test_crops_reach_the_whole_picture() -> None:
-    found = drawn(np.zeros((50, 49, 3), np.uint8), Augmentation(48, 1.0, 45.0, 0.0), count=60)
+    found = drawn(np.zeros((50, 49, 3), np.uint8), augmentation(48, 1.0, 45.0, 0.0), count=60)
     assert {p.x for p in found} == {0, 1}
     assert {p.y for p in found} == {0, 1, 2}
 
@@ -60,7 +67,7 @@ def test_crops_reach_the_whole_picture() -> None:
 def test_no_black_corners(largest_angle: float) -> None:
     """A white picture stays white to the last pixel, whatever it was turned by."""
     white = np.full((150, 220, 3), 255, np.uint8)
-    found = drawn(white, Augmentation(40, 0.6, largest_angle, 1.0), count=40)
+    found = drawn(white, augmentation(40, 0.6, largest_angle, 1.0), count=40)
     assert sum(p.angle != 0 for p in found) > 30
     for patch in found:
         assert patch.rgb.min() == 255, f"angle {patch.angle}"
@@ -69,7 +76,7 @@ def test_no_black_corners(largest_angle: float) -> None:
 def test_rotation_turns_by_the_stated_angle() -> None:
     """A horizontal ramp, turned: its gradient points where the angle says (counter-clockwise is positive)."""
     ramp = np.repeat(np.linspace(0, 255, 300)[None, :, None], 300, 0).repeat(3, 2).astype(np.uint8)
-    for patch in drawn(ramp, Augmentation(64, 1.0, 40.0, 1.0), count=8):
+    for patch in drawn(ramp, augmentation(64, 1.0, 40.0, 1.0), count=8):
         grey = patch.rgb[..., 0].astype(float)
         down, right = np.gradient(grey)
         turned = math.degrees(math.atan2(-down.mean(), right.mean()))
@@ -79,7 +86,7 @@ def test_rotation_turns_by_the_stated_angle() -> None:
 def test_scaling_averages_areas() -> None:
     """A checkerboard of single pixels becomes grey, not an alias of itself."""
     board = (np.indices((256, 256)).sum(0) % 2 * 255).astype(np.uint8)[..., None].repeat(3, 2)
-    (patch,) = drawn(board, Augmentation(64, 0.5, 0.0, 0.0), count=1)
+    (patch,) = drawn(board, augmentation(64, 0.5, 0.0, 0.0), count=1)
     assert patch.scale < 1
     assert patch.rgb.std() < board.std() / 2
 

@@ -3,7 +3,7 @@ import hashlib
 import json
 import tarfile
 import warnings
-from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,19 +11,19 @@ import numpy as np
 import pytest
 
 from components.data.image_files import decode_rgb, encode_png
-from components.data.patches import Augmentation, patches
+from components.data.patches import cut_patches
 from components.data.shard_reader import Shards
-from components.data.shard_writer import (
-    SPLITS,
-    ShardSpec,
-    SourceImage,
-    split_of,
-    write_shards,
-)
+from components.data.shard_spec import ShardSpec
+from components.data.shard_writer import SPLITS, SourceImage, split_of
+from components.data.shard_writer import write_shards as write
 from components.distributed.parallel_map import in_processes
 from components.errors import SourceError
 
-SPEC = ShardSpec(Augmentation(64, 0.6, 45.0, 0.3), 5, 0.7, seed=1, samples_per_shard=7)
+SPEC = ShardSpec(
+    patch=64, smallest_scale=0.6, largest_angle=45.0, rotated_share=0.3, patches_per_image=5, train_share=0.7
+)
+SEED = 1
+write_shards = partial(write, seed=SEED, samples_per_shard=7)
 
 
 def sources(paths: list[Path]) -> list[SourceImage]:
@@ -110,8 +110,8 @@ def test_the_index_counts_and_points(tiny_shards: Path, picture_files: list[Path
         assert sizes[:-1] == [7] * (len(sizes) - 1)
         assert 1 <= sizes[-1] <= 7
         patches = Shards(str(tiny_shards)).patches(split)
-        with patches.opened() as read:
-            assert [read(position) for position in range(len(patches))] == [png for _, png, _ in found]
+        with patches.reader() as reader:
+            assert [reader.read(position) for position in range(len(patches))] == [png for _, png, _ in found]
     on_disk = {path.name for path in tiny_shards.iterdir()}
     named = {shard["file"] for split in SPLITS for shard in index["splits"][split]["shards"]}
     assert on_disk == named | {"index.json"}
@@ -127,7 +127,7 @@ def test_samples_are_the_patches_with_their_facts(tiny_shards: Path, picture_fil
             sha, _, number = key.partition("-")
             assert image.sha256.startswith(sha)
             rgb = decode_rgb(image.path.read_bytes())
-            drawn = list(patches(rgb, SPEC.augmentation, 5, (SPEC.seed, image.sha256)))[int(number)]
+            drawn = list(cut_patches(rgb, SPEC, 5, (SEED, image.sha256)))[int(number)]
             assert facts == {"source": image.path.name, "sha256": image.sha256, **drawn.facts()}
             assert np.array_equal(decode_rgb(png), drawn.rgb)
         keys = [key for key, _, _ in samples(tiny_shards, split)]
@@ -156,7 +156,7 @@ def test_pictures_that_are_too_small_are_a_source_error(tmp_path: Path) -> None:
 
 def test_a_split_without_a_picture_is_a_source_error(picture_files: list[Path], tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="the val split is empty: 0 of 8"):
-        write_shards(sources(picture_files), replace(SPEC, train_share=1.0), tmp_path, parallel_map=map)
+        write_shards(sources(picture_files), SPEC.model_copy(update={"train_share": 1.0}), tmp_path, parallel_map=map)
 
 
 def test_the_same_picture_twice_makes_no_key_twice(picture_files: list[Path], tmp_path: Path) -> None:

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from components.data.patches import Augmentation
-from components.data.shard_writer import ShardSpec, SourceImage, write_shards
+from components.data.shard_spec import ShardSpec
+from components.data.shard_writer import SourceImage, write_shards
 from components.storage.atomic import sha256_of
 from tests.components.training.trainer import Make, Run, Trainer
 
@@ -15,7 +15,10 @@ from tests.components.training.trainer import Make, Run, Trainer
 def shards_of_32(picture_files: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     sources = [SourceImage(path, sha256_of(path)) for path in picture_files]
     out = tmp_path_factory.mktemp("shards_of_32")
-    write_shards(sources, ShardSpec(Augmentation(32, 0.6, 0.0, 0.0), 2, 0.7, seed=1), out, parallel_map=map)
+    spec = ShardSpec(
+        patch=32, smallest_scale=0.6, largest_angle=0.0, rotated_share=0.0, patches_per_image=2, train_share=0.7
+    )
+    write_shards(sources, spec, out, seed=1, parallel_map=map)
     return out
 
 

@@ -7,7 +7,6 @@ import pytest
 from pydantic import BaseModel
 
 from components.codecs.table import CODECS
-from components.data.patches import Augmentation
 from components.errors import RatewrightError
 from pipeline.config import params
 from pipeline.config.params import Params, Resources, Training
@@ -237,6 +236,4 @@ def test_the_loops_configuration_takes_every_field_of_the_params(document: Docum
         loaded.seed,
         loaded.variants["wcae"].train.lmbda,
     )
-    shards = loaded.shards
-    augmentation = Augmentation(shards.patch, shards.smallest_scale, shards.largest_angle, shards.rotated_share)
-    assert augmentation.patch == 256
+    assert loaded.shards.patch == 256
