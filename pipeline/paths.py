@@ -1,4 +1,4 @@
-"""Where everything lies in a checkout."""
+"""Paths of the files in a checkout."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +17,7 @@ class Layout:
         return self.root / "data" / "raw" / dataset
 
     def shards(self, name: str) -> Path:
-        """Tars and index.json of the training set, or of what a fine-tuned variant is trained on."""
+        """Tars and index.json of the training set, or of a fine-tuned variant's data set."""
         return self.root / "data" / "shards" / name
 
     def model(self, variant: str) -> Path:
@@ -25,7 +25,7 @@ class Layout:
         return self.root / "models" / variant
 
     def trained(self, variant: str) -> Path:
-        """The checkpoint as training left it."""
+        """The checkpoint at the end of training."""
         return self.model(variant) / "trained.safetensors"
 
     def history(self, variant: str) -> Path:
@@ -37,7 +37,7 @@ class Layout:
         return self.model(variant) / "calibrated.safetensors"
 
     def calibration(self, variant: str) -> Path:
-        """What the calibration tried and reached."""
+        """The settings that the calibration tried, and the rate that it reached."""
         return self.model(variant) / "calibration.json"
 
     def evaluation(self, name: str) -> Path:
@@ -49,11 +49,11 @@ class Layout:
         return self.evaluation(name) / "metrics.json"
 
     def prefixes(self, name: str, test_set: str) -> Path:
-        """What the first bytes of one picture's file give, of what can be cut."""
+        """Reconstructions from the first bytes of one picture's file, for progressive codecs."""
         return self.evaluation(name) / "reconstructions" / test_set / "prefixes"
 
     def maps(self, name: str, test_set: str) -> Path:
-        """What a learned codec tells of one picture, position by position."""
+        """Maps of a learned codec's latents for one picture."""
         return self.evaluation(name) / "reconstructions" / test_set / "maps.json"
 
     @property
@@ -68,27 +68,27 @@ class Layout:
 
     @property
     def registry(self) -> Path:
-        """What was registered and promoted, and why."""
+        """The registered version, and the decision to promote it or not."""
         return self.root / "registry.json"
 
     def results(self, name: str) -> Path:
-        """A finished run that the repository keeps."""
+        """The archive of a finished run."""
         return self.root / "results" / name
 
-    def kept_model(self, name: str) -> Path:
-        """The winner's checkpoint of a run that is kept."""
+    def archived_checkpoint(self, name: str) -> Path:
+        """The winner's checkpoint in the archive of a run."""
         return self.results(name) / "champion.safetensors"
 
     @property
     def weights(self) -> Path:
-        """Fetched files of published weights."""
+        """Downloaded files of published weights."""
         return self.root / "work" / "weights"
 
     @property
     def ray(self) -> Path:
-        """What trainings on a Ray cluster keep, where no other storage is named."""
+        """States of trainings on a Ray cluster, if params.yaml names no other storage."""
         return self.root / "work" / "ray"
 
     def resumable(self, stage: str, name: str) -> Path:
-        """Folder for the unfinished work of a stage, which outlives the outputs that DVC clears."""
+        """Folder for the unfinished work of a stage; DVC, which clears outputs, does not touch it."""
         return self.root / "work" / stage / name

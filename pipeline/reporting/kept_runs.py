@@ -55,7 +55,7 @@ def keep(root: Path, name: str) -> Path:
     shutil.copyfile(root / "dvc.lock", out / "dvc.lock")
     write_bytes(out / params.FILE, re.sub("(?m)^mirror:.*$", "mirror: null", (root / params.FILE).read_text()).encode())
     if board["winner"] is not None:
-        shutil.copyfile(layout.calibrated(board["winner"]), layout.kept_model(name))
+        shutil.copyfile(layout.calibrated(board["winner"]), layout.archived_checkpoint(name))
     for picture, figure in _pictures(layout, board, evaluations).items():
         write_bytes(out / picture, png(figure))
     return out

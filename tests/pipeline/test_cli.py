@@ -19,7 +19,7 @@ from components.codecs.bitstream import parse
 from components.codecs.coder import LearnedCoder
 from components.data.image_files import decode_rgb, encode_png
 from components.errors import RatewrightError
-from pipeline.cli import compress
+from pipeline.cli.coding import compress
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 ROOT = Path(__file__).parents[2]
@@ -193,7 +193,7 @@ def test_a_rate_to_the_byte_and_less(cli: Cli, photograph: Rgb, tmp_path: Path) 
 
     broken = cli("decompress", "-", picture, *PROGRESSIVE, stdin=data[:-50])
     assert broken.returncode == 0
-    assert broken.stderr.decode() == f"-: {held - 50} of {whole} bytes: it broke off, no checksum holds\n"
+    assert broken.stderr.decode() == f"warning: -: {held - 50} of {whole} bytes: it broke off, no checksum holds\n"
 
 
 def test_a_folder_says_which_streams_are_not_whole(cli: Cli, tmp_path: Path) -> None:
@@ -204,7 +204,7 @@ def test_a_folder_says_which_streams_are_not_whole(cli: Cli, tmp_path: Path) -> 
     done = cli("decompress", str(streams), str(tmp_path / "pictures"), *PROGRESSIVE)
     assert done.returncode == 0
     held, whole = len(parse(data[:-20]).sections[0]), parse(data).whole
-    said = f"{streams / 'broken.rw'}: {held} of {whole} bytes: it broke off, no checksum holds\n"
+    said = f"warning: {streams / 'broken.rw'}: {held} of {whole} bytes: it broke off, no checksum holds\n"
     assert done.stderr.decode() == said
     assert sorted(path.name for path in (tmp_path / "pictures").iterdir()) == ["broken.png", "whole.png"]
 
@@ -311,7 +311,7 @@ def test_an_old_output_survives_a_bad_input(cli: Cli, tmp_path: Path) -> None:
 def test_a_codec_must_be_named_where_the_checkout_keeps_none(
     cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pipeline.cli.KEPT", tmp_path / "none.safetensors")
+    monkeypatch.setattr("pipeline.cli.codec_lookup.REFERENCE_CHECKPOINT", tmp_path / "none.safetensors")
     with pytest.raises(RatewrightError, match="name the codec with --model or with --checkpoint"):
         compress(str(cli.cwd / "in.png"), str(tmp_path / "out.rw"))
     assert not list(tmp_path.iterdir())

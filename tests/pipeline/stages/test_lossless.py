@@ -26,7 +26,7 @@ from components.data.image_files import encode_png
 from components.data.manifest import MANIFEST, FetchedFile, Manifest
 from components.errors import BitstreamError, RatewrightError
 from components.storage.atomic import read_json, write_json
-from pipeline import cli
+from pipeline.cli.project import leaderboard
 from pipeline.stages import calibrate, choose, evaluate, report, train
 from tests.small_profile import small_params
 
@@ -222,7 +222,7 @@ def test_the_command_prints_them_apart(
     (tree / "dvc.yaml").touch()  # what tells a checkout
     write_json(tree / "registry.json", {"model": "image-codec-1bpp", "aliases": {}})
     monkeypatch.chdir(tree)
-    cli.leaderboard()
+    leaderboard()
     lossy, _, lossless = capsys.readouterr().out.partition("bundled-test, lossless")
     assert "jpeg " in lossy
     assert "zipped" not in lossy

@@ -1,0 +1,37 @@
+"""The command `ratewright`."""
+
+import logging
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from components.errors import RatewrightError
+from pipeline.cli.coding import compress, decompress, info, truncate
+from pipeline.cli.project import keep, leaderboard, rollback, use
+from pipeline.entry import guarded, set_up_logging
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+for _command in (compress, decompress, truncate, info, use, leaderboard, keep, rollback):
+    app.command()(_command)
+
+
+@app.callback()
+def options(
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="show messages for debugging too")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="show warnings and errors only")] = False,
+) -> None:
+    """Compress pictures with learned codecs, and manage the pipeline that trains them.
+
+    compress, decompress, truncate and info work on files; use, leaderboard, keep and rollback on a checkout of the
+    pipeline and its registry of models.
+    """
+    if verbose and quiet:
+        raise RatewrightError("--verbose and --quiet exclude each other")
+    # Messages go to standard error: standard output is for results, and a result may be a bitstream.
+    set_up_logging(logging.DEBUG if verbose else logging.WARNING if quiet else None, Console(stderr=True))
+
+
+def main() -> None:
+    """The entry point: exit 0, or 2 with one line on standard error (and the usage, for a mistyped command)."""
+    guarded(app)

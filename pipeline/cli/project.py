@@ -1,0 +1,69 @@
+"""Commands on a checkout of the pipeline and its registry: use, leaderboard, keep, rollback."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pipeline.entry import console
+from pipeline.paths import CHECKOUT, Layout
+
+
+def use(
+    profile: Annotated[str, typer.Argument(help="a file of profiles/, such as small or real")],
+    mirror: Annotated[
+        str | None, typer.Option(help="where data sets are fetched from: a folder, or an http(s):// or s3:// prefix")
+    ] = None,
+) -> None:
+    """Select a profile of the pipeline.
+
+    Its data sets, codecs, baselines and training budgets replace those in params.yaml.
+    """
+    from pipeline.config.profiles import write_profile
+
+    root = _checkout()
+    write_profile(root, profile, mirror)
+    console.print(f"{root / 'params.yaml'}: profile {profile}" + (f", mirror {mirror}" if mirror else ""))
+
+
+def leaderboard() -> None:
+    """Show the last results: the ranking, the report, the champion."""
+    from components.storage.atomic import read_json
+    from pipeline.cli.tables import lossless_table, lossy_table
+
+    layout = Layout(_checkout())
+    board, registered = read_json(layout.leaderboard), read_json(layout.registry)
+    if board["rows"]:
+        console.print(lossy_table(board))
+    if lossless := board.get("lossless"):
+        console.print(lossless_table(board["test_set"], lossless))
+    console.print(f"winner    {board['winner']}")
+    console.print(f"report    {layout.report / 'index.html'}")
+    console.print(f"champion  {registered['model']} version {registered['aliases'].get('champion')}")
+
+
+def keep(name: Annotated[str, typer.Argument(help="the name of the run, a folder of results/, such as real")]) -> None:
+    """Archive the finished run in results/.
+
+    The archive holds the run's figures, machine and budget, and the winner's checkpoint.
+    """
+    from pipeline.reporting.kept_runs import keep as keep_run
+
+    folder = keep_run(_checkout(), name)
+    console.print(f"kept in {folder}; `python -m pipeline.reporting.kept_runs --write` renews README")
+
+
+def rollback(
+    model: Annotated[str, typer.Argument(help="a registered model, such as image-codec-0.15bpp")],
+) -> None:
+    """Restore the previous champion of a registered model."""
+    from pipeline.registry.models import RegisteredModel
+    from pipeline.registry.promotion import roll_back
+
+    before, after = roll_back(RegisteredModel(CHECKOUT, model))
+    console.print(f"{model}: champion was version {before}, is version {after}")
+
+
+def _checkout() -> Path:
+    """The current folder if it is a checkout, otherwise the checkout that this program was installed from."""
+    return Path.cwd() if (Path.cwd() / "dvc.yaml").exists() else CHECKOUT
