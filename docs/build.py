@@ -19,8 +19,8 @@ from pipeline.paths import CHECKOUT
 
 PAGES = CHECKOUT / "build" / "docs"
 SITE = CHECKOUT / "site"
-ROOT_PAGES = ("CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md")
-"""Pages of the repository's root that are pages of the site too."""
+ROOT_PAGES = ("CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md", "LICENSE")
+"""Files of the repository's root that the site has too."""
 
 _FIGURES = re.compile(r"<!-- figures: (.*?) -->")
 
