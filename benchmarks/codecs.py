@@ -21,8 +21,8 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.common import console, per_second
-from components.codecs.base import to_tensor
 from components.codecs.table import build
+from components.codecs.tensors import to_tensor
 from components.evaluation.complexity import peak_mb
 
 # ours, its hyper-parameters, CompressAI's, its hyper-parameters

@@ -11,10 +11,10 @@ import numpy as np
 
 from benchmarks.common import console, paired, per_second
 from components.arrays import Rgb
-from components.codecs.base import to_tensor
 from components.codecs.baselines.lossless import LOSSLESS
 from components.codecs.checkpoint import load
 from components.codecs.table import build
+from components.codecs.tensors import to_tensor
 from components.codecs.variants.mlp_lossless import MlpLossless
 from components.entropy.pixels.causal_mlp import NEAREST, NEIGHBOURS, PLANES, REACH_LEFT, REACH_UP, FixedPointMlp
 

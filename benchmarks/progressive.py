@@ -18,10 +18,10 @@ from skimage import data
 
 from benchmarks.common import console, paired, per_second
 from components.codecs import checkpoint
-from components.codecs.base import to_tensor
 from components.codecs.bitstream import parse
 from components.codecs.families.cheng2020 import ResidualCodec
 from components.codecs.table import build
+from components.codecs.tensors import to_tensor
 from components.entropy.hyperprior import HyperPrior
 
 SHARES = (0.1, 0.5, 1.0)  # of the file
@@ -61,7 +61,7 @@ def main() -> None:
 
     add("encode", len(ours), lambda: progressive.compress(x), lambda: peer.compress(x))
     for share in SHARES:
-        cut = parse(ours).cut(int(share * len(ours)))
+        cut = parse(ours).truncate(int(share * len(ours)))
         add(f"decode {share:.0%}", len(cut), partial(progressive.decompress, [cut]), lambda: peer.decompress([theirs]))
     console.print(table)
 

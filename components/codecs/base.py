@@ -1,163 +1,114 @@
-"""What every codec is: an nn.Module that estimates its rate in training and codes pictures to real bytes."""
+"""The base class of every learned codec: an nn.Module that estimates its rate in training and codes to real bytes."""
 
 import hashlib
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple, Self, TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar, Self, TypeVar
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from components.arrays import Rgb
 from components.codecs import bitstream
+from components.codecs.bitstream import Bitstream
 from components.codecs.discriminator import Discriminator
+from components.codecs.rate_parameter import RateParameter
+from components.codecs.tensors import Loss, Reconstruction
 from components.codecs.tiling import in_tiles
 from components.errors import BitstreamError, RatewrightError
 
-T = TypeVar("T", float, Tensor)
+Scalar = TypeVar("Scalar", float, Tensor)
 
 Weights = Callable[[nn.Module], None]
 """Copies published weights into a module of their architecture; raises CheckpointError where they do not fit."""
 
 
-def to_tensor(rgb: Rgb) -> Tensor:
-    """(H, W, 3) uint8 to (1, 3, H, W) float32 in [0, 1]."""
-    return torch.from_numpy(np.ascontiguousarray(rgb)).permute(2, 0, 1)[None].float() / 255
-
-
-def to_rgb(x: Tensor) -> Rgb:
-    """(1, 3, H, W) in [0, 1] to (H, W, 3) uint8, rounded."""
-    rgb: Rgb = (x[0].clamp(0, 1) * 255).round().byte().permute(1, 2, 0).cpu().numpy()
-    return rgb
-
-
-class Reconstruction(NamedTuple):
-    """A training step's result: `x_hat` (B, 3, H, W) in about [0, 1], and estimated `bits` (B,) of each image.
-
-    `weight` (B,), where there is one, is what the distortion of each image counts for: a codec that serves a
-    range of rates lets the images of a batch stand for different ones.
-    """
-
-    x_hat: Tensor
-    bits: Tensor
-    weight: Tensor | None = None
-
-
-class Loss(NamedTuple):
-    """`total` is what training descends; `distortion` and `rate` are its parts in the paper's own units."""
-
-    total: Tensor
-    distortion: Tensor
-    rate: Tensor
-
-
-@dataclass(frozen=True)
-class RateParameter:
-    """What moves a codec's rate.
-
-    name: the rate parameter in the field's words, such as "lmbda".
-    loss: the loss it stands in, in one line.
-    raises_rate: whether a larger value gives more bits.
-    steers: whether training is steered by it; a bit depth, say, is chosen after training.
-    """
-
-    name: str
-    loss: str
-    raises_rate: bool
-    steers: bool = True
-
-
 class Codec(nn.Module, ABC):
-    """A picture codec. Tensors are (B, 3, H, W) float32 RGB in [0, 1]; every size from 1x1 up works.
+    """A learned image codec. Pictures are (B, 3, H, W) float32 RGB in [0, 1]; every size from 1x1 up works.
 
-    A subclass says its `name` (as in the table of codecs), its `rate_parameter` (None for a lossless codec), the
-    `stride` that pictures are padded to a multiple of, the `latent_stride` that its latents are coarser by, and
-    how one padded picture becomes sections and back. Pictures of more than `tile` pixels a side go through the
-    transforms in tiles that overlap by `halo` on every side, so that memory does not grow with the picture.
+        x --pad--> analyse --> latents --encode, steps of 1 / gain--> sections --> bitstream
+        x_hat <--crop-- synthesise <-- y_hat <--decode-- sections <-- bitstream
+
+    Training minimises the loss of the codec's paper. The usual forms are
+
+        L = R + lambda * D    or    J = D + lambda * R
+
+    with R the estimated rate and D the distortion. Units and direction differ from paper to paper, so a lambda
+    compares within one codec only. `rate_parameter.loss_equation` states the form.
+
+    A subclass gives the class attributes below, and how one padded picture becomes sections and back. Pictures of more
+    than `tile` pixels a side go through the transforms in overlapping tiles, so that memory is bounded.
     """
 
     name: ClassVar[str]
+    """As in the table of codecs."""
     rate_parameter: ClassVar[RateParameter | None]
+    """The parameter that sets the rate; None for a lossless codec."""
     stride: int
+    """Pictures are padded to a multiple of this many pixels."""
     latent_stride: int
+    """Pixels a side for each position of the latents."""
     tile: ClassVar[int] = 1536
+    """Side of a tile, in pixels."""
     halo: ClassVar[int] = 128
+    """Overlap of a tile with each neighbour, in pixels."""
     progressive: ClassVar[bool] = False
-    """Whether any first bytes of a stream are a picture, so that streams are cut to a rate instead of made for it."""
-
-    reported: ClassVar[str] = ""
-    """What its paper reports, in a few words."""
+    """Whether every prefix of a stream decodes to a picture, so that truncation sets the rate."""
+    paper_results: ClassVar[str] = ""
+    """The figures that the codec's paper reports, in a few words."""
     pretrained: ClassVar[tuple[str, ...]] = ()
-    """Published networks whose weights a training may start with."""
+    """Names of the published networks whose weights a training may load."""
     loss_networks: ClassVar[tuple[str, ...]] = ()
-    """Those of them that are no part of the codec, and that every further training needs again."""
+    """Those of `pretrained` that only the loss uses. They are not in checkpoints: every further training loads them."""
 
     gain: Tensor
+    """One over the quantiser's step; for a codec with operating points, the number of one. Stored in checkpoints."""
 
     def __init__(self, **hyperparameters: Any) -> None:
         super().__init__()
         self.hyperparameters = hyperparameters
         self.register_buffer("gain", torch.ones(()))
-        self._hash_of: tuple[tuple[tuple[int, int], ...], bytes] | None = None
+        self._cached_hash: tuple[tuple[tuple[int, int], ...], bytes] | None = None
+
+    # Training
 
     @abstractmethod
     def forward(self, x: Tensor) -> Reconstruction:
-        """Noisy in training mode, rounded otherwise; H and W are multiples of `stride`."""
+        """Reconstruct a batch whose H and W are multiples of `stride`.
 
-    @abstractmethod
-    def costs(self, x: Tensor, reconstruction: Reconstruction) -> tuple[Tensor, Tensor]:
-        """Distortion and rate, means over the batch, in the units of the paper's loss."""
-
-    @abstractmethod
-    def objective(self, distortion: T, rate: T, lmbda: float) -> T:
-        """The paper's loss of the two; `lmbda` is comparable within one codec only."""
-
-    def loss(self, x: Tensor, reconstruction: Reconstruction, lmbda: float) -> Loss:
-        """What a training step descends, and its parts."""
-        distortion, rate = self.costs(x, reconstruction)
-        return Loss(self.objective(distortion, rate, lmbda), distortion, rate)
-
-    @abstractmethod
-    def analyse(self, x: Tensor) -> Tensor:
-        """A padded picture (1, 3, H, W) to the latents that the quantiser step acts on."""
-
-    @abstractmethod
-    def encode(self, latents: Tensor, gain: float) -> tuple[bytes, ...]:
-        """Quantise one picture's latents with steps of 1 / gain and code them to sections."""
-
-    @abstractmethod
-    def decode(self, sections: tuple[bytes, ...], height: int, width: int) -> Tensor:
-        """Sections of a padded picture to its quantised latents (1, C, h, w), the same on every machine.
-
-        Raises BitstreamError.
+        In training mode quantisation is replaced by noise, so that it has a gradient; otherwise latents are rounded.
         """
 
     @abstractmethod
-    def synthesise(self, y_hat: Tensor) -> Tensor:
-        """Quantised latents (B, C, h, w) to padded pictures (B, 3, H, W)."""
+    def distortion_and_rate(self, x: Tensor, reconstruction: Reconstruction) -> tuple[Tensor, Tensor]:
+        """D and R of the paper's loss: scalars, means over the batch, in the paper's units."""
 
-    @property
-    def steered(self) -> bool:
-        """Whether a lambda moves its rate in training."""
-        return self.rate_parameter is not None and self.rate_parameter.steers
+    @abstractmethod
+    def objective(self, distortion: Scalar, rate: Scalar, lmbda: float) -> Scalar:
+        """The paper's loss as a function of its distortion and its rate."""
 
-    @property
-    def operating_points(self) -> tuple[range, ...]:
-        """The gains that there are, where not any number is one: ranges over each of which the rate rises."""
+    def loss(self, x: Tensor, reconstruction: Reconstruction, lmbda: float) -> Loss:
+        """The training loss of a batch and its parts."""
+        distortion, rate = self.distortion_and_rate(x, reconstruction)
+        return Loss(self.objective(distortion, rate, lmbda), distortion, rate)
+
+    def discriminators(self) -> tuple[Discriminator, ...]:
+        """Networks that train against the codec, one step each after every step of the codec."""
         return ()
 
-    def describe(self, gain: float) -> str:
-        """A gain in words."""
-        return f"gain {gain:.4f}"
+    def load_pretrained(self, weights: Mapping[str, Weights]) -> list[str]:
+        """Load published weights before training.
 
-    def start(self, weights: Mapping[str, Weights]) -> list[str]:
-        """Take published weights, by name, before training; returns what the user should know.
+        Args:
+            weights: by the names in `pretrained`.
 
-        Raises RatewrightError for weights that the codec has no use for, and where some that it needs are missing.
+        Returns:
+            Remarks for the user, such as that an encoder starts from random weights.
+
+        Raises:
+            RatewrightError: weights that the codec does not use, or missing ones that it needs.
+            CheckpointError: weights that do not fit the codec's network.
         """
         if unknown := weights.keys() - set(self.pretrained):
             known = ", ".join(self.pretrained) or "none"
@@ -166,50 +117,74 @@ class Codec(nn.Module, ABC):
             )
         return []
 
-    def discriminators(self) -> tuple[Discriminator, ...]:
-        """Networks that train with it, one step on each batch after its own."""
-        return ()
+    @property
+    def has_lambda(self) -> bool:
+        """Whether a lambda sets the codec's rate in training."""
+        return self.rate_parameter is not None and self.rate_parameter.set_in_training
+
+    # Coding of one padded picture
+
+    @abstractmethod
+    def analyse(self, x: Tensor) -> Tensor:
+        """The analysis transform g_a: a padded picture (1, 3, H, W) to latents before quantisation."""
+
+    @abstractmethod
+    def encode(self, latents: Tensor, gain: float) -> tuple[bytes, ...]:
+        """Quantise the latents of one picture with steps of 1 / gain, and entropy-code them to sections."""
+
+    @abstractmethod
+    def decode(self, sections: tuple[bytes, ...], height: int, width: int) -> Tensor:
+        """Entropy-decode the quantised latents (1, C, h, w) of a padded picture, the same on every machine.
+
+        Raises BitstreamError.
+        """
+
+    @abstractmethod
+    def synthesise(self, y_hat: Tensor) -> Tensor:
+        """The synthesis transform g_s: quantised latents (B, C, h, w) to padded pictures (B, 3, H, W)."""
+
+    # Coding of pictures of any size
 
     def latents(self, x: Tensor) -> Tensor:
-        """What `pack` takes: the latents of one picture (1, 3, H, W) of any size."""
+        """The latents of one picture (1, 3, H, W) of any size, before quantisation."""
         with torch.inference_mode():
             return in_tiles(self.analyse, self.pad(x), 1 / self.latent_stride, self.tile, self.halo)
 
-    def maps(self, x: Tensor) -> dict[str, Tensor]:  # noqa: ARG002
-        """What can be drawn over a picture (1, 3, H, W): figures for each position of its latents, (h, w), by name."""
-        return {}
-
-    def kmac_per_px(self) -> tuple[float, float] | None:
-        """Thousands of multiply-accumulates per pixel of the encoder and of the decoder, where torch does not do them.
-
-        None for a codec whose networks torch runs: there they are counted.
-        """
-        return None
-
-    def compress(self, x: Tensor) -> list[bytes]:
-        """One whole bitstream for each picture of (B, 3, H, W), quantised with the codec's own `gain`."""
-        return [self.pack(self.latents(one), x.shape[-2:]) for one in torch.split(x, 1)]
-
     def pack(self, latents: Tensor, size: tuple[int, ...], gain: float | None = None) -> bytes:
-        """The bitstream of one picture of `size` (H, W) from its latents; `gain` replaces the codec's own."""
+        """Code the latents of one picture to a bitstream.
+
+        Args:
+            latents: from `latents`.
+            size: the picture's (height, width).
+            gain: in place of the codec's own.
+        """
         with torch.inference_mode():
             sections = self.encode(latents, self.gain.item() if gain is None else gain)
-        whole = len(sections[0]) if self.progressive else None
-        return bitstream.Bitstream(self.name, self.model_hash(), size[1], size[0], sections, whole).pack()
+        full_length = len(sections[0]) if self.progressive else None
+        return Bitstream(self.name, self.model_hash(), size[1], size[0], sections, full_length).pack()
 
-    def decompress(self, streams: list[bytes]) -> Tensor:
-        """Bitstreams of pictures of one size to (B, 3, H, W), clamped to [0, 1].
+    def unpack(self, stream: bytes | Bitstream) -> Tensor:
+        """The quantised latents in a bitstream, equal on every machine. Raises BitstreamError."""
+        return self._decode_latents(self._parse(stream))
 
-        Raises BitstreamError for a stream of another model, and for truncated or corrupted ones.
+    def compress(self, x: Tensor) -> list[bytes]:
+        """One bitstream for each picture of (B, 3, H, W), quantised with the codec's own gain."""
+        return [self.pack(self.latents(one), x.shape[-2:]) for one in torch.split(x, 1)]
+
+    def decompress(self, streams: Sequence[bytes | Bitstream]) -> Tensor:
+        """Decode bitstreams of pictures of one size, raw or parsed, to (B, 3, H, W) in [0, 1].
+
+        Raises BitstreamError for a stream of another model, and for a truncated or corrupted one.
         """
-        return torch.cat([self._decompress_one(stream) for stream in streams])
+        return torch.cat([self._decompress_one(self._parse(stream)) for stream in streams])
 
-    def unpack(self, stream: bytes) -> Tensor:
-        """The quantised latents in a bitstream: what every machine agrees on. Raises BitstreamError."""
-        return self._latents_in(self._opened(stream))
+    def pad(self, x: Tensor) -> Tensor:
+        """Replicate the last row and column of (B, 3, H, W) up to multiples of `stride`."""
+        bottom, right = (-side % self.stride for side in x.shape[-2:])
+        return F.pad(x, (0, right, 0, bottom), mode="replicate")
 
-    def _opened(self, stream: bytes) -> bitstream.Bitstream:
-        parsed = bitstream.parse(stream)
+    def _parse(self, stream: bytes | Bitstream) -> Bitstream:
+        parsed = stream if isinstance(stream, Bitstream) else bitstream.parse(stream)
         if parsed.codec != self.name:
             raise BitstreamError(f"this stream was written by codec {parsed.codec!r}, not {self.name!r}")
         if parsed.model_hash != self.model_hash():
@@ -218,39 +193,55 @@ class Codec(nn.Module, ABC):
             )
         return parsed
 
-    def _latents_in(self, parsed: bitstream.Bitstream) -> Tensor:
-        height, width = (-(-side // self.stride) * self.stride for side in (parsed.height, parsed.width))
+    def _decode_latents(self, stream: Bitstream) -> Tensor:
+        height, width = (-(-side // self.stride) * self.stride for side in (stream.height, stream.width))
         with torch.inference_mode():
-            return self.decode(parsed.sections, height, width)
+            return self.decode(stream.sections, height, width)
 
-    def _decompress_one(self, stream: bytes) -> Tensor:
-        parsed = self._opened(stream)
-        y_hat = self._latents_in(parsed)
+    def _decompress_one(self, stream: Bitstream) -> Tensor:
+        y_hat = self._decode_latents(stream)
         tile, halo = self.tile // self.latent_stride, self.halo // self.latent_stride
         with torch.inference_mode():
             x_hat = in_tiles(self.synthesise, y_hat, self.latent_stride, tile, halo)
         if not x_hat.isfinite().all():
             raise BitstreamError("corrupted bitstream: its latents are too large to make a picture")
-        return x_hat[..., : parsed.height, : parsed.width].float().clamp(0, 1)
+        return x_hat[..., : stream.height, : stream.width].float().clamp(0, 1)
 
-    def pad(self, x: Tensor) -> Tensor:
-        """Replicate the last row and column of (B, 3, H, W) up to multiples of `stride`."""
-        bottom, right = (-side % self.stride for side in x.shape[-2:])
-        return F.pad(x, (0, right, 0, bottom), mode="replicate")
+    # Description
 
-    def train(self, mode: bool = True) -> Self:
-        """As for any module; fused optimisers do not count what they change, so the hash is forgotten here."""
-        self._hash_of = None
-        return super().train(mode)
+    @property
+    def operating_points(self) -> tuple[range, ...]:
+        """The gains that exist, for a codec with a finite number of rates: the rate rises over each range.
+
+        Empty for a codec with a quantiser step, whose gain may be any positive number.
+        """
+        return ()
+
+    def describe(self, gain: float) -> str:
+        """The operating point of a gain in words."""
+        return f"gain {gain:.4f}"
+
+    def latent_maps(self, x: Tensor) -> dict[str, Tensor]:  # noqa: ARG002
+        """Figures of each position of a picture's latents, such as its bits, by name: (h, w) for x (1, 3, H, W)."""
+        return {}
+
+    def kmac_per_px(self) -> tuple[float, float] | None:
+        """Thousands of multiply-accumulates per pixel of encoder and decoder; None where torch's counter sees them."""
+        return None
 
     def model_hash(self) -> bytes:
-        """8 bytes that name the weights, tables and hyper-parameters; the gain, which streams carry, is left out."""
+        """8 bytes that identify the weights, tables and hyper-parameters. Streams carry the gain, so it is left out."""
         state = {key: value for key, value in self.state_dict().items() if key != "gain"}
         versions = tuple((value.data_ptr(), value._version) for value in state.values())
-        if self._hash_of is None or self._hash_of[0] != versions:
+        if self._cached_hash is None or self._cached_hash[0] != versions:
             digest = hashlib.sha256(json.dumps([self.name, self.hyperparameters], sort_keys=True).encode())
             for key in sorted(state):
                 digest.update(key.encode())
                 digest.update(state[key].detach().cpu().contiguous().numpy().tobytes())
-            self._hash_of = versions, digest.digest()[: bitstream.MODEL_HASH_BYTES]
-        return self._hash_of[1]
+            self._cached_hash = versions, digest.digest()[: bitstream.MODEL_HASH_BYTES]
+        return self._cached_hash[1]
+
+    def train(self, mode: bool = True) -> Self:
+        """As for any module. It forgets the cached hash: fused optimisers change weights without a new version."""
+        self._cached_hash = None
+        return super().train(mode)

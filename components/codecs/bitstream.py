@@ -1,15 +1,15 @@
-"""The container of every bitstream: what wrote it, the picture's size, the codec's sections, checksums.
+"""The container format of bitstreams: codec, model, picture size, sections and checksums.
 
     magic "RW" | version u8 | codec name: length u8, ASCII | model hash, 8 bytes | width, height: varint
     | sections: count u8, each length varint | CRC-32 of the payload | CRC-32 of the header | payload
 
-All integers are little-endian. The payload is the sections one after another, then zero bytes up to the
-floor: one byte for every `PIXELS_PER_BYTE` pixels above the first `FREE_PIXELS`. A reader can refuse a small file that
-claims a large picture, so no header alone makes it allocate much.
+All integers are little-endian. The payload is the sections one after another, then zero bytes up to a smallest length:
+one byte for every `PIXELS_PER_BYTE` pixels above the first `FREE_PIXELS`. So a reader refuses a small file that claims
+a large picture, and no header alone makes it allocate much memory.
 
-A progressive stream has one section, any first bytes of which are a picture. Its count is `PROGRESSIVE`, its length
-is what the encoder wrote, and a u32 follows: the bytes that this file was made with. Where as many are there the
-checksum holds; where fewer arrived they are read as they are.
+A progressive stream has one section, of which every prefix decodes to a picture. Its count is `PROGRESSIVE` and its
+length is the one that the encoder wrote. A u32 follows: the payload's length in this file, which a truncation makes
+smaller. A payload of that length is checked against its checksum. A shorter one is decoded without a check.
 """
 
 import struct
@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 from components.errors import BitstreamError
 
 MAGIC = b"RW"
-VERSION = 1
+FORMAT_VERSION = 1
 MODEL_HASH_BYTES = 8
 MAX_SIDE = 1 << 16
 MAX_PIXELS = 1 << 27
@@ -30,10 +30,17 @@ PROGRESSIVE = 0x81
 
 @dataclass(frozen=True)
 class Bitstream:
-    """A parsed container. `model_hash` is 8 bytes; `sections` are the codec's own.
+    """A parsed container.
 
-    whole: of a progressive stream, the bytes that its section had before any were cut off; None for other streams.
-    verified: whether a checksum stands for every byte; not where a progressive stream broke off.
+    Attributes:
+        codec: name of the codec that wrote the stream.
+        model_hash: 8 bytes that identify its weights and hyper-parameters.
+        width: of the picture, in pixels.
+        height: of the picture, in pixels.
+        sections: the codec's own bytes.
+        full_length: of a progressive stream, the bytes of its section before any truncation; None for other streams.
+        checksum_verified: whether the payload's checksum was compared. It is not where a progressive stream lacks bytes
+            that its header announces.
     """
 
     codec: str
@@ -41,22 +48,22 @@ class Bitstream:
     width: int
     height: int
     sections: tuple[bytes, ...]
-    whole: int | None = None
-    verified: bool = True
+    full_length: int | None = None
+    checksum_verified: bool = True
 
     def pack(self) -> bytes:
         """The container's bytes. Raises BitstreamError for a side outside 1 to 65536."""
         _check_size(self.width, self.height)
         payload = b"".join(self.sections)
         name = self.codec.encode("ascii")
-        if self.whole is None:
+        if self.full_length is None:
             lengths = struct.pack("<B", len(self.sections)) + b"".join(_varint(len(part)) for part in self.sections)
         else:
-            lengths = struct.pack("<B", PROGRESSIVE) + _varint(self.whole) + struct.pack("<I", len(payload))
+            lengths = struct.pack("<B", PROGRESSIVE) + _varint(self.full_length) + struct.pack("<I", len(payload))
         header = b"".join(
             (
                 MAGIC,
-                struct.pack("<BB", VERSION, len(name)),
+                struct.pack("<BB", FORMAT_VERSION, len(name)),
                 name,
                 self.model_hash,
                 _varint(self.width),
@@ -64,38 +71,45 @@ class Bitstream:
                 lengths,
             )
         )
-        payload += bytes(max(0, _floor(self.width, self.height) - len(payload)))
+        payload += bytes(max(0, _least_payload(self.width, self.height) - len(payload)))
         header += struct.pack("<I", zlib.crc32(payload))
         return header + struct.pack("<I", zlib.crc32(header)) + payload
 
-    def cut(self, size: int) -> bytes:
-        """The container with as much of a progressive section as makes it `size` bytes, or all where that is less.
+    def truncate(self, size: int) -> bytes:
+        """The container of a progressive stream with its section shortened, so that it has at most `size` bytes.
 
-        Raises BitstreamError for a stream that is not progressive, and for fewer bytes than a picture takes.
+        Raises:
+            BitstreamError: the stream is not progressive, or a picture of this size takes more bytes.
         """
-        if self.whole is None:
-            raise BitstreamError(f"a stream of codec {self.codec!r} is not progressive: it cannot be cut")
+        if self.full_length is None:
+            raise BitstreamError(f"a stream of codec {self.codec!r} is not progressive: it cannot be truncated")
         (section,) = self.sections
         least = len(replace(self, sections=(b"",)).pack())
         if size < least:
-            raise BitstreamError(f"{size} bytes hold no picture of {self.width}x{self.height}: it takes {least}")
-        return replace(self, sections=(section[: size - least + _floor(self.width, self.height)],)).pack()
+            raise BitstreamError(
+                f"{size} bytes are too few for a picture of {self.width}x{self.height}: its smallest stream has {least}"
+            )
+        return replace(self, sections=(section[: size - least + _least_payload(self.width, self.height)],)).pack()
 
 
 def parse(data: bytes) -> Bitstream:
-    """Parse a container. Raises BitstreamError: not ours, another version, truncated, corrupted or hostile."""
+    """Parse a container and check its checksums.
+
+    Raises:
+        BitstreamError: the data is no bitstream, of another format version, truncated, corrupted or hostile.
+    """
     reader = _Reader(data)
     if reader.take(2) != MAGIC:
         raise BitstreamError("not a Ratewright bitstream")
     version, name_length = reader.take(2)
-    if version != VERSION:
-        raise BitstreamError(f"bitstream of format version {version}, this program reads version {VERSION}")
+    if version != FORMAT_VERSION:
+        raise BitstreamError(f"bitstream of format version {version}, this program reads version {FORMAT_VERSION}")
     name = reader.take(name_length)
     model_hash = reader.take(MODEL_HASH_BYTES)
     width, height = reader.varint(), reader.varint()
     (count,) = reader.take(1)
-    whole = reader.varint() if count == PROGRESSIVE else None
-    lengths = [reader.varint() for _ in range(count)] if whole is None else [reader.u32()]
+    full_length = reader.varint() if count == PROGRESSIVE else None
+    lengths = [reader.varint() for _ in range(count)] if full_length is None else [reader.u32()]
     payload_crc = reader.u32()
     header = data[: reader.position]
     header_crc = reader.u32()
@@ -103,18 +117,22 @@ def parse(data: bytes) -> Bitstream:
         raise BitstreamError("corrupted bitstream: the header's checksum does not match")
     _check_size(width, height)
     payload = data[reader.position :]
-    floor = _floor(width, height)
-    arrived = len(payload) >= max(sum(lengths), floor)
-    if len(payload) < floor or (whole is None and not arrived):
+    least = _least_payload(width, height)
+    complete = len(payload) >= max(sum(lengths), least)
+    if len(payload) < least or (full_length is None and not complete):
         raise BitstreamError("truncated bitstream: the payload is shorter than the header says")
-    if arrived and zlib.crc32(payload) != payload_crc:
+    if complete and zlib.crc32(payload) != payload_crc:
         raise BitstreamError("corrupted bitstream: the payload's checksum does not match")
     body = _Reader(payload)
-    sections = tuple(body.take(n) for n in lengths) if arrived else (payload,)
-    return Bitstream(name.decode("ascii", "replace"), model_hash, width, height, sections, whole, verified=arrived)
+    sections = tuple(body.take(n) for n in lengths) if complete else (payload,)
+    return Bitstream(
+        name.decode("ascii", "replace"), model_hash, width, height, sections, full_length, checksum_verified=complete
+    )
 
 
 class _Reader:
+    """Reads fields one after another; raises BitstreamError at the end of the data."""
+
     def __init__(self, data: bytes):
         self.data, self.position = data, 0
 
@@ -145,7 +163,8 @@ def _varint(value: int) -> bytes:
     return bytes((*out, value))
 
 
-def _floor(width: int, height: int) -> int:
+def _least_payload(width: int, height: int) -> int:
+    """The smallest payload of a picture of this size, in bytes."""
     return max(0, width * height - FREE_PIXELS) // PIXELS_PER_BYTE
 
 

@@ -1,4 +1,4 @@
-"""Between pictures and whole files: what encodes and decodes them, learned or classic."""
+"""Coders: pictures to whole files and back, by a learned or a classic codec."""
 
 import math
 from collections.abc import Sequence
@@ -8,55 +8,69 @@ from typing import Protocol
 from torch import Tensor
 
 from components.arrays import Rgb
-from components.codecs.base import Codec, to_rgb, to_tensor
+from components.codecs.base import Codec
 from components.codecs.bitstream import Bitstream, parse
+from components.codecs.tensors import to_rgb, to_tensor
 
-_FINER_PLANES = 3
+_MAX_EXTRA_PLANES = 3
 
 
 class Coder(Protocol):
     """Pictures (H, W, 3) uint8 to files and back."""
 
     def encode(self, rgb: Rgb) -> bytes:
-        """The whole file."""
+        """The whole file of a picture."""
 
     def decode(self, data: bytes) -> Rgb:
-        """The picture of a file."""
+        """The picture in a file."""
 
 
 @dataclass(frozen=True)
 class LearnedCoder:
-    """A learned codec as a Coder; `gain` replaces the codec's own, `bpp` has every stream cut to that rate."""
+    """A learned codec as a Coder.
+
+    Attributes:
+        codec: in evaluation mode.
+        gain: in place of the codec's own; None for the codec's own.
+        bpp: of a progressive codec, the rate that streams are truncated to, in bits per pixel; None for whole streams.
+    """
 
     codec: Codec
     gain: float | None = None
     bpp: float | None = None
 
     def encode(self, rgb: Rgb) -> bytes:
-        """One bitstream. Raises BitstreamError where one of `bpp` cannot be."""
+        """The bitstream of a picture. Raises BitstreamError where no stream of rate `bpp` exists."""
         x = to_tensor(rgb).to(self.codec.gain.device)
         latents, size = self.codec.latents(x), x.shape[-2:]
         if self.bpp is None:
             return self.codec.pack(latents, size, self.gain)
-        return stream_of(self.codec, latents, size, self.bpp).cut(bytes_at(self.bpp, size))
+        return progressive_stream(self.codec, latents, size, self.bpp).truncate(byte_budget(self.bpp, size))
 
-    def decode(self, data: bytes) -> Rgb:
-        """Raises BitstreamError."""
+    def decode(self, data: bytes | Bitstream) -> Rgb:
+        """The picture in a bitstream, raw or already parsed. Raises BitstreamError."""
         return to_rgb(self.codec.decompress([data]))
 
 
-def stream_of(codec: Codec, latents: Tensor, size: Sequence[int], bpp: float) -> Bitstream:
-    """The stream of a progressive codec with at least a rate, or with all that it can tell.
+def progressive_stream(codec: Codec, latents: Tensor, size: Sequence[int], bpp: float) -> Bitstream:
+    """The stream of a progressive codec that reaches at least a rate, to be truncated to that rate.
 
-    Its planes are those of the codec's own gain, and as many finer ones as it takes.
+    The codec's own gain says how many trit planes a stream has. Where they take fewer bits than the rate allows, finer
+    planes are added, up to three.
+
+    Args:
+        codec: a progressive codec.
+        latents: of one picture, from `Codec.latents`.
+        size: the picture's (height, width).
+        bpp: the rate in bits per pixel.
     """
-    for plane in range(_FINER_PLANES + 1):
-        stream = codec.pack(latents, tuple(size), codec.gain.item() * 3**plane)
-        if len(stream) >= bytes_at(bpp, size):
+    for extra in range(_MAX_EXTRA_PLANES + 1):
+        stream = codec.pack(latents, tuple(size), codec.gain.item() * 3**extra)
+        if len(stream) >= byte_budget(bpp, size):
             break
     return parse(stream)
 
 
-def bytes_at(bpp: float, size: Sequence[int]) -> int:
-    """The largest file of a picture of `size` (height, width) that is within a rate."""
+def byte_budget(bpp: float, size: Sequence[int]) -> int:
+    """The largest number of bytes within a rate, for a picture of `size` (height, width)."""
     return math.floor(bpp * size[0] * size[1] / 8)

@@ -1,4 +1,4 @@
-"""Networks that train against a codec."""
+"""Discriminators: networks that train against a codec."""
 
 from abc import ABC, abstractmethod
 from typing import ClassVar
@@ -7,13 +7,22 @@ from torch import Tensor, nn
 
 
 class Discriminator(nn.Module, ABC):
-    """A network that trains beside a codec on what the codec makes of pictures, and is no part of it.
+    """A network that learns to tell originals from a codec's reconstructions.
 
-    pace: its learning rate over the codec's.
+    It trains beside the codec, one step on every batch, and is no part of the codec or its checkpoint.
     """
 
-    pace: ClassVar[float] = 1.0
+    learning_rate_factor: ClassVar[float] = 1.0
+    """The discriminator's learning rate over that of the codec."""
 
     @abstractmethod
     def loss(self, x: Tensor, x_hat: Tensor) -> Tensor:
-        """What it descends, of pictures and their reconstructions (B, 3, H, W), which have no gradient."""
+        """The discriminator's loss.
+
+        Args:
+            x: originals (B, 3, H, W) in [0, 1].
+            x_hat: their reconstructions, of the same shape and without gradient.
+
+        Returns:
+            A scalar.
+        """

@@ -1,4 +1,4 @@
-"""What judges how alike two pictures look, in training alone: no part of the codec that is judged."""
+"""Perceptual losses of codecs in training: the distance of VGG-19's features, and 1 - SSIM."""
 
 import torch
 from torch import Tensor
@@ -12,32 +12,36 @@ _C1, _C2 = 0.01**2, 0.03**2
 
 
 class PerceptualLoss:
-    """VGG-19, once `load` has given its weights. It is no module: a codec that holds one has no more parameters."""
+    """Mean absolute difference of VGG-19's features (Simonyan and Zisserman 2015).
+
+    It is no nn.Module: VGG-19 must not become a part of the codec that holds this loss.
+    """
 
     def __init__(self) -> None:
         self._vgg: Vgg19 | None = None
 
     def load(self, weights: Weights) -> None:
-        """Take published weights."""
+        """Build VGG-19 and copy published weights into it. Raises CheckpointError where they do not fit."""
         vgg = Vgg19().eval()
         weights(vgg)
         self._vgg = vgg
 
     @property
     def loaded(self) -> bool:
-        """Whether it has weights."""
+        """Whether there are weights."""
         return self._vgg is not None
 
     def __call__(self, a: Tensor, b: Tensor) -> Tensor:
-        """Mean absolute difference of the features of two batches (B, 3, H, W) in [0, 1], per picture (B,)."""
-        assert self._vgg is not None, "it has no weights"
+        """The loss of each picture (B,), for two batches (B, 3, H, W) in [0, 1]."""
+        assert self._vgg is not None, "the perceptual loss has no weights: call load first"
         return perceptual_loss(self._vgg.to(a.device), a, b)
 
 
-def dissimilarity(a: Tensor, b: Tensor) -> Tensor:
-    """1 - SSIM (Wang et al. 2004) of two batches (B, 3, H, W) in [0, 1], per picture (B,); 8x8 at least.
+def ssim_loss(a: Tensor, b: Tensor) -> Tensor:
+    """1 - SSIM (Wang et al. 2004) of each picture (B,), for two batches (B, 3, H, W) in [0, 1] of at least 8x8.
 
-    Windows are 8x8 squares at every fourth pixel, which cost little next to Gaussian ones: to descend, not to report.
+    Windows are 8x8 squares at every fourth pixel. They cost little next to Gaussian ones, and are for training only:
+    reported figures come from `metrics.structural_similarity`.
     """
 
     def mean(x: Tensor) -> Tensor:

@@ -7,9 +7,10 @@ from itertools import pairwise
 import numpy as np
 
 from components.arrays import Rgb
-from components.codecs.base import Codec, to_tensor
+from components.codecs.base import Codec
 from components.codecs.baselines.lossy import jpeg2000_layers
-from components.codecs.coder import LearnedCoder, stream_of
+from components.codecs.coder import LearnedCoder, progressive_stream
+from components.codecs.tensors import to_tensor
 from components.metrics.quality import quality_of
 
 LOWEST_BPP, HIGHEST_BPP = 0.02, 0.5
@@ -32,13 +33,13 @@ class Prefix:
 def prefixes(codec: Codec, rgb: Rgb, keep: Callable[[float, Rgb], None]) -> Iterator[Prefix]:
     """One stream of a progressive codec, cut to `POINTS` sizes; `keep(bpp, decoded)` sees those of `SHOWN_BPP`."""
     x = to_tensor(rgb)
-    stream = stream_of(codec, codec.latents(x), x.shape[-2:], HIGHEST_BPP)
+    stream = progressive_stream(codec, codec.latents(x), x.shape[-2:], HIGHEST_BPP)
     coder, pixels = LearnedCoder(codec), rgb.shape[0] * rgb.shape[1]
     least, most = (int(bpp * pixels / 8) for bpp in (LOWEST_BPP, HIGHEST_BPP))
     sizes = np.geomspace(max(least, SMALLEST), max(most, SMALLEST), POINTS).astype(int).tolist()
     shown = {min(sizes, key=lambda size: abs(size - bpp * pixels / 8)): bpp for bpp in SHOWN_BPP}
     for size in sizes:
-        file = stream.cut(size)
+        file = stream.truncate(size)
         decoded = coder.decode(file)
         if size in shown:
             keep(shown[size], decoded)

@@ -123,7 +123,7 @@ class Calibrator:
         return self._record(phase, self._rate_over_gain(self.codec.gain.item())).bpp
 
     def _record(self, phase: Phase, bpp: float) -> RateTrial:
-        lmbda = self.lmbda if self.codec.steered else None
+        lmbda = self.lmbda if self.codec.has_lambda else None
         trial = RateTrial(phase, lmbda, self.codec.gain.item(), bpp, self.steps)
         self.history.append(trial)
         self._on_trial(trial)

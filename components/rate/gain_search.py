@@ -7,8 +7,9 @@ from functools import cache
 import torch
 
 from components.arrays import Rgb
-from components.codecs.base import Codec, to_tensor
+from components.codecs.base import Codec
 from components.codecs.coder import Coder, LearnedCoder
+from components.codecs.tensors import to_tensor
 from components.errors import CalibrationError
 from components.metrics.quality import psnr_db
 from components.rate.searches import Trial, climb, trim

@@ -72,7 +72,7 @@ class TrainingJob:
         for name, location in self.weights.items():
             with fetched(location) as path:
                 weights[name] = partial(load_into, weights=read_weights(path), what=f"{name} from {location}")
-        remarks = codec.start(weights)
+        remarks = codec.load_pretrained(weights)
         if self.start is not None:
             with fetched(self.start) as path:
                 checkpoint.load_into(codec, path)
@@ -92,7 +92,7 @@ class TrainingJob:
 
         codec, _ = self.begin()
         controller, rate_of = None, None
-        if self.rate_target is not None and codec.rate_parameter is not None and codec.steered:
+        if self.rate_target is not None and codec.rate_parameter is not None and codec.has_lambda:
             controller = LambdaController(
                 self.rate_target.target_bpp, self.config.lmbda, codec.rate_parameter.raises_rate
             )

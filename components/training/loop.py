@@ -9,7 +9,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from components.codecs.base import Codec, Reconstruction
+from components.codecs.base import Codec
+from components.codecs.tensors import Reconstruction
 from components.data.loader import Batch, training_batches, validation_batches
 from components.data.shard_reader import Shards
 from components.errors import RatewrightError, SourceError
@@ -108,7 +109,10 @@ class _Run:
         self.codec, self.shards, self.config, self.state, self.group = codec, shards, config, state, group
         self.patches = len(shards.patches("train"))
         self.discriminators = codec.discriminators()
-        paces = [(codec, 1.0), *((discriminator, discriminator.pace) for discriminator in self.discriminators)]
+        paces = [
+            (codec, 1.0),
+            *((discriminator, discriminator.learning_rate_factor) for discriminator in self.discriminators),
+        ]
         for network, _ in paces:
             to_channels_last(network)
         self.validation = validation_batches(shards, batch_size=config.batch_size, limit=config.validation_patches)
@@ -205,7 +209,7 @@ class _Run:
             for batch in self.validation:
                 x = as_float(batch, self.fabric.device)
                 reconstruction = coded(self.codec, self.codec, x)
-                parts.append(self.codec.costs(x, reconstruction))
+                parts.append(self.codec.distortion_and_rate(x, reconstruction))
                 error = (x - reconstruction.x_hat.clamp(0, 1)).square().mean(dim=(1, 2, 3))
                 psnr.append(-10 * error.clamp_min(1e-10).log10())
                 bpp.append(reconstruction.bits / x[0, 0].numel())
@@ -218,7 +222,7 @@ class _Run:
             state.best = {key: value.detach().cpu().clone() for key, value in self.codec.state_dict().items()}
         return {
             "step": state.step,
-            "lmbda": state.lmbda if self.codec.steered else None,
+            "lmbda": state.lmbda if self.codec.has_lambda else None,
             "lr": self._learning_rate(),
             "train_loss": train_loss,
             "val_loss": loss,

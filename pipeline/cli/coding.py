@@ -71,9 +71,11 @@ def decompress(source: Input, target: Output, model: ModelOption = None, checkpo
         stream = parse(data)
         if given is None and stream.model_hash not in known:
             known[stream.model_hash] = codec_of_stream(stream.codec, stream.model_hash)
-        if stream.whole is not None and len(stream.sections[0]) < stream.whole:
-            logger.log(logging.INFO if stream.verified else logging.WARNING, f"{name}: {_completeness(stream)}")
-        return encode_png(LearnedCoder(given or known[stream.model_hash]).decode(data))
+        if stream.full_length is not None and len(stream.sections[0]) < stream.full_length:
+            logger.log(
+                logging.INFO if stream.checksum_verified else logging.WARNING, f"{name}: {_completeness(stream)}"
+            )
+        return encode_png(LearnedCoder(given or known[stream.model_hash]).decode(stream))
 
     convert(source, target, decode, (STREAM_SUFFIX,), ".png")
 
@@ -89,7 +91,7 @@ def truncate(
     The shorter bitstream holds the same picture at a lower quality. Bitstreams that are small enough stay as they are.
     """
     from components.codecs.bitstream import parse
-    from components.codecs.coder import bytes_at
+    from components.codecs.coder import byte_budget
 
     if (size is None) == (bpp is None):
         raise RatewrightError("give the size to keep with --bytes or with --bpp")
@@ -97,24 +99,24 @@ def truncate(
 
     def shorten(_: str, data: bytes) -> bytes:
         stream = parse(data)
-        return stream.cut(bytes_at(bpp, (stream.height, stream.width)) if size is None else size)  # type: ignore[arg-type]
+        return stream.truncate(byte_budget(bpp, (stream.height, stream.width)) if size is None else size)  # type: ignore[arg-type]
 
     convert(source, target, shorten, (STREAM_SUFFIX,), STREAM_SUFFIX)
 
 
 def info(source: Input) -> None:
     """Show the codec, model, size and rate of a bitstream."""
-    from components.codecs.bitstream import VERSION, parse
+    from components.codecs.bitstream import FORMAT_VERSION, parse
 
     data = read(source)
     with naming_errors(source):
         stream = parse(data)
-    console.print(f"codec       {stream.codec} (format version {VERSION})")
+    console.print(f"codec       {stream.codec} (format version {FORMAT_VERSION})")
     console.print(f"model       {stream.model_hash.hex()}")
     console.print(f"picture     {stream.width}x{stream.height}")
     console.print(f"bytes       {len(data)} ({8 * len(data) / (stream.width * stream.height):.4f} bpp)")
     console.print(f"sections    {', '.join(str(len(section)) for section in stream.sections)} bytes")
-    if stream.whole is not None:
+    if stream.full_length is not None:
         console.print(f"progressive {_completeness(stream)}")
 
 
@@ -126,4 +128,6 @@ def _check_rate(bpp: float | None) -> None:
 def _completeness(stream: "Bitstream") -> str:
     """How many bytes of a progressive stream are present."""
     present = len(stream.sections[0])
-    return f"{present} of {stream.whole} bytes" + ("" if stream.verified else ": it broke off, no checksum holds")
+    return f"{present} of {stream.full_length} bytes" + (
+        "" if stream.checksum_verified else ": it broke off, no checksum holds"
+    )

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 
 from components.arrays import Rgb
-from components.codecs.base import to_tensor
 from components.codecs.baselines.lossy import AtQuality
 from components.codecs.coder import Coder, LearnedCoder
+from components.codecs.tensors import to_tensor
 from components.data.image_files import encode_png
 from components.evaluation.progressive import Prefix, jpeg2000_prefixes, prefixes, violations
 from components.storage.atomic import write_bytes, write_json
@@ -41,6 +41,6 @@ def keep_maps(coder: Coder, image: str, rgb: Rgb, path: Path) -> None:
         return
     codec = coder.codec
     rows, columns = (-(-side // codec.latent_stride) for side in rgb.shape[:2])
-    maps = {kind: found[:rows, :columns] for kind, found in codec.maps(to_tensor(rgb)).items()}
+    maps = {kind: found[:rows, :columns] for kind, found in codec.latent_maps(to_tensor(rgb)).items()}
     rounded = {kind: np.round(found.double().numpy(), 5).tolist() for kind, found in maps.items()}
     write_json(path, {"image": image, "maps": rounded})

@@ -68,7 +68,7 @@ def _calibrate(
 
     calibrator = Calibrator(codec, originals, facts["lmbda"], facts["step"], log)
     # A progressive codec meets any rate as it is; a codec that lambda does not move is not fine-tuned for its rate.
-    if codec.steered and not codec.progressive and fine_tuner.steps:
+    if codec.has_lambda and not codec.progressive and fine_tuner.steps:
         calibrator.search_lambda(target, fine_tuner, rounds=how.rounds, close_enough=how.close_enough)
     try:
         calibrator.search_gain(target, how.tolerance)

@@ -149,7 +149,7 @@ def _learned(name: str, settings: Params, layout: Layout, rgbs: list[Rgb]) -> Su
     codec, _ = checkpoint.load(layout.calibrated(name), codec=variant.codec)
     deployed = LearnedCoder(codec)
     if codec.rate_parameter is None:
-        return Subject({"kind": "lossless", "reported": codec.reported}, deployed, None)
+        return Subject({"kind": "lossless", "reported": codec.paper_results}, deployed, None)
 
     over_gain = rate_over_gain(codec, rgbs)
 
@@ -157,7 +157,7 @@ def _learned(name: str, settings: Params, layout: Layout, rgbs: list[Rgb]) -> Su
         gain = gain_at(codec, rgbs, bpp, tolerance or variant.calibrate.tolerance, over_gain=over_gain)
         return LearnedCoder(codec, gain), {"gain_at_target": gain, "setting_at_target": codec.describe(gain)}
 
-    facts = {"kind": "learned", "reported": codec.reported, "setting": codec.describe(codec.gain.item())}
+    facts = {"kind": "learned", "reported": codec.paper_results, "setting": codec.describe(codec.gain.item())}
     return Subject(facts, deployed, at_rate)
 
 

@@ -58,10 +58,10 @@ def run(root: Path, name: str) -> None:
         save_every_s=settings.resources_of(name).save_every_s,
     )
     codec, remarks = job.begin()
-    if training.steer and codec.steered:
+    if training.steer and codec.has_lambda:
         rate_target = rate_target_for(settings.target_bpp, [rgb for _, rgb in samples[: training.steer_images]])
         job = replace(job, rate_target=rate_target)
-    if codec.steered and training.lmbda is None:
+    if codec.has_lambda and training.lmbda is None:
         raise RatewrightError(f"train.lmbda of {name} is missing: codec {variant.codec!r} is trained with one")
     for remark in remarks if start is None else [f"goes on from {start['variant']}"]:
         console.print(f"{job.name}: {remark}")
@@ -83,7 +83,7 @@ def run(root: Path, name: str) -> None:
         codec,
         layout.trained(name),
         variant=name,
-        lmbda=state.lmbda if codec.steered else None,
+        lmbda=state.lmbda if codec.has_lambda else None,
         step=state.step,
         precision=state.precision,
         training=identity,

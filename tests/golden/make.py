@@ -26,9 +26,10 @@ import torch
 
 from components.arrays import Rgb
 from components.codecs import checkpoint
-from components.codecs.base import Codec, to_rgb, to_tensor
+from components.codecs.base import Codec
 from components.codecs.bitstream import parse
 from components.codecs.table import CODECS, build
+from components.codecs.tensors import to_rgb, to_tensor
 from components.data.image_files import encode_png
 
 FOLDER = Path(__file__).parent
@@ -82,7 +83,7 @@ def trained(name: str) -> Codec:
     with torch.no_grad():
         for parameter in codec.parameters():  # in 16 bits, which compress to half
             parameter.copy_(parameter.half())
-    if codec.steered:
+    if codec.has_lambda:
         codec.gain.fill_(GAIN)
     return codec.eval()
 
@@ -94,7 +95,7 @@ def streams(codec: Codec) -> dict[str, bytes]:
     gain = float(codec.operating_points[0][-1]) if codec.operating_points else codec.gain.item() / 4
     made["cup"] = codec.pack(codec.latents(cup), cup.shape[-2:], gain)
     if codec.progressive:
-        made["face-first-half"] = parse(made["face"]).cut(len(made["face"]) // 2)
+        made["face-first-half"] = parse(made["face"]).truncate(len(made["face"]) // 2)
     return made
 
 

@@ -182,10 +182,10 @@ def test_a_rate_to_the_byte_and_less(cli: Cli, photograph: Rgb, tmp_path: Path) 
     cli.well("truncate", stream, shorter, "--bpp", "0.1")
     data = Path(shorter).read_bytes()
     assert len(data) == int(0.1 * height * width / 8)
-    assert cli.well("truncate", "-", "-", "--bytes", "300", stdin=data) == parse(data).cut(300)
+    assert cli.well("truncate", "-", "-", "--bytes", "300", stdin=data) == parse(data).truncate(300)
     assert cli.well("truncate", "-", "-", "--bytes", "99999", stdin=data) == data
 
-    held, whole = len(parse(data).sections[0]), parse(data).whole
+    held, whole = len(parse(data).sections[0]), parse(data).full_length
     assert f"progressive {held} of {whole} bytes\n" in cli.well("info", shorter).decode()
     done = cli("decompress", shorter, picture, *PROGRESSIVE)
     assert (done.returncode, done.stderr.decode()) == (0, f"{shorter}: {held} of {whole} bytes\n")
@@ -203,7 +203,7 @@ def test_a_folder_says_which_streams_are_not_whole(cli: Cli, tmp_path: Path) -> 
     (streams / "broken.rw").write_bytes(data[:-20])
     done = cli("decompress", str(streams), str(tmp_path / "pictures"), *PROGRESSIVE)
     assert done.returncode == 0
-    held, whole = len(parse(data[:-20]).sections[0]), parse(data).whole
+    held, whole = len(parse(data[:-20]).sections[0]), parse(data).full_length
     said = f"warning: {streams / 'broken.rw'}: {held} of {whole} bytes: it broke off, no checksum holds\n"
     assert done.stderr.decode() == said
     assert sorted(path.name for path in (tmp_path / "pictures").iterdir()) == ["broken.png", "whole.png"]
@@ -216,7 +216,7 @@ def test_rates_that_cannot_be(cli: Cli) -> None:
     )
     for rate in ("0", "-1", "nan", "inf"):
         assert "positive number" in refused("compress", "in.png", "o.rw", "--bpp", rate, *PROGRESSIVE)
-    assert "hold no picture" in refused("compress", "in.png", "o.rw", "--bpp", "0.001", *PROGRESSIVE)
+    assert "are too few for a picture" in refused("compress", "in.png", "o.rw", "--bpp", "0.001", *PROGRESSIVE)
     assert "'wcae' is not progressive" in refused("truncate", "good.rw", "o.rw", "--bytes", "200")
     assert "--bytes or with --bpp" in refused("truncate", "good.rw", "o.rw")
     assert "--bytes or with --bpp" in refused("truncate", "good.rw", "o.rw", "--bytes", "9", "--bpp", "1")

@@ -6,30 +6,31 @@ from typing import ClassVar
 from torch import Tensor
 from torch.func import functional_call
 
-from components.codecs.base import Loss, RateParameter, Reconstruction
 from components.codecs.discriminator import Discriminator
 from components.codecs.families.pooling_autoencoder import ConvolutionalAutoencoder
+from components.codecs.rate_parameter import RateParameter
+from components.codecs.tensors import Loss, Reconstruction
 from components.errors import RatewrightError
 from components.layers.discriminator import PatchDiscriminator
 
 
-class ScoreDiscriminator(Discriminator):
+class GanDiscriminator(Discriminator):
     """A discriminator that tells originals from reconstructions by the scores of a discriminator."""
 
-    pace: ClassVar[float] = 0.5
+    learning_rate_factor: ClassVar[float] = 0.5
 
     def __init__(self, channels: int, *, normalised: bool):
         super().__init__()
         self.discriminator = PatchDiscriminator(channels, normalised=normalised)
 
-    def fooled(self, x_hat: Tensor) -> Tensor:
+    def generator_loss(self, x_hat: Tensor) -> Tensor:
         """What the codec descends, for each picture (B,): low where reconstructions pass for originals."""
         fixed = {name: parameter.detach() for name, parameter in self.discriminator.named_parameters()}
         scores: Tensor = functional_call(self.discriminator, fixed, (x_hat,))
-        return self.penalty(scores).flatten(1).mean(1)
+        return self.generator_loss_of_scores(scores).flatten(1).mean(1)
 
     @abstractmethod
-    def penalty(self, scores: Tensor) -> Tensor:
+    def generator_loss_of_scores(self, scores: Tensor) -> Tensor:
         """What the codec pays for the scores of its reconstructions, of the same shape."""
 
 
@@ -58,7 +59,7 @@ class AdversarialAutoencoder(ConvolutionalAutoencoder):
         self._adversary = (self.adversary(D),)  # in a tuple, or it would be a part of the codec
 
     @abstractmethod
-    def adversary(self, channels: int) -> ScoreDiscriminator:
+    def adversary(self, channels: int) -> GanDiscriminator:
         """A new one."""
 
     def discriminators(self) -> tuple[Discriminator, ...]:
@@ -71,8 +72,8 @@ class AdversarialAutoencoder(ConvolutionalAutoencoder):
         if not self.training or self.beta == 0:
             return loss
         (adversary,) = self._adversary
-        fooled = adversary.to(x.device).fooled(reconstruction.x_hat)
+        generator_loss = adversary.to(x.device).generator_loss(reconstruction.x_hat)
         if reconstruction.weight is not None:
-            fooled = fooled * reconstruction.weight
-        with_it = loss.distortion + self.beta * 255**2 * fooled.mean()
+            generator_loss = generator_loss * reconstruction.weight
+        with_it = loss.distortion + self.beta * 255**2 * generator_loss.mean()
         return loss._replace(total=self.objective(with_it, loss.rate, lmbda))

@@ -4,8 +4,10 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from components.codecs.base import RateParameter, Reconstruction, T
+from components.codecs.base import Scalar
 from components.codecs.families.transform import TransformCodec
+from components.codecs.rate_parameter import RateParameter
+from components.codecs.tensors import Reconstruction
 from components.entropy.channel_gaussian import ChannelGaussian
 
 
@@ -26,11 +28,11 @@ class GaussianAutoencoder(TransformCodec):
         self.latent_channels = code_channels
         self.entropy = ChannelGaussian(code_channels)
 
-    def costs(self, x: Tensor, reconstruction: Reconstruction) -> tuple[Tensor, Tensor]:
+    def distortion_and_rate(self, x: Tensor, reconstruction: Reconstruction) -> tuple[Tensor, Tensor]:
         """D and R in the units above; side information is left out."""
         elements = x[0, 0].numel() * self.latent_channels / self.latent_stride**2
         return 4 * (x - reconstruction.x_hat).square().mean(), reconstruction.bits.mean() / elements
 
-    def objective(self, distortion: T, rate: T, lmbda: float) -> T:
+    def objective(self, distortion: Scalar, rate: Scalar, lmbda: float) -> Scalar:
         """D + lmbda R."""
         return distortion + lmbda * rate

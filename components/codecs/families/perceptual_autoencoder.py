@@ -5,9 +5,10 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from components.codecs.base import RateParameter, Weights
+from components.codecs.base import Weights
 from components.codecs.families.pooling_autoencoder import ConvolutionalAutoencoder
-from components.codecs.perceptual_loss import PerceptualLoss, dissimilarity
+from components.codecs.perceptual_loss import PerceptualLoss, ssim_loss
+from components.codecs.rate_parameter import RateParameter
 from components.errors import RatewrightError
 
 
@@ -35,16 +36,16 @@ class PerceptualAutoencoder(ConvolutionalAutoencoder):
         self.mu = mu
         self._perceptual = PerceptualLoss()
 
-    def start(self, weights: Mapping[str, Weights]) -> list[str]:
+    def load_pretrained(self, weights: Mapping[str, Weights]) -> list[str]:
         """Weights of `vgg19`, in place of SSIM."""
-        super().start(weights)
+        super().load_pretrained(weights)
         if "vgg19" in weights:
             self._perceptual.load(weights["vgg19"])
         return []
 
-    def errors(self, x: Tensor, x_hat: Tensor) -> Tensor:
+    def distortions(self, x: Tensor, x_hat: Tensor) -> Tensor:
         """MSE + mu * perceptual of each picture (B,)."""
-        error = super().errors(x, x_hat)
+        error = super().distortions(x, x_hat)
         if self.mu == 0:
             return error
-        return error + self.mu * (self._perceptual if self._perceptual.loaded else dissimilarity)(x, x_hat)
+        return error + self.mu * (self._perceptual if self._perceptual.loaded else ssim_loss)(x, x_hat)

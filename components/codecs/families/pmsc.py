@@ -51,7 +51,7 @@ class PyramidMultiscaleCodec(LearnedPriorCodec):
         masked: Tensor = self.latent_scale * self.importance(y) * y
         return masked
 
-    def maps(self, x: Tensor) -> dict[str, Tensor]:
+    def latent_maps(self, x: Tensor) -> dict[str, Tensor]:
         """Also the importance map, the mean of its size over the channels."""
 
         def importance(padded: Tensor) -> Tensor:
@@ -60,7 +60,7 @@ class PyramidMultiscaleCodec(LearnedPriorCodec):
 
         with torch.inference_mode():
             found = in_tiles(importance, self.pad(x), 1 / self.latent_stride, self.tile, self.halo)
-        return {**super().maps(x), "importance": found[0, 0]}
+        return {**super().latent_maps(x), "importance": found[0, 0]}
 
 
 def _blocks(channels: int) -> tuple[list[nn.Module], list[nn.Module]]:

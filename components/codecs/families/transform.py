@@ -5,7 +5,9 @@ from typing import ClassVar, Protocol
 import torch
 from torch import Tensor, nn
 
-from components.codecs.base import Codec, RateParameter, Reconstruction, T
+from components.codecs.base import Codec, Scalar
+from components.codecs.rate_parameter import RateParameter
+from components.codecs.tensors import Reconstruction
 from components.entropy.relaxation import EntropyOutput
 
 
@@ -61,7 +63,7 @@ class TransformCodec(Codec):
         x_hat: Tensor = self.g_s(y_hat / self.latent_scale)
         return (x_hat.float() + 1) / 2
 
-    def maps(self, x: Tensor) -> dict[str, Tensor]:
+    def latent_maps(self, x: Tensor) -> dict[str, Tensor]:
         """`bits`: bits per pixel at each position, at the codec's own gain, by the estimate of training."""
         latents = self.latents(x)
         with torch.inference_mode():
@@ -92,17 +94,17 @@ class LearnedPriorCodec(TransformCodec):
     stride = 64
     latent_stride = 16
 
-    def errors(self, x: Tensor, x_hat: Tensor) -> Tensor:
+    def distortions(self, x: Tensor, x_hat: Tensor) -> Tensor:
         """The distortion of each picture (B,), in units of the MSE."""
         return (x - x_hat).square().mean(dim=(1, 2, 3))
 
-    def costs(self, x: Tensor, reconstruction: Reconstruction) -> tuple[Tensor, Tensor]:
+    def distortion_and_rate(self, x: Tensor, reconstruction: Reconstruction) -> tuple[Tensor, Tensor]:
         """255^2 * the mean of the errors, and bits per pixel."""
-        error = self.errors(x, reconstruction.x_hat)
+        error = self.distortions(x, reconstruction.x_hat)
         if reconstruction.weight is not None:
             error = error * reconstruction.weight
         return 255**2 * error.mean(), reconstruction.bits.mean() / x[0, 0].numel()
 
-    def objective(self, distortion: T, rate: T, lmbda: float) -> T:
+    def objective(self, distortion: Scalar, rate: Scalar, lmbda: float) -> Scalar:
         """R + lmbda D."""
         return rate + lmbda * distortion

@@ -13,4 +13,4 @@ class CnnAeFt(PerceptualAutoencoder):
     """
 
     name: ClassVar[str] = "cnn_ae_ft"
-    reported: ClassVar[str] = "high-resolution pictures: 33.9 dB, SSIM 0.99; no rate is given"
+    paper_results: ClassVar[str] = "high-resolution pictures: 33.9 dB, SSIM 0.99; no rate is given"

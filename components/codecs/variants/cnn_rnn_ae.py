@@ -10,8 +10,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from components.codecs.base import Codec, RateParameter, Reconstruction, T
+from components.codecs.base import Codec, Scalar
 from components.codecs.families.transform import GAIN_TO_WEIGHT, RATE_OVER_GAIN
+from components.codecs.rate_parameter import RateParameter
+from components.codecs.tensors import Reconstruction
 from components.entropy.factorized_prior import FactorizedPrior
 from components.entropy.range_coder import SymbolDecoder, SymbolEncoder
 from components.entropy.relaxation import add_uniform_noise, round_straight_through
@@ -50,9 +52,9 @@ class CnnRnnAe(Codec):
     """
 
     name: ClassVar[str] = "cnn_rnn_ae"
-    reported: ClassVar[str] = "CIFAR-10: 31.4 dB; high-resolution pictures: 30.2 dB, SSIM 0.972; no rates"
+    paper_results: ClassVar[str] = "CIFAR-10: 31.4 dB; high-resolution pictures: 30.2 dB, SSIM 0.972; no rates"
     rate_parameter: ClassVar[RateParameter] = RateParameter(
-        "rounds", "bits per pixel + lmbda_k * 255^2 * MSE", raises_rate=True, steers=False
+        "rounds", "bits per pixel + lmbda_k * 255^2 * MSE", raises_rate=True, set_in_training=False
     )
     stride = 16
     latent_stride = 16
@@ -96,7 +98,7 @@ class CnnRnnAe(Codec):
         pictures = torch.stack([each.x_hat for each in rounds])
         return Reconstruction((pictures + 1) / 2, self._bits([add_uniform_noise(each.y) for each in rounds]))
 
-    def costs(self, x: Tensor, reconstruction: Reconstruction) -> tuple[Tensor, Tensor]:
+    def distortion_and_rate(self, x: Tensor, reconstruction: Reconstruction) -> tuple[Tensor, Tensor]:
         """lmbda_k * 255^2 * MSE and bits per pixel, both over the rate to expect: means over the rounds there are."""
         if reconstruction.bits.ndim == 1:
             octaves = x.new_tensor([(self.gain.item() - 1) // self.latent_channels])
@@ -107,7 +109,7 @@ class CnnRnnAe(Codec):
         distortion = self.lmbda * 255**2 * error * _FINER ** (GAIN_TO_WEIGHT * octaves)
         return (share * distortion).mean(), (share * reconstruction.bits).mean() / x[0, 0].numel()
 
-    def objective(self, distortion: T, rate: T, lmbda: float) -> T:  # noqa: ARG002
+    def objective(self, distortion: Scalar, rate: Scalar, lmbda: float) -> Scalar:  # noqa: ARG002
         """Their sum."""
         return rate + distortion
 
@@ -124,7 +126,7 @@ class CnnRnnAe(Codec):
         assert picture is not None
         return (picture + 1) / 2
 
-    def maps(self, x: Tensor) -> dict[str, Tensor]:
+    def latent_maps(self, x: Tensor) -> dict[str, Tensor]:
         """`bits`: bits per pixel at each position, of the channels that the codec's own gain sends."""
         gain = int(self.gain.item())
         codes = torch.split(self.latents(x)[:, :gain], self.latent_channels, dim=1)

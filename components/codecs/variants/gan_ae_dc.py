@@ -5,12 +5,12 @@ from typing import ClassVar
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from components.codecs.families.adversarial import AdversarialAutoencoder, ScoreDiscriminator
+from components.codecs.families.adversarial import AdversarialAutoencoder, GanDiscriminator
 
 _INITIAL_SCALE = 0.02
 
 
-class DcganAdversary(ScoreDiscriminator):
+class DcganDiscriminator(GanDiscriminator):
     """The discriminator of Radford et al. 2016: scores are logits of being an original."""
 
     def __init__(self, channels: int):
@@ -19,7 +19,7 @@ class DcganAdversary(ScoreDiscriminator):
             if isinstance(module, nn.Conv2d):
                 nn.init.normal_(module.weight, 0.0, _INITIAL_SCALE)
 
-    def penalty(self, scores: Tensor) -> Tensor:
+    def generator_loss_of_scores(self, scores: Tensor) -> Tensor:
         """Cross-entropy with the wrong answer (the loss that does not saturate)."""
         return F.softplus(-scores)
 
@@ -40,11 +40,11 @@ class GanAeDc(AdversarialAutoencoder):
     """
 
     name: ClassVar[str] = "gan_ae_dc"
-    reported: ClassVar[str] = "CIFAR-10: 31.54 dB; the best GAN on high-resolution pictures: 32.53 dB, SSIM 0.987"
+    paper_results: ClassVar[str] = "CIFAR-10: 31.54 dB; the best GAN on high-resolution pictures: 32.53 dB, SSIM 0.987"
 
     def __init__(self, N: int = 64, M: int = 96, beta: float = 0.0001, D: int = 32, gain_range: float = 0.0) -> None:
         super().__init__(N, M, beta, D, gain_range)
 
-    def adversary(self, channels: int) -> ScoreDiscriminator:
+    def adversary(self, channels: int) -> GanDiscriminator:
         """DCGAN's."""
-        return DcganAdversary(channels)
+        return DcganDiscriminator(channels)

@@ -5,12 +5,12 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from components.codecs.families.adversarial import AdversarialAutoencoder, ScoreDiscriminator
+from components.codecs.families.adversarial import AdversarialAutoencoder, GanDiscriminator
 
 _PENALTY = 10.0
 
 
-class WassersteinAdversary(ScoreDiscriminator):
+class WassersteinDiscriminator(GanDiscriminator):
     """The discriminator of Gulrajani et al. 2017: scores as far apart as their slope of 1 allows.
 
     A slope is over the root mean square of a picture's pixels, so that neither the scores nor `beta` depend on the size
@@ -20,7 +20,7 @@ class WassersteinAdversary(ScoreDiscriminator):
     def __init__(self, channels: int):
         super().__init__(channels, normalised=False)  # the penalty is of single pictures
 
-    def penalty(self, scores: Tensor) -> Tensor:
+    def generator_loss_of_scores(self, scores: Tensor) -> Tensor:
         """The negative score."""
         return -scores
 
@@ -48,11 +48,11 @@ class GanAeW(AdversarialAutoencoder):
     """
 
     name: ClassVar[str] = "gan_ae_w"
-    reported: ClassVar[str] = "CIFAR-10: 36.98 dB; the best GAN on high-resolution pictures: 32.53 dB, SSIM 0.987"
+    paper_results: ClassVar[str] = "CIFAR-10: 36.98 dB; the best GAN on high-resolution pictures: 32.53 dB, SSIM 0.987"
 
     def __init__(self, N: int = 64, M: int = 96, beta: float = 0.002, D: int = 32, gain_range: float = 0.0) -> None:
         super().__init__(N, M, beta, D, gain_range)
 
-    def adversary(self, channels: int) -> ScoreDiscriminator:
+    def adversary(self, channels: int) -> GanDiscriminator:
         """A Wasserstein discriminator."""
-        return WassersteinAdversary(channels)
+        return WassersteinDiscriminator(channels)

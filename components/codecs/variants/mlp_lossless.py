@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 from threadpoolctl import ThreadpoolController
 from torch import Tensor, nn
 
-from components.codecs.base import Codec, RateParameter, Reconstruction, T
+from components.codecs.base import Codec, Scalar
+from components.codecs.rate_parameter import RateParameter
+from components.codecs.tensors import Reconstruction
 from components.entropy.pixels import logistic_mixture as logistics
 from components.entropy.pixels.causal_mlp import MEAN_BITS, PLANES, CausalMlp, FixedPointMlp
 from components.entropy.pixels.rans import ByteModels
@@ -56,7 +58,7 @@ class MlpLossless(Codec):
 
     name: ClassVar[str] = "mlp_lossless"
     rate_parameter: ClassVar[RateParameter | None] = None
-    reported: ClassVar[str] = "lossless: 4.5 bpp on pictures of its own, where JPEG 2000 takes 4.3 and JPEG 5.2"
+    paper_results: ClassVar[str] = "lossless: 4.5 bpp on pictures of its own, where JPEG 2000 takes 4.3 and JPEG 5.2"
     stride = 1
     latent_stride = 1
     halo: ClassVar[int] = 0
@@ -88,11 +90,11 @@ class MlpLossless(Codec):
             bits = bits + logistics.bits(here[:, plane] - mean, scale, weight).flatten(1).mean(dim=1)
         return Reconstruction(x, bits * x[0, 0].numel())
 
-    def costs(self, x: Tensor, reconstruction: Reconstruction) -> tuple[Tensor, Tensor]:
+    def distortion_and_rate(self, x: Tensor, reconstruction: Reconstruction) -> tuple[Tensor, Tensor]:
         """No distortion, and bits per pixel."""
         return x.new_zeros(()), reconstruction.bits.mean() / x[0, 0].numel()
 
-    def objective(self, distortion: T, rate: T, lmbda: float) -> T:  # noqa: ARG002
+    def objective(self, distortion: Scalar, rate: Scalar, lmbda: float) -> Scalar:  # noqa: ARG002
         """The rate."""
         return rate
 

@@ -18,7 +18,9 @@ class NoWcae(GaussianAutoencoder):
     """
 
     name: ClassVar[str] = "nowcae"
-    reported: ClassVar[str] = "CLIC 2019 validation: 23.82 dB, MS-SSIM 0.8983 at 0.206 bpp; test: 22.25 dB at 0.184 bpp"
+    paper_results: ClassVar[str] = (
+        "CLIC 2019 validation: 23.82 dB, MS-SSIM 0.8983 at 0.206 bpp; test: 22.25 dB at 0.184 bpp"
+    )
     stride = 2**STEPS
     latent_stride = 2**STEPS
 

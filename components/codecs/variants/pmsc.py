@@ -15,7 +15,7 @@ class Pmsc(PyramidMultiscaleCodec):
     """
 
     name: ClassVar[str] = "pmsc"
-    reported: ClassVar[str] = "Kodak: 28.4 dB, SSIM 0.66; no rate is given"
+    paper_results: ClassVar[str] = "Kodak: 28.4 dB, SSIM 0.66; no rate is given"
     stride = 32
 
     def __init__(self, N: int = 96, M: int = 192, gain_range: float = 0.0) -> None:

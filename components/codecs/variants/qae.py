@@ -5,9 +5,11 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from components.codecs.base import RateParameter, Reconstruction, T, Weights
+from components.codecs.base import Scalar, Weights
 from components.codecs.families.transform import TransformCodec
 from components.codecs.perceptual_loss import PerceptualLoss
+from components.codecs.rate_parameter import RateParameter
+from components.codecs.tensors import Reconstruction
 from components.entropy.bit_depths import BitDepthModel
 from components.errors import RatewrightError
 from components.layers.imagenet import normalised
@@ -37,11 +39,11 @@ class Qae(TransformCodec):
     """
 
     name: ClassVar[str] = "qae"
-    reported: ClassVar[str] = (
+    paper_results: ClassVar[str] = (
         "one picture, 8 bits and mu = 0.1: 31.65 dB, SSIM 0.83; files of about 12 kB (2 bits) and 155 kB (8 bits)"
     )
     rate_parameter: ClassVar[RateParameter] = RateParameter(
-        "bits", "MSE + mu * |VGG-19 features|", raises_rate=True, steers=False
+        "bits", "MSE + mu * |VGG-19 features|", raises_rate=True, set_in_training=False
     )
     pretrained: ClassVar[tuple[str, ...]] = ("resnet101", "vgg19")
     loss_networks: ClassVar[tuple[str, ...]] = ("vgg19",)
@@ -80,9 +82,9 @@ class Qae(TransformCodec):
         bits, width = self.entropy.operating_point(gain)
         return f"{bits}-bit code, {width} channels"
 
-    def start(self, weights: Mapping[str, Weights]) -> list[str]:
+    def load_pretrained(self, weights: Mapping[str, Weights]) -> list[str]:
         """Weights of `resnet101` for the encoder, and of `vgg19`, which mu > 0 needs."""
-        super().start(weights)
+        super().load_pretrained(weights)
         if self.mu > 0 and "vgg19" not in weights:
             raise self._judge_missing()
         if "vgg19" in weights:
@@ -102,7 +104,7 @@ class Qae(TransformCodec):
         x_hat: Tensor = self.g_s(y_hat)
         return x_hat.float()
 
-    def costs(self, x: Tensor, reconstruction: Reconstruction) -> tuple[Tensor, Tensor]:
+    def distortion_and_rate(self, x: Tensor, reconstruction: Reconstruction) -> tuple[Tensor, Tensor]:
         """MSE + mu * the perceptual loss, and bits per pixel, which nothing descends."""
         distortion = (x - reconstruction.x_hat).square().mean()
         if self.mu > 0:
@@ -117,6 +119,6 @@ class Qae(TransformCodec):
             f"qae with mu = {self.mu:g} needs train.weights.vgg19, the path or address of a file {file}"
         )
 
-    def objective(self, distortion: T, rate: T, lmbda: float) -> T:  # noqa: ARG002
+    def objective(self, distortion: Scalar, rate: Scalar, lmbda: float) -> Scalar:  # noqa: ARG002
         """The distortion."""
         return distortion

@@ -69,7 +69,7 @@ class Wcae(GaussianAutoencoder):
     """
 
     name: ClassVar[str] = "wcae"
-    reported: ClassVar[str] = (
+    paper_results: ClassVar[str] = (
         "CLIC 2019 validation: 25.61 dB, MS-SSIM 0.8965 at 0.143 bpp; test: 23.85 dB, 0.8817 at 0.138 bpp"
     )
     stride = 32

@@ -5,8 +5,9 @@ from collections.abc import Callable
 
 import pytest
 
-from components.codecs.base import Codec, to_tensor
-from components.codecs.bitstream import FREE_PIXELS, MAX_SIDE, PIXELS_PER_BYTE, VERSION, Bitstream, parse
+from components.codecs.base import Codec
+from components.codecs.bitstream import FORMAT_VERSION, FREE_PIXELS, MAX_SIDE, PIXELS_PER_BYTE, Bitstream, parse
+from components.codecs.tensors import to_tensor
 from components.errors import BitstreamError
 
 HASH = bytes(range(8))
@@ -21,7 +22,7 @@ def varint(value: int) -> bytes:
 
 
 def forged(
-    *, version: int = VERSION, name: bytes = b"wcae", width: int = 5, height: int = 4,
+    *, version: int = FORMAT_VERSION, name: bytes = b"wcae", width: int = 5, height: int = 4,
     lengths: tuple[int, ...] = (3,), payload: bytes = b"abc", magic: bytes = b"RW",
 ) -> bytes:  # fmt: skip
     """A container written by hand from the module's description, checksums right whatever it claims."""
@@ -98,15 +99,15 @@ def test_other_files_are_refused(data: bytes) -> None:
         parse(data)
 
 
-@pytest.mark.parametrize("version", [0, VERSION + 1, 255])
+@pytest.mark.parametrize("version", [0, FORMAT_VERSION + 1, 255])
 def test_another_version_is_named(version: int) -> None:
-    with pytest.raises(BitstreamError, match=rf"version {version}, this program reads version {VERSION}"):
+    with pytest.raises(BitstreamError, match=rf"version {version}, this program reads version {FORMAT_VERSION}"):
         parse(forged(version=version))
 
 
 def test_a_number_that_never_ends_is_refused() -> None:
     with pytest.raises(BitstreamError, match="too long"):
-        parse(b"RW" + bytes([VERSION, 1]) + b"w" + HASH + b"\xff" * 40)
+        parse(b"RW" + bytes([FORMAT_VERSION, 1]) + b"w" + HASH + b"\xff" * 40)
 
 
 def test_a_name_that_is_not_ascii_is_no_crash() -> None:

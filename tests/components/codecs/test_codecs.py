@@ -12,10 +12,11 @@ from torch import Tensor
 
 from components.arrays import Rgb
 from components.codecs import checkpoint
-from components.codecs.base import Codec, to_rgb, to_tensor
+from components.codecs.base import Codec
 from components.codecs.bitstream import parse
 from components.codecs.families.gaussian_autoencoder import GaussianAutoencoder
 from components.codecs.table import CODECS, codec_class
+from components.codecs.tensors import to_rgb, to_tensor
 from components.codecs.variants.cnn_rnn_ae import CnnRnnAe
 from components.entropy.hyperprior import HyperPrior
 from components.errors import BitstreamError, RatewrightError
@@ -113,7 +114,7 @@ def test_bits_are_told_where_they_are_spent(name: str, make_codec: Make, x: Tens
     codec.eval()
     picture = torch.full((1, 3, 256, 256), 0.5)
     picture[..., :128, 128:] = x[..., :128, :128]
-    bits = codec.maps(picture)["bits"]
+    bits = codec.latent_maps(picture)["bits"]
     side = 128 // codec.latent_stride
     assert bits.shape == (2 * side, 2 * side)
     upper_left, busy, *lower = (part.mean().item() for half in bits.chunk(2) for part in half.chunk(2, dim=1))
@@ -201,7 +202,7 @@ def test_hostile_sections_with_right_checksums(name: str, make_codec: Make, x: T
             codec.decompress([hostile.pack()])
         for more in ((), (whole, b"")):
             with pytest.raises(BitstreamError, match="one section"):
-                codec.decompress([dataclasses.replace(parsed, sections=more, whole=None).pack()])
+                codec.decompress([dataclasses.replace(parsed, sections=more, full_length=None).pack()])
         return
     for sections, said in (
         ((), "one section"),
@@ -329,7 +330,7 @@ def test_the_loss_is_distortion_and_rate_in_the_papers_units(name: str, make_cod
         torch.testing.assert_close(loss.total, loss.distortion + loss.rate)
         torch.testing.assert_close(loss.distortion, share * codec.lmbda * 2**2 * 255**2 * mse)
         assert loss.rate.item() == pytest.approx(share * bits / padded[0, 0].numel())
-    elif not codec.rate_parameter.steers:
+    elif not codec.rate_parameter.set_in_training:
         torch.testing.assert_close(loss.total, mse)
         assert loss.rate.item() == pytest.approx(bits / padded[0, 0].numel())
     elif isinstance(codec, GaussianAutoencoder):

@@ -13,8 +13,9 @@ import torch
 from torch import Tensor
 
 from components.codecs import checkpoint
-from components.codecs.base import Codec, to_tensor
+from components.codecs.base import Codec
 from components.codecs.table import CODECS
+from components.codecs.tensors import to_tensor
 from components.entropy.hyperprior import HyperPrior
 
 pytestmark = pytest.mark.usefixtures("one_thread")

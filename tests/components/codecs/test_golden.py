@@ -11,8 +11,9 @@ import pytest
 import torch
 
 from components.codecs import checkpoint
-from components.codecs.base import Codec, to_rgb, to_tensor
+from components.codecs.base import Codec
 from components.codecs.table import CODECS
+from components.codecs.tensors import to_rgb, to_tensor
 from components.data.image_files import decode_rgb
 from tests.golden.make import FOLDER, INDEX, digest, pictures
 

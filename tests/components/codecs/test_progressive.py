@@ -8,10 +8,11 @@ import pytest
 import torch
 
 from components.arrays import Rgb
-from components.codecs.base import Codec, to_tensor
+from components.codecs.base import Codec
 from components.codecs.bitstream import FREE_PIXELS, PIXELS_PER_BYTE, Bitstream, parse
-from components.codecs.coder import LearnedCoder, bytes_at
+from components.codecs.coder import LearnedCoder, byte_budget
 from components.codecs.table import CODECS, codec_class
+from components.codecs.tensors import to_tensor
 from components.errors import BitstreamError
 from components.evaluation.progressive import POINTS, jpeg2000_prefixes, prefixes, violations
 
@@ -53,8 +54,8 @@ def test_every_prefix_is_a_picture_or_refused(
                 codec.decompress([stream[:length]])
             continue
         parsed = parse(stream[:length])
-        assert not parsed.verified
-        assert (parsed.whole, len(parsed.sections[0])) == (len(stream) - header, length - header)
+        assert not parsed.checksum_verified
+        assert (parsed.full_length, len(parsed.sections[0])) == (len(stream) - header, length - header)
         if length % 5 == 0 or length == header:
             x_hat = codec.decompress([stream[:length]])
             assert x_hat.shape == (1, 3, *size)
@@ -68,15 +69,15 @@ def test_a_cut_file_is_a_prefix_with_a_checksum(name: str, used: Callable[[str],
     whole = parse(stream)
     header = len(stream) - len(whole.sections[0])
     for size in (header, header + 1, 300, len(stream) - 1, len(stream), len(stream) + 100):
-        cut = whole.cut(size)
+        cut = whole.truncate(size)
         assert len(cut) == min(size, len(stream))
-        assert parse(cut).verified
+        assert parse(cut).checksum_verified
         assert torch.equal(codec.unpack(cut), codec.unpack(stream[: len(cut)])), "as if it had broken off there"
         if size >= 300:
-            assert parse(cut).cut(200) == whole.cut(200), "cutting twice is cutting once"
-    with pytest.raises(BitstreamError, match="hold no picture"):
-        whole.cut(header - 1)
-    bad = bytearray(whole.cut(300))
+            assert parse(cut).truncate(200) == whole.truncate(200), "cutting twice is cutting once"
+    with pytest.raises(BitstreamError, match="are too few for a picture"):
+        whole.truncate(header - 1)
+    bad = bytearray(whole.truncate(300))
     bad[-1] ^= 4
     with pytest.raises(BitstreamError, match="checksum"):
         codec.decompress([bytes(bad)])
@@ -112,15 +113,15 @@ def test_mutated_streams_give_a_picture_or_are_refused(
 def test_a_rate_is_met_to_the_byte(name: str, bpp: float, used: Callable[[str], Codec], photograph: Rgb) -> None:
     coder = LearnedCoder(used(name), bpp=bpp)
     data = coder.encode(photograph)
-    assert len(data) == bytes_at(bpp, photograph.shape)
+    assert len(data) == byte_budget(bpp, photograph.shape)
     assert coder.decode(data).shape == photograph.shape
 
 
 @NAMES
 def test_a_rate_beyond_all_planes_is_met_from_below(name: str, used: Callable[[str], Codec], photograph: Rgb) -> None:
     data = LearnedCoder(used(name), bpp=24.0).encode(photograph)
-    assert len(data) < bytes_at(24.0, photograph.shape)
-    assert parse(data).whole == len(parse(data).sections[0])
+    assert len(data) < byte_budget(24.0, photograph.shape)
+    assert parse(data).full_length == len(parse(data).sections[0])
 
 
 @NAMES
@@ -146,7 +147,7 @@ def test_jpeg2000_grows_by_layers(photograph: Rgb) -> None:
 def test_only_progressive_streams_are_cut(make_codec: Make, photograph: Rgb) -> None:
     (stream,) = make_codec("haar_hyper").compress(to_tensor(photograph[:64, :64]))
     with pytest.raises(BitstreamError, match="'haar_hyper' is not progressive"):
-        parse(stream).cut(100)
+        parse(stream).truncate(100)
 
 
 def test_a_large_picture_needs_some_bytes() -> None:
@@ -158,5 +159,5 @@ def test_a_large_picture_needs_some_bytes() -> None:
     assert parse(stream.pack()[: header + floor]).sections == (bytes(floor),)
     with pytest.raises(BitstreamError, match="truncated"):
         parse(stream.pack()[: header + floor - 1])
-    with pytest.raises(BitstreamError, match=f"it takes {header + floor}"):
-        stream.cut(header + floor - 1)
+    with pytest.raises(BitstreamError, match=f"smallest stream has {header + floor}"):
+        stream.truncate(header + floor - 1)

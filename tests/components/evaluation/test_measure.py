@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from components.arrays import Rgb
-from components.codecs.base import Codec, to_rgb, to_tensor
+from components.codecs.base import Codec
 from components.codecs.coder import LearnedCoder
+from components.codecs.tensors import to_rgb, to_tensor
 from components.errors import CalibrationError, RatewrightError
 from components.evaluation.measure import measure
 from components.evaluation.results import summarise

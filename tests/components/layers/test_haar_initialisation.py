@@ -5,8 +5,8 @@ import torch
 from torch import nn
 from torch.nn.functional import pixel_shuffle, pixel_unshuffle
 
-from components.codecs.base import to_tensor
 from components.codecs.table import build
+from components.codecs.tensors import to_tensor
 from components.layers.haar_initialisation import haar_packet, initialise_downsampling, initialise_upsampling
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -87,7 +87,9 @@ def test_critics_learn_at_a_pace_of_their_own(
     _, kept = run("gan_ae_w", "adam", "state")
     after = under("1/model", kept)
     moved = max(float((after[key] - value).abs().max()) for key, value in discriminator.state_dict().items())
-    assert 0 < moved <= 6 * discriminator.pace * 2e-3 * 1.1, "Adam moves no weight by more than the rate, or hardly"
+    assert 0 < moved <= 6 * discriminator.learning_rate_factor * 2e-3 * 1.1, (
+        "Adam moves no weight by more than the rate, or hardly"
+    )
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # those of torch by torch

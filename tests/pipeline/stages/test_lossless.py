@@ -19,9 +19,10 @@ from torch import Tensor, nn
 
 from components.arrays import Rgb
 from components.codecs import checkpoint
-from components.codecs.base import Codec, Reconstruction, T
+from components.codecs.base import Codec, Scalar
 from components.codecs.baselines.lossless import LOSSLESS, Lossless
 from components.codecs.table import CODECS
+from components.codecs.tensors import Reconstruction
 from components.data.image_files import encode_png
 from components.data.manifest import MANIFEST, FetchedFile, Manifest
 from components.errors import BitstreamError, RatewrightError
@@ -43,7 +44,7 @@ class ZipRows(Codec):
     name = "zip_rows"
     rate_parameter: ClassVar[None] = None
     stride = latent_stride = 1
-    reported = "9.99 bpp <on> its own pictures"
+    paper_results = "9.99 bpp <on> its own pictures"
 
     def __init__(self) -> None:
         super().__init__()
@@ -53,10 +54,10 @@ class ZipRows(Codec):
         residual = 255 * (x[..., 1:] - self.share * x[..., :-1])
         return Reconstruction(x, (1 + residual.abs()).log2().mul(2).add(1).sum(dim=(1, 2, 3)))
 
-    def costs(self, x: Tensor, reconstruction: Reconstruction) -> tuple[Tensor, Tensor]:
+    def distortion_and_rate(self, x: Tensor, reconstruction: Reconstruction) -> tuple[Tensor, Tensor]:
         return x.new_zeros(()), reconstruction.bits.mean() / x[0, 0].numel()
 
-    def objective(self, distortion: T, rate: T, lmbda: float) -> T:  # noqa: ARG002
+    def objective(self, distortion: Scalar, rate: Scalar, lmbda: float) -> Scalar:  # noqa: ARG002
         return rate
 
     def analyse(self, x: Tensor) -> Tensor:
@@ -143,7 +144,7 @@ def test_the_hash_follows_a_fused_optimiser_that_counts_nothing() -> None:
 def test_training_learns_and_is_not_steered(tree: Path) -> None:
     codec, facts = checkpoint.load(tree / "models" / "zipped" / "trained.safetensors", codec="zip_rows")
     assert isinstance(codec, ZipRows)
-    assert not codec.steered
+    assert not codec.has_lambda
     assert codec.share > 0.7
     assert facts["lmbda"] is None
 

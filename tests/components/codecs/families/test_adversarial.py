@@ -6,11 +6,12 @@ import torch
 from torch import Tensor, nn
 
 from components.arrays import Rgb
-from components.codecs.base import Codec, to_tensor
+from components.codecs.base import Codec
 from components.codecs.families.adversarial import AdversarialAutoencoder
 from components.codecs.table import build
-from components.codecs.variants.gan_ae_dc import DcganAdversary
-from components.codecs.variants.gan_ae_w import WassersteinAdversary
+from components.codecs.tensors import to_tensor
+from components.codecs.variants.gan_ae_dc import DcganDiscriminator
+from components.codecs.variants.gan_ae_w import WassersteinDiscriminator
 from components.data.shard_reader import Shards
 from components.errors import RatewrightError
 from components.training.config import Row, TrainingConfig
@@ -86,12 +87,12 @@ def test_both_sides_learn_what_they_are_for(name: str, x: Tensor) -> None:
     (adversary,) = codec._adversary
     optimizer.zero_grad()
     blurred = x_hat.clone().requires_grad_()
-    before = adversary.fooled(blurred)
+    before = adversary.generator_loss(blurred)
     assert before.shape == (1,)
-    assert before.item() > adversary.fooled(x).item()
+    assert before.item() > adversary.generator_loss(x).item()
     before.sum().backward()  # type: ignore[no-untyped-call]
     assert blurred.grad is not None
-    assert adversary.fooled(blurred.detach() - 0.02 * blurred.grad.sign()).item() < before.item()
+    assert adversary.generator_loss(blurred.detach() - 0.02 * blurred.grad.sign()).item() < before.item()
     assert all(parameter.grad is None for parameter in discriminator.parameters()), "the codec's step does not train it"
 
 
@@ -104,7 +105,7 @@ class Slope(nn.Module):
 
 @pytest.mark.parametrize("side", [32, 96])
 def test_the_wasserstein_loss_of_a_known_critic(side: int, photograph: Rgb) -> None:
-    discriminator = WassersteinAdversary(4)
+    discriminator = WassersteinDiscriminator(4)
     discriminator.discriminator = Slope()  # type: ignore[assignment]
     x = to_tensor(photograph)[..., :side, :side]
     x_hat = x + 0.1
@@ -114,7 +115,7 @@ def test_the_wasserstein_loss_of_a_known_critic(side: int, photograph: Rgb) -> N
 def test_the_gradient_penalty_reaches_the_weights(x: Tensor) -> None:
     """It depends on a gradient, which is itself differentiated, and in float32 under bfloat16 too."""
     torch.manual_seed(0)
-    discriminator = WassersteinAdversary(4)
+    discriminator = WassersteinDiscriminator(4)
     gradients = []
     for bf16 in (False, True):
         discriminator.zero_grad()
@@ -129,13 +130,13 @@ def test_the_gradient_penalty_reaches_the_weights(x: Tensor) -> None:
 
 
 def test_the_dcgan_loss_is_cross_entropy(x: Tensor) -> None:
-    discriminator = DcganAdversary(4)
+    discriminator = DcganDiscriminator(4)
     scores = discriminator.discriminator(x), discriminator.discriminator(x.flip(2))
     ones = [torch.ones_like(each) for each in scores]
     entropy = nn.functional.binary_cross_entropy_with_logits
     expected = entropy(scores[0], ones[0]) + entropy(scores[1], 0 * ones[1])
     torch.testing.assert_close(discriminator.loss(x, x.flip(2)), expected)
-    torch.testing.assert_close(discriminator.fooled(x.flip(2)).mean(), entropy(scores[1], ones[1]))
+    torch.testing.assert_close(discriminator.generator_loss(x.flip(2)).mean(), entropy(scores[1], ones[1]))
 
 
 @GANS

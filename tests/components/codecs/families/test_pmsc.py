@@ -7,9 +7,10 @@ from skimage import data
 from torch import Tensor, nn
 
 from components.arrays import Rgb
-from components.codecs.base import Codec, to_tensor
+from components.codecs.base import Codec
 from components.codecs.bitstream import parse
 from components.codecs.table import build
+from components.codecs.tensors import to_tensor
 from components.codecs.variants.pmsc import Pmsc
 from components.data.shard_reader import Shards
 from components.entropy.channel_flags import decode_flags
@@ -96,7 +97,7 @@ def test_only_channels_that_are_not_zero_are_in_the_stream(trained: Pmsc, photog
 def test_maps_lie_over_the_picture(trained: Pmsc, photograph: Rgb) -> None:
     x = to_tensor(photograph)
     trained.gain.fill_(0.8)
-    maps = trained.maps(x)
+    maps = trained.latent_maps(x)
     real = 8 * size(trained, x)
     trained.gain.fill_(1.0)
     assert {kind: found.shape for kind, found in maps.items()} == {"bits": (10, 12), "importance": (10, 12)}

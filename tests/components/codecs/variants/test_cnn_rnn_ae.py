@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from components.arrays import Rgb
-from components.codecs.base import to_tensor
 from components.codecs.table import build
+from components.codecs.tensors import to_tensor
 from components.codecs.variants.cnn_rnn_ae import CnnRnnAe
 from components.errors import BitstreamError
 
@@ -92,10 +92,10 @@ def test_bits_are_told_where_they_are_spent(codec: CnnRnnAe, x: torch.Tensor) ->
     picture = torch.full((1, 3, 256, 256), 0.5)
     picture[..., :128, 128:] = x[..., :128, :128]
     codec.gain.fill_(80)
-    bits = codec.maps(picture)["bits"]
+    bits = codec.latent_maps(picture)["bits"]
     assert bits.shape == (16, 16)
     upper_left, busy, *lower = (part.mean().item() for half in bits.chunk(2) for part in half.chunk(2, dim=1))
     flat = (upper_left, *lower)
     assert busy - max(flat) > 3 * (max(flat) - min(flat)), "with priors that were not trained to tell more"
     codec.gain.fill_(192)
-    assert codec.maps(picture)["bits"].sum() > bits.sum()
+    assert codec.latent_maps(picture)["bits"].sum() > bits.sum()

@@ -2,8 +2,8 @@ import pytest
 import pywt
 import torch
 
-from components.codecs.base import to_tensor
 from components.codecs.table import build
+from components.codecs.tensors import to_tensor
 from components.codecs.variants.haar_hyper import cosine_basis
 from components.evaluation.complexity import kmac_per_px
 from components.layers.haar import block_dwt, block_idwt

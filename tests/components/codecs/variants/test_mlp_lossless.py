@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from components.arrays import Rgb
-from components.codecs.base import to_rgb, to_tensor
 from components.codecs.bitstream import parse
 from components.codecs.table import build
+from components.codecs.tensors import to_rgb, to_tensor
 from components.codecs.variants.mlp_lossless import MlpLossless
 from components.entropy.pixels import wavefront
 from components.errors import BitstreamError, RatewrightError

@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 
 from components.arrays import Rgb
-from components.codecs.base import Codec, to_tensor
+from components.codecs.base import Codec
 from components.codecs.coder import LearnedCoder
 from components.codecs.table import build
+from components.codecs.tensors import to_tensor
 from components.entropy.bit_depths import MIDDLE
 from components.errors import CalibrationError, RatewrightError
 from components.layers.resnet import ResNet
@@ -88,7 +89,9 @@ def test_pooling_leaves_one_vector_for_each_square(x: Tensor) -> None:
 
 
 def test_without_weights_it_says_that_it_starts_from_scratch() -> None:
-    assert build("qae", SMALL).start({}) == ["no weights of resnet101 are named: the encoder starts from scratch"]
+    assert build("qae", SMALL).load_pretrained({}) == [
+        "no weights of resnet101 are named: the encoder starts from scratch"
+    ]
 
 
 def test_published_weights_become_the_encoders(tmp_path: Path) -> None:
@@ -98,18 +101,18 @@ def test_published_weights_become_the_encoders(tmp_path: Path) -> None:
         {**donor.state_dict(), "fc.weight": torch.zeros(10, 128), "fc.bias": torch.zeros(10)}, tmp_path / "r.pth"
     )
     codec = build("qae", SMALL)
-    assert codec.start({"resnet101": published("resnet101", tmp_path / "r.pth", tmp_path)}) == []
+    assert codec.load_pretrained({"resnet101": published("resnet101", tmp_path / "r.pth", tmp_path)}) == []
     state = codec.state_dict()
     assert all(torch.equal(state[f"resnet.{key}"], value) for key, value in donor.state_dict().items())
     wrong = build("qae", {**SMALL, "channels": 8})
     with pytest.raises(RatewrightError, match=r"resnet101: .* tensors do not fit"):
-        wrong.start({"resnet101": published("resnet101", tmp_path / "r.pth", tmp_path)})
+        wrong.load_pretrained({"resnet101": published("resnet101", tmp_path / "r.pth", tmp_path)})
 
 
 def test_a_perceptual_loss_without_weights_names_the_file(x: Tensor) -> None:
     codec = build("qae", {**SMALL, "mu": 0.1})
     with pytest.raises(RatewrightError, match=r"mu = 0.1 needs train.weights.vgg19.*vgg19-dcbb9e9d\.pth"):
-        codec.start({})
+        codec.load_pretrained({})
     with pytest.raises(RatewrightError, match=r"needs train\.weights\.vgg19"):
         codec.loss(x, codec.train()(x), 1.0)
 
@@ -121,7 +124,7 @@ def test_the_perceptual_loss_is_added_mu_times(x: Tensor, vgg_file: Path, tmp_pa
     for mu in (0.0, 0.1, 1.0):
         torch.manual_seed(0)
         codec = build("qae", {**SMALL, "mu": mu}).eval()
-        codec.start({"vgg19": published("vgg19", vgg_file, tmp_path)})
+        codec.load_pretrained({"vgg19": published("vgg19", vgg_file, tmp_path)})
         reconstruction = codec(x)
         totals[mu] = codec.loss(x, reconstruction, 1.0).total.item()
     mse = (x - reconstruction.x_hat).square().mean().item()
@@ -133,16 +136,16 @@ def test_the_perceptual_loss_is_added_mu_times(x: Tensor, vgg_file: Path, tmp_pa
 
 def test_the_judge_is_not_trained(x: Tensor, vgg_file: Path, tmp_path: Path) -> None:
     codec = build("qae", {**SMALL, "mu": 1.0}).train()
-    codec.start({"vgg19": published("vgg19", vgg_file, tmp_path)})
+    codec.load_pretrained({"vgg19": published("vgg19", vgg_file, tmp_path)})
     codec.loss(x, codec(x), 1.0).total.backward()  # type: ignore[no-untyped-call]
     assert all(parameter.grad is not None for parameter in codec.parameters())
 
 
 def test_weights_that_a_codec_has_no_use_for(make_codec: Make) -> None:
     with pytest.raises(RatewrightError, match="codec 'wcae' takes no weights of vgg19; it knows none"):
-        make_codec("wcae").start({"vgg19": lambda _: None})
+        make_codec("wcae").load_pretrained({"vgg19": lambda _: None})
     with pytest.raises(RatewrightError, match="takes no weights of resnet50; it knows resnet101, vgg19"):
-        build("qae", SMALL).start({"resnet50": lambda _: None})
+        build("qae", SMALL).load_pretrained({"resnet50": lambda _: None})
 
 
 @pytest.mark.parametrize(
