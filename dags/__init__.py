@@ -1,1 +1,1 @@
-"""Airflow DAGs: operators, schedules, pools, and nothing else."""
+"""Airflow DAGs: operators, schedules and pools. No torch, DVC or MLflow is imported here."""

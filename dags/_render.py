@@ -14,20 +14,20 @@ from airflow.sdk import Asset, TaskGroup
 from pipeline.schedule.stage_nodes import StageNode
 
 ACCELERATOR = "accelerator"
-"""The pool, and the Celery queue, of stages that want a GPU to themselves."""
+"""The pool and the Celery queue of stages that need a GPU of their own."""
 SOURCES = Asset("ratewright_sources")
-"""Changes when a data set does at its source."""
+"""The asset that changes when a data set changes at its source."""
 WORKSPACE = Path(os.environ.get("RATEWRIGHT_WORKSPACE") or Path(__file__).resolve().parents[1])
-"""Where tasks start: the checkout that they share, or, for workers that share nothing, any folder."""
+"""The folder that tasks start in: the checkout that they share, or any folder for workers that share none."""
 
 _ACCELERATOR_POD = os.environ.get("RATEWRIGHT_ACCELERATOR_POD_TEMPLATE")
-"""Under the KubernetesExecutor: the pod of stages that want a GPU."""
+"""The pod template of stages that need a GPU, under the KubernetesExecutor."""
 
 _PLAN = {"RATEWRIGHT_PLAN": "{{ ti.xcom_pull(task_ids='prepare') }}"}
 
 
 def alert(context: Mapping[str, Any]) -> None:
-    """Say in the log that a task failed for good, and tell RATEWRIGHT_ALERT_WEBHOOK, if that is set, as JSON."""
+    """Log that a task failed for good, and post the facts as JSON to RATEWRIGHT_ALERT_WEBHOOK, if that is set."""
     task = context["ti"]
     facts = {
         "dag": task.dag_id,
@@ -53,11 +53,18 @@ DEFAULTS: dict[str, Any] = {
     "execution_timeout": timedelta(hours=12),
     "on_failure_callback": alert,
 }
-"""Of every task of every DAG."""
+"""Arguments of every task of every DAG."""
 
 
 def worker_task(task_id: str, *arguments: str, facts: Mapping[str, str] | None = None, **more: Any) -> BashOperator:
-    """A task that runs `python -m pipeline.schedule.tasks` in the workspace; `facts` are its environment."""
+    """A task that runs `python -m pipeline.schedule.tasks` in the workspace.
+
+    Args:
+        task_id: The task's name in Airflow.
+        arguments: The arguments of the command line.
+        facts: Environment variables for it, added to the worker's; Airflow fills in templates.
+        more: Further arguments of the operator.
+    """
     return BashOperator(
         task_id=task_id,
         bash_command=f"{sys.executable} -m pipeline.schedule.tasks {' '.join(arguments)}",
@@ -69,9 +76,12 @@ def worker_task(task_id: str, *arguments: str, facts: Mapping[str, str] | None =
 
 
 def stage_tasks(nodes: Iterable[StageNode]) -> dict[str, BashOperator]:
-    """A task per node, linked as they are, the instances of a stage in a task group.
+    """Tasks by the name of their stage instance, linked like the stages; a stage's instances form a task group.
 
-    A task whose stage is not part of the run skips itself, and those after it go on.
+    A task whose stage is not part of the run is skipped, and the tasks after it still run.
+
+    Args:
+        nodes: The stage graph; each node comes after its upstream.
     """
     groups: dict[str, TaskGroup] = {}
     tasks: dict[str, BashOperator] = {}

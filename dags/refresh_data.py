@@ -1,4 +1,4 @@
-"""Ask every source whether its pictures changed; a change retrains."""
+"""Check every source for changed pictures; a change starts a retraining."""
 
 import os
 
@@ -14,7 +14,7 @@ with DAG(
     max_active_runs=1,
     default_args=DEFAULTS,
     tags=["ratewright"],
-    doc_md="""ETags, sizes and times are asked for, nothing is downloaded. The task is skipped, and the asset stays as
-it is, where every source is at the revision that params.yaml has from the last run.""",
+    doc_md="""The task compares ETags, sizes and times, and downloads nothing. If every source still has the revision
+that params.yaml recorded in the last run, the task is skipped and nothing is retrained.""",
 ) as dag:
     worker_task("sources", "sources", outlets=[SOURCES])

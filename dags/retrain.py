@@ -24,11 +24,14 @@ with DAG(
     max_active_runs=1,
     default_args=DEFAULTS,
     tags=["ratewright"],
-    doc_md="""Every parameter that is left empty is as `params.yaml` has it. A run of other parameters is kept under
-its tag; the branch follows runs of the committed ones.""",
+    doc_md="""A parameter that is left empty is taken from `params.yaml`. The branch follows runs that use the committed
+parameters; the result of any other run is kept under its tag.""",
     params={
         "profile": Param(
-            None, type=["null", "string"], enum=[None, *PROFILES], description="a file of profiles/ for params.yaml"
+            None,
+            type=["null", "string"],
+            enum=[None, *PROFILES],
+            description="a file of profiles/ in place of params.yaml",
         ),
         "mirror": Param(
             None,
@@ -42,14 +45,14 @@ its tag; the branch follows runs of the committed ones.""",
             examples=VARIANTS,
             minItems=1,
             uniqueItems=True,
-            description="the codecs to train; what a fine-tuned one starts from is trained too",
+            description="the codecs to train; those that fine-tuned ones start from are trained too",
         ),
         "target_bpp": Param(
             None,
             type=["null", "number"],
             exclusiveMinimum=0,
             maximum=24,
-            description="bits per pixel of whole bitstreams",
+            description="target rate in bits per pixel of whole bitstreams",
         ),
         "training_steps": Param(None, type=["null", "integer"], minimum=1, description="training steps of each codec"),
     },

@@ -1,4 +1,4 @@
-"""Make the model version that the champion replaced the champion again."""
+"""Restore the previous champion of a registered model."""
 
 import sys
 
@@ -12,7 +12,7 @@ with DAG(
     description=__doc__,
     schedule=None,
     max_active_runs=1,
-    default_args=DEFAULTS | {"retries": 0},  # a rollback that is tried again goes back twice
+    default_args=DEFAULTS | {"retries": 0},  # a repeated rollback would go back twice
     tags=["ratewright"],
     params={
         "model": Param(

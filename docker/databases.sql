@@ -1,2 +1,2 @@
--- Airflow's database is the image's POSTGRES_DB; MLflow has one of its own.
+-- The image creates Airflow's database (POSTGRES_DB); this creates MLflow's.
 CREATE DATABASE mlflow OWNER ratewright;
