@@ -1,20 +1,20 @@
-"""What a user can mend, told in one line."""
+"""Errors that a user can mend; each has a message of one line."""
 
 
 class RatewrightError(Exception):
-    """A user's mistake or a bad file: the command line prints the message alone and exits with 2."""
+    """A user's mistake or a bad file; the command line prints the message alone and exits with status 2."""
 
 
 class ImageError(RatewrightError):
-    """A picture that cannot be decoded, or that does not suit the operation."""
+    """A picture that cannot be decoded, or that an operation cannot take."""
 
 
 class SourceError(RatewrightError):
-    """A data source that cannot be reached, is empty, or does not hold what it should."""
+    """A data source that cannot be reached, is empty, or has wrong content."""
 
 
 class MissingError(SourceError):
-    """A file that its source does not have."""
+    """A file that does not exist at its source."""
 
 
 class BitstreamError(RatewrightError):
@@ -26,9 +26,9 @@ class CheckpointError(RatewrightError):
 
 
 class CalibrationError(RatewrightError):
-    """A target rate that the codec does not reach."""
+    """A target rate that a codec cannot reach."""
 
 
 def one_line(error: BaseException) -> str:
-    """What another library says, without its line breaks."""
+    """The message of an error of another library without line breaks; the error's type where it has none."""
     return " ".join(str(error).split()) or type(error).__name__

@@ -1,4 +1,4 @@
-"""Unpacking archives that may be broken or hostile."""
+"""Unpacking zip and tar archives that may be broken or hostile."""
 
 import bz2
 import gzip
@@ -17,6 +17,7 @@ from typing import IO, cast
 from components.errors import SourceError, one_line
 
 ARCHIVE_SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
+"""Endings of the names of archives, in lower case."""
 
 _CHUNK = 1 << 20
 _BROKEN = (
@@ -33,18 +34,25 @@ _BROKEN = (
 
 
 def is_archive(name: str) -> bool:
-    """Whether `name` ends like an archive that `unpack` reads."""
+    """Whether a file name ends like that of an archive that `unpack` reads."""
     return name.lower().endswith(ARCHIVE_SUFFIXES)
 
 
 def unpack(archive: Path, into: Path, *, max_bytes: int, max_files: int) -> list[Path]:
-    """Unpack a zip or tar (plain, gz, bz2, xz) and give the files written, sorted.
+    """Unpack a zip or tar archive, plain or compressed by gz, bz2 or xz, into a folder of its own.
 
-    `into` is replaced, and only once everything is unpacked. `max_bytes` bounds the bytes written, whatever
-    the archive's headers say, and `max_files` its members, folders included.
+    Args:
+        archive: the file; its name tells the format.
+        into: the folder, which is replaced once everything is unpacked.
+        max_bytes: of all files written, whatever the archive's headers say.
+        max_files: members of the archive, folders included.
 
-    Raises SourceError, leaving nothing behind, for a broken or encrypted archive, one past the bounds, and
-    one with a path outside of it, a link, a device, or two files of one name.
+    Returns:
+        The paths of the files written, sorted.
+
+    Raises:
+        SourceError: for a broken or encrypted archive, one past the bounds, and one with a path outside of it, a
+            link, a device, or two files of one name. Nothing is left behind.
     """
     into.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(prefix=f".{into.name}.", dir=into.parent))
@@ -85,6 +93,7 @@ def _unpack(archive: Path, into: Path, max_bytes: int, max_files: int) -> None:
 
 
 def _inside(archive: Path, name: str) -> PurePosixPath:
+    """The relative path of a member. Raises SourceError where it leads out of the archive."""
     path = PurePosixPath(name)
     if path.is_absolute() or ".." in path.parts or "\\" in name or ":" in name.partition("/")[0]:
         raise SourceError(f"{archive.name}: the member {name!r} lies outside of the archive")
@@ -92,7 +101,7 @@ def _inside(archive: Path, name: str) -> PurePosixPath:
 
 
 def _zip_members(archive: Path) -> Iterator[tuple[str, IO[bytes] | None]]:
-    """Names with their contents; None for a folder."""
+    """Names of the members with their contents, or None for a folder."""
     with zipfile.ZipFile(archive) as opened:
         for info in opened.infolist():
             kind = stat.S_IFMT(info.external_attr >> 16)
@@ -106,6 +115,7 @@ def _zip_members(archive: Path) -> Iterator[tuple[str, IO[bytes] | None]]:
 
 
 def _tar_members(archive: Path, max_read: int) -> Iterator[tuple[str, IO[bytes] | None]]:
+    """Names of the members with their contents, or None for a folder; `max_read` bounds the bytes of the tar."""
     with _decompressed(archive) as raw:
         metered = _Metered(raw, archive, max_read)
         with tarfile.open(fileobj=metered, mode="r|") as opened:  # type: ignore[call-overload]
@@ -130,7 +140,7 @@ def _decompressed(archive: Path) -> IO[bytes]:
 
 
 class _Metered:
-    """A stream that refuses to go on past a number of bytes."""
+    """A readable stream that raises SourceError past a number of bytes."""
 
     def __init__(self, raw: IO[bytes], archive: Path, max_read: int) -> None:
         self._raw = raw

@@ -1,4 +1,4 @@
-"""Bytes of a picture file to 8-bit RGB, and back to a lossless file."""
+"""Decoding picture files to 8-bit RGB, and encoding RGB as PNG."""
 
 import io
 import struct
@@ -15,11 +15,11 @@ from components.arrays import Rgb
 from components.errors import ImageError, one_line
 
 FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "JPEG2000", "AVIF")
-"""What is tried, as Pillow calls it: raster formats only (its EPS reader would start Ghostscript)."""
+"""Formats that are decoded, by Pillow's names: raster formats only (its EPS reader would start Ghostscript)."""
 
 _PLAIN_FORMATS = ("PNG", "JPEG", "WEBP")
 
-# Pillow has no common base for what a hostile file makes its readers raise.
+# Exceptions that a hostile file makes Pillow's readers raise: they have no common base.
 _BROKEN = (
     OSError,
     ValueError,
@@ -39,7 +39,7 @@ _BROKEN = (
 
 @dataclass(frozen=True)
 class Decoded:
-    """A picture and whether its file needs no help to be read as that picture."""
+    """A decoded picture, and whether its file is plain."""
 
     rgb: Rgb
     """(H, W, 3), uint8."""
@@ -48,19 +48,24 @@ class Decoded:
 
 
 def decode_rgb(data: bytes, *, max_pixels: int = 1 << 28) -> Rgb:
-    """The first picture in `data` as (H, W, 3) uint8 RGB.
+    """The first picture of a file as (H, W, 3) uint8 RGB.
 
     Grey is repeated, palettes are resolved, alpha is dropped, 16-bit samples keep their 8 high bits, CMYK is
     converted without a profile, and the EXIF orientation is applied. Colour profiles are ignored.
 
-    Raises ImageError, in one line, for what cannot be decoded: not a picture, truncated, samples without a
-    known range (float, 32-bit), or more than `max_pixels` pixels.
+    Args:
+        data: the bytes of the file.
+        max_pixels: larger pictures are refused before they are decoded.
+
+    Raises:
+        ImageError: in one line, for a file that is no picture or truncated, samples without a known range (float,
+            32-bit), or more than `max_pixels` pixels.
     """
     return decode(data, max_pixels=max_pixels).rgb
 
 
 def decode(data: bytes, *, max_pixels: int = 1 << 28) -> Decoded:
-    """As `decode_rgb`, and whether the file is plain already."""
+    """Decode as `decode_rgb` does, and find whether the file is plain."""
     try:
         with _without_pillow_limit():
             picture = Image.open(io.BytesIO(data), formats=FORMATS)
@@ -104,7 +109,7 @@ def _without_pillow_limit() -> Iterator[None]:
 
 
 def _refuse_misread(picture: ImageFile.ImageFile) -> None:
-    """Pillow reads planar TIFFs of more than 8 bits as if they had 8: a wrong picture, and no error."""
+    """Raise ImageError for a planar TIFF of more than 8 bits, which Pillow decodes to a wrong picture."""
     if picture.format != "TIFF":
         return
     tags = picture.tag_v2  # type: ignore[attr-defined]

@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all."""
+"""Atomic writing of files, and hashes of their content."""
 
 import hashlib
 import json
@@ -13,7 +13,10 @@ from typing import Any
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; on success it is flushed and renamed to `path`, on an error removed."""
+    """A temporary path beside `path`, whose file replaces `path` on success and is removed on an error.
+
+    The folder is made where it does not exist, and the file is on the disk before it is renamed. Raises OSError.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     os.close(handle)
@@ -29,24 +32,35 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def hash_of(path: Path, kind: str) -> str:
-    """The hash of a `kind` that hashlib knows, of the file's content, read piece by piece. Raises OSError."""
+    """The hexadecimal hash of a file's content, which is read piece by piece.
+
+    Args:
+        path: the file.
+        kind: the name of the hash in hashlib, such as "md5".
+
+    Raises:
+        OSError: where the file cannot be read.
+    """
     with path.open("rb") as file:
         return hashlib.file_digest(file, kind).hexdigest()
 
 
 def sha256_of(path: Path) -> str:
-    """The sha256 of the file's content. Raises OSError."""
+    """The hexadecimal sha256 of a file's content. Raises OSError where it cannot be read."""
     return hash_of(path, "sha256")
 
 
 def write_bytes(path: Path, data: bytes) -> None:
-    """Write `data` to `path`, whole or not at all."""
+    """Write `data` to `path` atomically. Raises OSError."""
     with replacing(path) as temporary:
         temporary.write_bytes(data)
 
 
 def link_folder(source: Path, target: Path) -> None:
-    """Make `target` a folder with the files of the flat folder `source`: links where that can be, else copies."""
+    """Replace the folder `target` by one with the files of the flat folder `source`, linked or else copied.
+
+    Raises OSError.
+    """
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
     try:
@@ -64,10 +78,10 @@ def link_folder(source: Path, target: Path) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write `value` as indented JSON; NaN and infinity are refused."""
+    """Write `value` as indented JSON, atomically. Raises ValueError for NaN and infinity, and OSError."""
     write_bytes(path, (json.dumps(value, indent=2, allow_nan=False) + "\n").encode())
 
 
 def read_json(path: Path) -> Any:
-    """The JSON value in `path`."""
+    """The JSON value in a file. Raises OSError or ValueError."""
     return json.loads(path.read_text())

@@ -1,4 +1,4 @@
-"""Single files that lie in a folder or in S3: read, written whole or not at all, removed."""
+"""Single files in a folder or in S3: reading, atomic writing, copying, removing."""
 
 import shutil
 import tempfile
@@ -13,15 +13,20 @@ from components.storage.sources import open_source
 
 
 def is_remote(location: str | Path) -> bool:
-    """Whether it has a scheme, as s3://bucket/key does and a path does not."""
+    """Whether a location is an address such as s3://bucket/key, and not a path."""
     return "://" in str(location)
 
 
 @contextmanager
 def fetched(location: str | Path) -> Iterator[Path]:
-    """The file at a path, or at an http(s):// or s3:// address, as a local path while the context lasts.
+    """A local path of the file at `location`: the path itself, or a copy that lasts as long as the context.
 
-    Raises SourceError where it cannot be had, MissingError where it is not there.
+    Args:
+        location: a path, or an http(s):// or s3:// address.
+
+    Raises:
+        MissingError: where there is no such file at an address.
+        SourceError: where it cannot be downloaded.
     """
     if not is_remote(location):
         yield Path(location)
@@ -34,9 +39,14 @@ def fetched(location: str | Path) -> Iterator[Path]:
 
 @contextmanager
 def storing(location: str | Path) -> Iterator[Path]:
-    """A temporary path whose file comes to lie at a path or an s3:// address in the end, unless an error ends it.
+    """A temporary path whose file is stored at `location` on success, atomically; on an error nothing is stored.
 
-    Raises SourceError where it cannot be written, OSError on a full disk.
+    Args:
+        location: a path, or an s3:// address.
+
+    Raises:
+        SourceError: where the address cannot be written to.
+        OSError: on a full disk, or without permission.
     """
     if not is_remote(location):
         with replacing(Path(location)) as temporary:
@@ -48,7 +58,7 @@ def storing(location: str | Path) -> Iterator[Path]:
 
 
 def put(path: Path, location: str | Path) -> None:
-    """Copy a file to a path or an s3:// address, whole or not at all. Raises SourceError or OSError."""
+    """Copy a file to another path or an s3:// address, atomically. Raises SourceError or OSError as `storing` does."""
     if not is_remote(location):
         with replacing(Path(location)) as temporary:
             shutil.copyfile(path, temporary)
@@ -58,7 +68,7 @@ def put(path: Path, location: str | Path) -> None:
 
 
 def remove(location: str | Path) -> None:
-    """Remove the file, if there is one. Raises SourceError."""
+    """Remove the file at a path or an s3:// address, if there is one. Raises SourceError or OSError."""
     if not is_remote(location):
         Path(location).unlink(missing_ok=True)
         return
@@ -67,7 +77,7 @@ def remove(location: str | Path) -> None:
 
 
 def exists(location: str | Path) -> bool:
-    """Whether there is such a file. Raises SourceError where that cannot be told."""
+    """Whether there is a file at a path or an s3:// address. Raises SourceError where S3 does not answer."""
     if not is_remote(location):
         return Path(location).is_file()
     with _s3(location) as (bucket, name):
@@ -76,6 +86,7 @@ def exists(location: str | Path) -> bool:
 
 @contextmanager
 def _s3(location: str | Path) -> Iterator[tuple[S3, str]]:
+    """The bucket's client, and the name of the object. Raises SourceError for an address of another kind."""
     prefix, _, name = str(location).rpartition("/")
     source = open_source(prefix)
     if not isinstance(source, S3):

@@ -1,4 +1,9 @@
-"""Sources behind http(s) and s3: what fails for a moment is tried again."""
+"""Files behind http(s) and in S3, by httpx and boto3; transient failures are tried again.
+
+fsspec and s3fs, which come with dvc, would lose behaviour. fsspec's http reader neither retries a body that breaks off
+(its pull request 2124) nor reads from servers without ranges (its issue 1626), and its `ukey` stays the same when a
+page changes. s3fs raises OSError without the codes of S3 that our messages name, such as ExpiredToken.
+"""
 
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -11,7 +16,7 @@ from components.storage.atomic import replacing
 from components.storage.source import Names, checked_name
 
 ATTEMPTS = 5
-"""How often a transient failure is tried before it is reported."""
+"""Attempts at a request before a transient failure is reported."""
 BACKOFF_S = 0.5
 """Seconds before the second attempt; doubled before each further one, and up to as much added at random."""
 
@@ -35,22 +40,22 @@ class Http:
         )
 
     def list(self) -> Names:
-        """Always SourceError: the web has no directory listing to rely on."""
+        """Always raises SourceError: the web has no reliable listing of a directory."""
         raise SourceError(f"{self._base}: cannot be listed; give a manifest or an explicit list of files")
 
     def download(self, name: str, path: Path) -> None:
-        """Stream the file to `path`; an interrupted attempt starts it again."""
+        """Stream the file to `path`; an interrupted download starts again."""
         url = self._url(name)
         with replacing(path) as temporary:
             _retrying(lambda: self._stream(url, temporary))
 
     def read(self, name: str, offset: int = 0, size: int | None = None) -> bytes:
-        """A range of the file: of a server that knows no ranges, the beginning of the file is taken up to its end."""
+        """A byte range of the file; a server without ranges sends the file up to the end of the range."""
         url = self._url(name)
         return _retrying(lambda: self._range(url, offset, size))
 
     def fingerprint(self, name: str) -> str:
-        """The ETag, or else the date and length that a HEAD request tells."""
+        """The ETag, or else the date and length, of the answer to a HEAD request."""
         url = self._url(name)
         headers: dict[str, str] = _retrying(lambda: self._head(url))
         known = [headers[key] for key in ("last-modified", "content-length") if key in headers]
@@ -95,6 +100,7 @@ class Http:
 
     @contextmanager
     def _errors(self, url: str) -> Iterator[None]:
+        """Raise the errors of httpx as _TransientError or SourceError, in one line."""
         import httpx
 
         try:
@@ -129,18 +135,18 @@ class S3:
         return _retrying(self._list)
 
     def download(self, name: str, path: Path) -> None:
-        """Stream the object to `path`; an interrupted attempt starts it again."""
+        """Stream the object to `path`; an interrupted download starts again."""
         key = self._prefix + checked_name(name)
         with replacing(path) as temporary:
             _retrying(lambda: self._stream(key, temporary))
 
     def read(self, name: str, offset: int = 0, size: int | None = None) -> bytes:
-        """A range of the object."""
+        """A byte range of the object."""
         key = self._prefix + checked_name(name)
         return _retrying(lambda: self._range(key, offset, size))
 
     def upload(self, path: Path, name: str) -> None:
-        """Store the file as an object, which appears whole or not at all."""
+        """Store the file at `path` as the object `name`, atomically."""
         key = self._prefix + checked_name(name)
         _retrying(lambda: self._put(path, key))
 
@@ -201,7 +207,7 @@ class S3:
         with self._errors(key):
             try:
                 self._client.upload_file(str(path), self._bucket, key)
-            except S3UploadFailedError as error:  # boto3 hides what botocore said
+            except S3UploadFailedError as error:  # boto3 wraps the error of botocore
                 raise error.__context__ or error from None
 
     def _delete(self, key: str) -> None:
@@ -214,6 +220,7 @@ class S3:
 
     @contextmanager
     def _errors(self, key: str) -> Iterator[None]:
+        """Raise the errors of botocore as _TransientError, MissingError or SourceError, in one line."""
         from botocore import exceptions as aws
 
         where = f"s3://{self._bucket}/{key}"
@@ -238,10 +245,11 @@ class S3:
 
 
 class _TransientError(Exception):
-    """Worth another attempt."""
+    """A failure that another attempt may not meet."""
 
 
 def _retrying(attempt: Callable[[], T]) -> T:
+    """The result of `attempt`, which is called anew while it raises _TransientError, ATTEMPTS times at the most."""
     from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential_jitter
 
     attempts = Retrying(
@@ -257,11 +265,12 @@ def _retrying(attempt: Callable[[], T]) -> T:
 
 
 def _check_status(where: str, status: int, reason: str) -> None:
-    said = f"{where}: {status} {reason}".rstrip()
+    """Raise an error for an HTTP status from 400 on."""
+    message = f"{where}: {status} {reason}".rstrip()
     if status in (408, 429) or status >= 500:
-        raise _TransientError(said)
+        raise _TransientError(message)
     if status >= 400:
-        raise (MissingError if status == 404 else SourceError)(said)
+        raise (MissingError if status == 404 else SourceError)(message)
 
 
 def _range_header(offset: int, size: int | None) -> str:

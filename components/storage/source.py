@@ -1,4 +1,4 @@
-"""The protocol of a place that data comes from."""
+"""The interface of a data source: files by name, whether in a folder, on a web server or in S3."""
 
 from pathlib import Path, PurePosixPath
 from typing import Protocol
@@ -9,29 +9,41 @@ Names = list[str]
 
 
 class Source(Protocol):
-    """Files by name. Names are relative, with `/` between folders. Safe to use from several threads."""
+    """A data source. Names are relative, with `/` between folders. Safe to use from several threads."""
 
     def list(self) -> Names:
-        """All names, sorted. SourceError where the source cannot tell."""
+        """All names, sorted. Raises SourceError where the source cannot be listed."""
 
     def download(self, name: str, path: Path) -> None:
-        """Write the file to `path`, whole or not at all. SourceError says what is missing, and where."""
+        """Write the file `name` to `path`, atomically.
+
+        Raises:
+            MissingError: where the source has no such file.
+            SourceError: where it cannot be read.
+        """
 
     def read(self, name: str, offset: int = 0, size: int | None = None) -> bytes:
-        """`size` bytes (1 or more; None: all) from `offset` on, fewer only where the file ends, and none beyond it.
+        """A byte range of the file `name`, shorter where the file ends.
 
-        SourceError as above.
+        Args:
+            name: of the file.
+            offset: the first byte; past the end of the file, nothing is returned.
+            size: the number of bytes, 1 or more; None for all.
+
+        Raises:
+            MissingError: where the source has no such file.
+            SourceError: where it cannot be read.
         """
 
     def fingerprint(self, name: str) -> str:
-        """A short string that changes when the file does, told without a download. SourceError as above."""
+        """A short string that changes when the file does, found without a download. Raises as `read` does."""
 
     def close(self) -> None:
-        """Give connections back."""
+        """Close connections."""
 
 
 def checked_name(name: str) -> str:
-    """`name`, if it stays inside its source. Raises SourceError."""
+    """`name` itself. Raises SourceError where it is empty, absolute, or leads out of its source."""
     path = PurePosixPath(name)
     if not path.parts or path.is_absolute() or ".." in path.parts or "\\" in name or "\0" in name:
         raise SourceError(f"{name!r} is not a file name inside a source")

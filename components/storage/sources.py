@@ -1,4 +1,4 @@
-"""Where data comes from: bundled photographs, a folder, http(s), s3, behind one protocol."""
+"""Opening a data source by its location, and the two sources on this machine: folders and bundled photographs."""
 
 import hashlib
 import importlib.util
@@ -19,14 +19,19 @@ PICTURE_SUFFIXES = (
     *(".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp"),
     *(".gif", ".ppm", ".pgm", ".pnm", ".jp2", ".avif"),
 )
+"""Endings of the names of picture files, in lower case."""
 
 _BUNDLED = (("skimage", "data"), ("sklearn", "datasets/images"))
 
 
 def open_source(location: str) -> Source:
-    """The source at `location`: `bundled`, a folder (path or file://), an http(s):// or an s3://bucket/prefix.
+    """The data source at a location. Nothing is contacted yet.
 
-    Nothing is contacted yet, but a folder must exist. Raises SourceError otherwise, or for another scheme.
+    Args:
+        location: `bundled`, a folder (a path or file://), http(s)://, or s3://bucket/prefix.
+
+    Raises:
+        SourceError: for another scheme, or a folder that does not exist.
     """
     if location == "bundled":
         return Bundled()
@@ -44,7 +49,7 @@ def open_source(location: str) -> Source:
 
 
 class Folder:
-    """The files under a folder; hidden ones are left out."""
+    """The files under a folder and its subfolders, except hidden ones."""
 
     def __init__(self, root: Path) -> None:
         if not root.is_dir():
@@ -66,17 +71,17 @@ class Folder:
             shutil.copyfile(self._find(name), temporary)
 
     def read(self, name: str, offset: int = 0, size: int | None = None) -> bytes:
-        """A range of the file."""
+        """A byte range of the file."""
         return _range_of(self._find(name), offset, size)
 
     def fingerprint(self, name: str) -> str:
-        """Size and time of change."""
+        """The size and the time of change."""
         with _reading(self._find(name)):
             status = self._find(name).stat()
         return f"{status.st_size}-{status.st_mtime_ns}"
 
     def close(self) -> None:
-        """Nothing to give back."""
+        """Nothing to close."""
 
     def _find(self, name: str) -> Path:
         path = self.root / checked_name(name)
@@ -86,7 +91,7 @@ class Folder:
 
 
 class Bundled:
-    """The photographs inside the scikit-image and scikit-learn wheels, neither of which is imported."""
+    """The photographs in the wheels of scikit-image and scikit-learn; neither package is imported."""
 
     def __init__(self) -> None:
         self._folders = []
@@ -106,15 +111,15 @@ class Bundled:
             shutil.copyfile(self._find(name), temporary)
 
     def read(self, name: str, offset: int = 0, size: int | None = None) -> bytes:
-        """A range of the photograph's file."""
+        """A byte range of the photograph's file."""
         return _range_of(self._find(name), offset, size)
 
     def fingerprint(self, name: str) -> str:
-        """The file's own hash: a time of change would only tell when the wheel was installed."""
+        """The sha256 of the file: its time of change is when the wheel was installed."""
         return hashlib.sha256(self._find(name).read_bytes()).hexdigest()
 
     def close(self) -> None:
-        """Nothing to give back."""
+        """Nothing to close."""
 
     def _find(self, name: str) -> Path:
         for folder in self._folders:
@@ -132,7 +137,7 @@ def _range_of(path: Path, offset: int, size: int | None) -> bytes:
 
 @contextmanager
 def _reading(path: Path) -> Iterator[None]:
-    """Say in one line that a file may not be read."""
+    """Raise SourceError, in one line, for a file without permission to read."""
     try:
         yield
     except PermissionError as error:
