@@ -15,6 +15,7 @@ from pydantic_core import PydanticUndefined
 from components.codecs.table import CODECS, codec_class
 from pipeline.cli import app
 from pipeline.config.params import Params
+from pipeline.documents import DOCUMENTS
 from pipeline.paths import CHECKOUT
 
 _NOT_HYPERPARAMETERS = ("self", "args", "kwargs")
@@ -58,6 +59,22 @@ def parameters() -> str:
     return "\n\n".join(parts) + "\n"
 
 
+def json_files() -> str:
+    """A page with every field of every JSON file that stages write."""
+    intro = (
+        "# JSON files\n\nStages write these files, and programs can rely on them. Their models are in "
+        "`pipeline/documents/`; a file with a wrong key is an error that names it. Where a figure does not exist, its "
+        "field is null, and `<field>_why` says why in words. A field that defaults to null may be left out."
+    )
+    parts, seen = [intro], set[type[BaseModel]]()
+    for path, document in DOCUMENTS.items():
+        parts.append(f"## `{path}`")
+        new = [model for model in _nested(document) if model not in seen]
+        seen.update(new)
+        parts += [_section(model, level=3) for model in new]
+    return "\n\n".join(parts) + "\n"
+
+
 def _arguments(command: Any) -> list[Any]:
     return [each for each in command.params if each.param_type_name == "argument"]
 
@@ -94,13 +111,14 @@ def _models_in(annotation: Any) -> list[type[BaseModel]]:
     return [model for each in get_args(annotation) for model in _models_in(each)]
 
 
-def _section(model: type[BaseModel]) -> str:
+def _section(model: type[BaseModel], level: int = 2) -> str:
+    fields = {name: field for name, field in model.model_fields.items() if not name.endswith("_why")}
     rows = [
         (f"`{field.alias or name}`", _annotation(field.annotation) + _bounds(field), _default(field), _meaning(field))
-        for name, field in model.model_fields.items()
+        for name, field in fields.items()
     ]
     about = inspect.cleandoc(model.__doc__ or "")
-    return f"## {model.__name__}\n\n{about}\n\n" + _table(("key", "type", "default", "meaning"), rows)
+    return f"{'#' * level} {model.__name__}\n\n{about}\n\n" + _table(("key", "type", "default", "meaning"), rows)
 
 
 def _annotation(annotation: Any) -> str:
@@ -159,7 +177,11 @@ def _table(heads: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
     return "\n".join(f"| {' | '.join(cells)} |" for cells in (heads, ("---",) * len(heads), *rows))
 
 
-PAGES = {"reference/command-line.md": command_line, "reference/parameters.md": parameters}
+PAGES = {
+    "reference/command-line.md": command_line,
+    "reference/parameters.md": parameters,
+    "reference/json-files.md": json_files,
+}
 """Path below docs/ -> the function that writes the page."""
 
 

@@ -1,0 +1,135 @@
+"""What README and the documentation name exists, and the commands that they mark as runnable run."""
+
+import gzip
+import re
+import shlex
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import typer
+from skimage import data
+from typer.testing import CliRunner
+
+from components.data.image_files import encode_png
+from docs.build import ROOT_PAGES
+from pipeline.cli import app
+from pipeline.paths import CHECKOUT
+
+PAGES = sorted(
+    path
+    for pattern in ("README.md", "CONTRIBUTING.md", "SECURITY.md", "docs/**/*.md", "components/codecs/README.md")
+    for path in CHECKOUT.glob(pattern)
+)
+GENERATED = {"docs/reference/command-line.md", "docs/reference/parameters.md", "docs/reference/json-files.md"}
+MADE_BY_THE_USER = {"docker/.env"}
+COMMANDS = set(getattr(typer.main.get_command(app), "commands", {}))
+TARGETS = set(re.findall(r"^([a-z-]+):", (CHECKOUT / "Makefile").read_text(), re.MULTILINE))
+TOP = {"components", "pipeline", "dags", "docs", "docker", "tests", "benchmarks", "profiles", ".ci"}
+MODULES = (*TOP, "tests")
+
+_FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+_RUNNABLE = re.compile(r"^<!-- runnable -->\n```sh\n(.*?)^```", re.MULTILINE | re.DOTALL)
+
+
+def code(text: str) -> str:
+    """The code of a page: the lines of fences, and each text between backticks as a line."""
+    fences = [body for language, body in _FENCE.findall(text) if language != "python"]
+    spans = [" ".join(span.split()) for span in re.findall(r"`([^`]+)`", _FENCE.sub("", text))]
+    return "\n".join([*fences, *spans])
+
+
+@pytest.fixture(params=PAGES, ids=lambda path: str(path.relative_to(CHECKOUT)))
+def page(request: pytest.FixtureRequest) -> str:
+    return str(request.param.read_text())
+
+
+def test_make_targets_exist(page: str) -> None:
+    assert set(re.findall(r"^make ([a-z][a-z-]+)", code(page), re.MULTILINE)) <= TARGETS
+
+
+def test_subcommands_exist(page: str) -> None:
+    assert set(re.findall(r"^ratewright ([a-z]+)", code(page), re.MULTILINE)) <= COMMANDS
+
+
+def test_modules_exist(page: str) -> None:
+    for module in re.findall(r"python -m ([\w.]+)", code(page)):
+        path = CHECKOUT / module.replace(".", "/")
+        if module.split(".")[0] in MODULES:
+            assert path.with_suffix(".py").is_file() or (path / "__main__.py").is_file(), module
+
+
+def test_files_exist(page: str) -> None:
+    for path in re.findall(r"`([\w.-]+/[\w./-]+)`", page):
+        if path.split("/")[0] in TOP and path not in GENERATED | MADE_BY_THE_USER:
+            assert (CHECKOUT / path).exists(), path
+
+
+def test_links_lead_to_files() -> None:
+    for path in PAGES:
+        for target in re.findall(r"\]\((?!https?:|#)([^)#\s]+)", _FENCE.sub("", path.read_text())):
+            found = (path.parent / target).resolve()
+            assert found.exists() or str(found.relative_to(CHECKOUT)) in GENERATED, f"{path}: {target}"
+
+
+def test_settings_exist(page: str) -> None:
+    sources = "".join(
+        path.read_text()
+        for folder in ("dags", "pipeline", "docker")
+        for path in (CHECKOUT / folder).rglob("*.*")
+        if path.suffix in (".py", ".yaml")
+    )
+    assert {name for name in re.findall(r"RATEWRIGHT_\w+", page) if name not in sources} == set()
+
+
+def test_root_pages_of_the_site_exist() -> None:
+    assert all((CHECKOUT / name).is_file() for name in ROOT_PAGES)
+
+
+RUNNABLE = [(path, block) for path in PAGES for block in _RUNNABLE.findall(path.read_text())]
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with what `ratewright` reads of a checkout, a photograph, and a trained progressive codec."""
+    folder = tmp_path_factory.mktemp("checkout")
+    for name in ("dvc.yaml", "params.yaml"):
+        shutil.copyfile(CHECKOUT / name, folder / name)
+    shutil.copytree(CHECKOUT / "profiles", folder / "profiles")
+    (folder / "photo.png").write_bytes(encode_png(data.astronaut()[:256, :256]))
+    model = folder / "models" / "atc_progressive" / "calibrated.safetensors"
+    model.parent.mkdir(parents=True)
+    model.write_bytes(gzip.decompress((CHECKOUT / "tests/golden/atc_progressive/model.safetensors.gz").read_bytes()))
+    return folder
+
+
+def commands(block: str) -> Iterator[list[str]]:
+    """The arguments of each `ratewright` of a block."""
+    for line in block.splitlines():
+        program, *arguments = shlex.split(line, comments=True)
+        assert program == "ratewright", line
+        yield arguments
+
+
+@pytest.mark.parametrize(("path", "block"), RUNNABLE, ids=lambda value: value.name if isinstance(value, Path) else "")
+def test_runnable_commands_run(path: Path, block: str, checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(checkout)
+    for arguments in commands(block):
+        result = CliRunner().invoke(app, arguments)
+        assert result.exit_code == 0, f"{path}: ratewright {shlex.join(arguments)}: {result.output} {result.exception}"
+
+
+def test_runnable_commands_were_found() -> None:
+    assert {arguments[0] for _, block in RUNNABLE for arguments in commands(block)} >= {
+        "compress",
+        "decompress",
+        "info",
+        "truncate",
+        "use",
+    }
+
+
+@pytest.mark.parametrize("name", sorted(COMMANDS))
+def test_every_command_has_help(name: str) -> None:
+    assert CliRunner().invoke(app, [name, "--help"]).exit_code == 0
