@@ -57,19 +57,19 @@ def read(model: type[AnySection], path: Path) -> AnySection:
     Raises:
         RatewrightError: The file is missing, is not JSON, or has a wrong key; one line that names both.
     """
-    return _parse(TypeAdapter(model), _text(path), str(path))
+    return _parse(TypeAdapter(model), text_of(path), str(path))
 
 
 def read_by_name(model: type[AnySection], path: Path) -> dict[str, AnySection]:
     """Read a JSON object that holds one `model` for each codec. Raises RatewrightError as `read`."""
     by_name: TypeAdapter[dict[str, AnySection]] = TypeAdapter(dict[str, model])  # type: ignore[valid-type]
-    return _parse(by_name, _text(path), str(path))
+    return _parse(by_name, text_of(path), str(path))
 
 
 def read_lines(model: type[AnySection], path: Path) -> list[AnySection]:
     """Read a file with one JSON object a line. Raises RatewrightError as `read`."""
     adapter = TypeAdapter(model)
-    return [_parse(adapter, line, f"{path}, line {n}") for n, line in enumerate(_text(path).splitlines(), 1)]
+    return [_parse(adapter, line, f"{path}, line {n}") for n, line in enumerate(text_of(path).splitlines(), 1)]
 
 
 def write(document: Section, path: Path) -> None:
@@ -82,6 +82,14 @@ def write_by_name(documents: dict[str, AnySection], path: Path) -> None:
     write_json(path, {name: document.model_dump() for name, document in documents.items()})
 
 
+def text_of(path: Path) -> str:
+    """The text of a file. Raises RatewrightError if the file is missing."""
+    try:
+        return path.read_text()
+    except FileNotFoundError as error:
+        raise RatewrightError(f"{path} is missing: `dvc repro` runs the stage that writes it") from error
+
+
 def faults(error: ValidationError) -> str:
     """Every wrong key of a validation, and why it is wrong, in one line."""
     found = [
@@ -89,13 +97,6 @@ def faults(error: ValidationError) -> str:
         for fault in error.errors()
     ]
     return "; ".join(found)
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text()
-    except FileNotFoundError as error:
-        raise RatewrightError(f"{path} is missing: `dvc repro` runs the stage that writes it") from error
 
 
 def _parse(adapter: TypeAdapter[Parsed], text: str, origin: str) -> Parsed:

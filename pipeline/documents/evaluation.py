@@ -1,44 +1,10 @@
 """evaluation/<name>/metrics.json: one codec measured in real bytes on the test set and the calibration set."""
 
+from components.evaluation.results import RatePoint
 from pipeline.documents.base import Document, Kind, Section
 
 
-class Point(Section):
-    """A codec's figures over all pictures of a set, at one rate."""
-
-    images: int
-    """Number of pictures."""
-    pixels: int
-    """Pixels of all pictures together."""
-    bytes: int
-    """Size of all files together, headers included, in bytes."""
-    bpp: float
-    """Rate in bits per pixel: total bits over total pixels."""
-    bpp_mean: float
-    """Mean of the pictures' own rates, in bits per pixel."""
-    psnr_db: float | None
-    """Mean peak signal-to-noise ratio in dB; null where a picture came back unchanged."""
-    psnr_db_why: str | None = None
-    """Why there is no `psnr_db`."""
-    ssim: float | None
-    """Mean structural similarity, at most 1."""
-    ssim_why: str | None = None
-    """Why there is no `ssim`."""
-    ms_ssim: float | None
-    """Mean multi-scale structural similarity, at most 1; null where a picture is too small for its scales."""
-    ms_ssim_why: str | None = None
-    """Why there is no `ms_ssim`."""
-    swd: float | None
-    """Mean sliced Wasserstein distance of patches, in thousandths of the original's deviation; lower is better."""
-    swd_why: str | None = None
-    """Why there is no `swd`."""
-    encode_s_per_mpx: float
-    """Seconds of encoding for each million pixels."""
-    decode_s_per_mpx: float
-    """Seconds of decoding for each million pixels."""
-
-
-class OperatingPoint(Point):
+class OperatingPoint(RatePoint):
     """The figures at one setting of a codec that has settings in place of a quantiser step, such as a bit depth."""
 
     setting: str
@@ -48,9 +14,9 @@ class OperatingPoint(Point):
 class SetResults(Section):
     """A codec's figures on one set of pictures."""
 
-    as_calibrated: Point
+    as_calibrated: RatePoint
     """As the codec is deployed: calibrated to the target rate on the calibration set."""
-    at_target: Point | None
+    at_target: RatePoint | None
     """With the quantiser step (or quality) that meets the target rate on this very set: what codecs compare at."""
     at_target_why: str | None = None
     """Why there is no `at_target`."""

@@ -1,236 +1,212 @@
 """The stage `evaluate`: a variant or a baseline measured on the test and the calibration set into evaluation/<name>/.
 
-On the calibration set it meets the target as it is. On the test set it is brought there once more, since qualities
-compare at equal rates, and to a few rates around it, since a BD-rate is of a curve. A lossless one has no rate to trade
-for quality, so there is none at the target; every pixel must come back.
+On the calibration set a codec meets the target rate as it is. On the test set it is brought there once more, since
+qualities compare at equal rates, and to a few rates around it, since a BD-rate compares curves. A lossless codec has
+no rate to trade for quality, so it has no figures at the target; every pixel must come back.
 """
 
-import csv
-import io
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import logging
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from components.arrays import Rgb
-from components.codecs.baselines.lossless import LOSSLESS
-from components.codecs.baselines.lossy import BASELINES, AtQuality
-from components.codecs.baselines.quality_search import largest_quality
 from components.codecs.coder import Coder, LearnedCoder
 from components.data.image_files import encode_png
 from components.errors import CalibrationError, RatewrightError
+from components.evaluation.complexity import kmac_per_px, parameters, peak_mb
 from components.evaluation.measure import measure
-from components.evaluation.results import ImageResult, summarise
-from components.rate.gain_search import gain_at, rate_and_psnr, rate_over_gain
-from components.storage.atomic import write_bytes, write_json
+from components.evaluation.results import ImageResult, RatePoint, summarise
+from components.rate.gain_search import rate_and_psnr
+from components.storage.atomic import write_bytes
 from pipeline.config import params
 from pipeline.config.params import Params
-from pipeline.entry import console, stage
+from pipeline.documents import Evaluation, write
+from pipeline.documents.evaluation import Costs, CurvePoint, Description, OperatingPoint, SetResults
+from pipeline.documents.images import ImageRow, Label, write_images
+from pipeline.entry import stage
 from pipeline.paths import Layout
 from pipeline.stages._data_set import content_hash, pictures
+from pipeline.stages._evaluated_codec import EvaluatedCodec, evaluated_codec
 from pipeline.stages._illustrations import keep_maps, keep_prefixes
 
-SHOWN = 4  # pictures of each set whose reconstructions are kept
-CURVE = (0.6, 0.8, 1.4)  # the rates of a curve beside the target, in targets
-CURVE_TOLERANCE = 0.1  # a curve goes through rates; which ones matters little
+KEPT = 4
+"""Pictures of each set whose reconstructions are kept, at the most."""
+CURVE = (0.6, 0.8, 1.4)
+"""Rates of a curve beside the target, in units of the target."""
+CURVE_TOLERANCE = 0.1
+"""Share by which the rates of a curve may fall short: a curve goes through rates, which ones matters little."""
 NO_TARGET = "lossless: its rate is what the picture takes"
-COLUMNS = "test_set,point,image,width,height,bytes,bpp,psnr_db,ssim,ms_ssim,swd,encode_s,decode_s"
+NO_NETWORK = "a classic codec has no network"
 
-AtRate = Callable[[float, float | None], tuple[Coder, dict[str, Any]]]
+logger = logging.getLogger(__name__)
 
-
-@dataclass(frozen=True)
-class Subject:
-    """What is measured: its facts, its coder as deployed, and its coder at any rate, but for a lossless one.
-
-    at_rate: bpp and tolerance (None: its own) to the coder that has this rate on the test set, and what to say of it.
-        Raises CalibrationError where there is none.
-    """
-
-    facts: dict[str, Any]
-    as_calibrated: Coder
-    at_rate: AtRate | None
+Originals = Sequence[tuple[str, Rgb]]
+"""File name and picture of every picture of a set."""
 
 
 def run(root: Path, name: str) -> None:
     """Write metrics.json, images.csv and the first reconstructions of `name`."""
     settings, layout = params.load(root), Layout(root)
-    test_set, calibration_set, target = settings.data.test, settings.data.calibration, settings.target_bpp
+    test_set, calibration_set = settings.data.test, settings.data.calibration
     originals = {key: list(pictures(layout.raw(key))) for key in (test_set, calibration_set)}
     rgbs = {key: [rgb for _, rgb in found] for key, found in originals.items()}
-    if name in settings.baselines:
-        subject = _baseline(name, target, rgbs[calibration_set], rgbs[test_set])
-    else:
-        subject = _learned(name, settings, layout, rgbs[test_set])
+    codec = evaluated_codec(name, settings, layout, rgbs[calibration_set], rgbs[test_set])
+    measurement = _Measurement(codec, originals, settings, layout.evaluation(name))
+    measurement.run()
+    results = measurement.set_results()
+    curve = _curve(codec, results[test_set].at_target, rgbs[test_set])
 
-    out, lossless = layout.evaluation(name), subject.at_rate is None
-    keep = {key: _keep(out, key, found) for key, found in originals.items()}
-    # Of each set those at the target: on the test set that is another gain.
-    kept = {} if lossless else {calibration_set: keep[calibration_set]}
-    try:
-        deployed = {
-            key: measure(subject.as_calibrated, found, kept.get(key), lossless=lossless)
-            for key, found in originals.items()
-        }
-    except RatewrightError as error:
-        raise RatewrightError(f"evaluate {name}: {error}") from error
-    points: dict[str, Any] = {
-        key: {"as_calibrated": summarise(results).model_dump(), "at_target": None} for key, results in deployed.items()
-    }
-    table = [(key, "as_calibrated", result) for key, results in deployed.items() for result in results]
-    facts, curve = subject.facts, []
-    if subject.at_rate is None:
-        for point in points.values():
-            point["at_target_why"] = NO_TARGET
-    else:
-        points[calibration_set]["at_target"] = points[calibration_set]["as_calibrated"]
-        table += [(calibration_set, "at_target", result) for result in deployed[calibration_set]]
+    keep_prefixes(codec.deployed, *originals[test_set][0], layout.prefixes(name, test_set))
+    keep_maps(codec.deployed, *originals[test_set][0], layout.maps(name, test_set))
+    evaluation = Evaluation(
+        **dict(measurement.description),
+        **dict(_costs(codec.deployed)),
+        operating_points=_operating_points(codec.deployed, test_set, originals[test_set]),
+        test_sets=results,
+        test_set_sha256={key: content_hash(layout.raw(key)) for key in originals},
+        curve={test_set: curve},
+    )
+    write_images(measurement.rows(), layout.evaluation(name) / "images.csv")
+    write(evaluation, layout.metrics(name))
+    logger.info("evaluate %s: %s, %s", name, _brief(test_set, results[test_set]), layout.metrics(name))
+
+
+class _Measurement:
+    """A codec measured on the test set and the calibration set, as calibrated and at the target rate.
+
+    Attributes:
+        description: The codec in words, with its setting at the target once that is known.
+        results: (set, `as_calibrated` or `at_target`) -> the result of each picture.
+    """
+
+    def __init__(self, codec: EvaluatedCodec, originals: Mapping[str, Originals], settings: Params, folder: Path):
+        self.description: Description = codec.description
+        self.results: dict[tuple[str, Label], list[ImageResult]] = {}
+        self._why_not_at_target: dict[str, str] = {}
+        self._codec, self._originals = codec, originals
+        self._test_set, self._calibration_set = settings.data.test, settings.data.calibration
+        self._keepers = {key: _keeper(folder / "reconstructions" / key, found) for key, found in originals.items()}
+
+    def run(self) -> None:
+        """Measure. Raises RatewrightError where a lossless codec changes a pixel."""
+        self._measure_as_calibrated()
+        if self._codec.at_rate is None:
+            self._why_not_at_target = dict.fromkeys(self._originals, NO_TARGET)
+            return
+        as_calibrated = self.results[self._calibration_set, "as_calibrated"]
+        self.results[self._calibration_set, "at_target"] = as_calibrated
         try:
-            coder, said = subject.at_rate(target, None)
+            coder = self._codec.at_rate(self.description.target_bpp)
         except CalibrationError as error:
-            points[test_set]["at_target_why"] = str(error)
-        else:
-            facts = facts | said
-            results = measure(coder, originals[test_set], keep[test_set])
-            points[test_set]["at_target"] = summarise(results).model_dump()
-            table += [(test_set, "at_target", result) for result in results]
-        curve = _curve(points[test_set]["at_target"], subject.at_rate, target, rgbs[test_set])
+            self._why_not_at_target[self._test_set] = str(error)
+            return
+        self.description = self._codec.described_at_target(coder)
+        test = self._originals[self._test_set]
+        self.results[self._test_set, "at_target"] = measure(coder, test, self._keepers[self._test_set])
 
-    keep_prefixes(subject.as_calibrated, *originals[test_set][0], layout.prefixes(name, test_set))
-    keep_maps(subject.as_calibrated, *originals[test_set][0], layout.maps(name, test_set))
-    metrics = {
-        "name": name,
-        "target_bpp": target,
-        **facts,
-        **_costs(subject),
-        **_rungs(subject, test_set, originals[test_set]),
-        "test_sets": points,
-        "test_set_sha256": {key: content_hash(layout.raw(key)) for key in points},
-        "curve": {test_set: curve},
-    }
-    write_bytes(out / "images.csv", _csv(table).encode())
-    write_json(layout.metrics(name), metrics)
-    console.print(f"evaluate {name}: {_brief(points, test_set)}, {layout.metrics(name)}")
+    def _measure_as_calibrated(self) -> None:
+        lossless = self._codec.at_rate is None
+        # Reconstructions at the target are kept: on the calibration set, those of the codec as calibrated.
+        keepers = {} if lossless else {self._calibration_set: self._keepers[self._calibration_set]}
+        try:
+            for key, found in self._originals.items():
+                results = measure(self._codec.deployed, found, keepers.get(key), lossless=lossless)
+                self.results[key, "as_calibrated"] = results
+        except RatewrightError as error:
+            raise RatewrightError(f"evaluate {self.description.name}: {error}") from error
+
+    def set_results(self) -> dict[str, SetResults]:
+        """The figures of each set."""
+        return {key: self._set_results(key) for key in self._originals}
+
+    def _set_results(self, key: str) -> SetResults:
+        at_target = self.results.get((key, "at_target"))
+        return SetResults(
+            as_calibrated=summarise(self.results[key, "as_calibrated"]),
+            at_target=None if at_target is None else summarise(at_target),
+            at_target_why=self._why_not_at_target.get(key),
+        )
+
+    def rows(self) -> list[ImageRow]:
+        """The figures of each picture."""
+        return [
+            ImageRow(test_set=key, point=label, **{field: getattr(result, field) for field in _IMAGE_FIELDS})
+            for (key, label), results in self.results.items()
+            for result in results
+        ]
 
 
-def _keep(out: Path, key: str, originals: Sequence[tuple[str, Rgb]]) -> Callable[[str, Rgb], None]:
-    """Keeps the first reconstructions of a set."""
-    folder, shown = out / "reconstructions" / key, {file for file, _ in originals[:SHOWN]}
+_IMAGE_FIELDS = tuple(field for field in ImageRow.model_fields if field not in ("test_set", "point"))
+
+
+def _keeper(folder: Path, originals: Originals) -> Callable[[str, Rgb], None]:
+    """A function that keeps the reconstructions of a set's first pictures in `folder`."""
+    kept = {file for file, _ in originals[:KEPT]}
     folder.mkdir(parents=True, exist_ok=True)
 
     def keep(file: str, decoded: Rgb) -> None:
-        if file in shown:
+        if file in kept:
             write_bytes(folder / f"{Path(file).stem}.png", encode_png(decoded))
 
     return keep
 
 
-def _curve(
-    at_target: dict[str, Any] | None,
-    at_rate: AtRate,
-    target: float,
-    rgbs: list[Rgb],
-) -> list[dict[str, Any]]:
-    """bpp and PSNR at the target and around it, by rate, where it reaches them."""
-    points = [] if at_target is None else [(at_target["bpp"], at_target["psnr_db"])]
+def _curve(codec: EvaluatedCodec, at_target: RatePoint | None, test: Sequence[Rgb]) -> tuple[CurvePoint, ...]:
+    """Rate and PSNR on the test set at the target and around it, by rate, as far as the codec reaches the rates."""
+    if codec.at_rate is None:
+        return ()
+    points = [] if at_target is None else [(at_target.bpp, at_target.psnr_db)]
     for share in CURVE:
         try:
-            coder, _ = at_rate(share * target, CURVE_TOLERANCE)
+            coder = codec.at_rate(share * codec.description.target_bpp, CURVE_TOLERANCE)
         except CalibrationError:
             continue
-        points.append(rate_and_psnr(coder, rgbs))
-    return [{"bpp": bpp, "psnr_db": psnr} for bpp, psnr in sorted(points) if psnr is not None]
+        points.append(rate_and_psnr(coder, test))
+    return tuple(CurvePoint(bpp=bpp, psnr_db=psnr) for bpp, psnr in sorted(points) if psnr is not None)
 
 
-def _learned(name: str, settings: Params, layout: Layout, rgbs: list[Rgb]) -> Subject:
-    from components.codecs import checkpoint
-
-    variant = settings.variant(name)
-    codec, _ = checkpoint.load(layout.calibrated(name), codec=variant.codec)
-    deployed = LearnedCoder(codec)
-    if codec.rate_parameter is None:
-        return Subject({"kind": "lossless", "reported": codec.paper_results}, deployed, None)
-
-    over_gain = rate_over_gain(codec, rgbs)
-
-    def at_rate(bpp: float, tolerance: float | None) -> tuple[Coder, dict[str, Any]]:
-        gain = gain_at(codec, rgbs, bpp, tolerance or variant.calibrate.tolerance, over_gain=over_gain)
-        return LearnedCoder(codec, gain), {"gain_at_target": gain, "setting_at_target": codec.describe(gain)}
-
-    facts = {"kind": "learned", "reported": codec.paper_results, "setting": codec.describe(codec.gain.item())}
-    return Subject(facts, deployed, at_rate)
-
-
-def _baseline(name: str, target_bpp: float, calibration: list[Rgb], rgbs: list[Rgb]) -> Subject:
-    if name in LOSSLESS:
-        exact = LOSSLESS[name]
-        return Subject({"kind": "lossless", "version": exact.version, "settings": exact.settings}, exact, None)
-    if name not in BASELINES:
-        raise RatewrightError(f"unknown baseline {name!r}; known: {', '.join((*BASELINES, *LOSSLESS))}")
-    classic = BASELINES[name]
-    deployed = largest_quality(classic, calibration, target_bpp).quality
-
-    known: dict[float, float] = {}
-
-    def at_rate(bpp: float, _: float | None) -> tuple[Coder, dict[str, Any]]:
-        quality = largest_quality(classic, rgbs, bpp, known=known).quality
-        return AtQuality(classic, quality), {"quality": {"as_calibrated": deployed, "at_target": quality}}
-
-    facts = {
-        "kind": "baseline",
-        "version": classic.version,
-        "settings": classic.settings,
-        "quality": {"as_calibrated": deployed, "at_target": None},
-    }
-    return Subject(facts, AtQuality(classic, deployed), at_rate)
-
-
-def _rungs(subject: Subject, test_set: str, originals: Sequence[tuple[str, Rgb]]) -> dict[str, Any]:
-    """Of a codec with settings instead of a quantiser step: the finest of each range, such as each bit depth."""
-    coder = subject.as_calibrated
+def _operating_points(
+    coder: Coder, test_set: str, originals: Originals
+) -> dict[str, tuple[OperatingPoint, ...]] | None:
+    """Of a codec that has settings in place of a quantiser step: the finest of each range, such as each bit depth."""
     if not isinstance(coder, LearnedCoder) or not coder.codec.operating_points:
-        return {}
+        return None
     points = []
-    for operating_points in coder.codec.operating_points:
-        point = summarise(measure(LearnedCoder(coder.codec, operating_points[-1]), originals)).model_dump()
-        points.append({"setting": coder.codec.describe(operating_points[-1]), **point})
-    return {"operating_points": {test_set: points}}
+    for gains in coder.codec.operating_points:
+        point = summarise(measure(LearnedCoder(coder.codec, gains[-1]), originals))
+        points.append(OperatingPoint(setting=coder.codec.describe(gains[-1]), **dict(point)))
+    return {test_set: tuple(points)}
 
 
-def _costs(subject: Subject) -> dict[str, Any]:
-    from components.evaluation.complexity import kmac_per_px, parameters, peak_mb
-
-    if isinstance(subject.as_calibrated, LearnedCoder):
-        codec = subject.as_calibrated.codec
-        encoder, decoder = kmac_per_px(codec)
-        return {
-            "parameters": parameters(codec),
-            "encoder_kmac_per_px": encoder,
-            "decoder_kmac_per_px": decoder,
-            "peak_mb": peak_mb(),
-        }
-    fields = ("parameters", "encoder_kmac_per_px", "decoder_kmac_per_px")
-    why = "a classic codec has no network"
-    return {**dict.fromkeys(fields), **{f"{field}_why": why for field in fields}, "peak_mb": peak_mb()}
-
-
-def _csv(table: list[tuple[str, str, ImageResult]]) -> str:
-    fields = COLUMNS.split(",")
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(fields)
-    for test_set, point, result in table:
-        writer.writerow([test_set, point, *(getattr(result, field) for field in fields[2:])])
-    return text.getvalue()
+def _costs(coder: Coder) -> Costs:
+    if isinstance(coder, LearnedCoder):
+        encoder, decoder = kmac_per_px(coder.codec)
+        return Costs(
+            parameters=parameters(coder.codec),
+            encoder_kmac_per_px=encoder,
+            decoder_kmac_per_px=decoder,
+            peak_mb=peak_mb(),
+        )
+    return Costs(
+        parameters=None,
+        parameters_why=NO_NETWORK,
+        encoder_kmac_per_px=None,
+        encoder_kmac_per_px_why=NO_NETWORK,
+        decoder_kmac_per_px=None,
+        decoder_kmac_per_px_why=NO_NETWORK,
+        peak_mb=peak_mb(),
+    )
 
 
-def _brief(points: dict[str, Any], test_set: str) -> str:
-    said = []
-    for label in ("as_calibrated", "at_target"):
-        if (point := points[test_set][label]) is not None:
-            quality = "lossless" if point["psnr_db"] is None else f"{point['psnr_db']:.2f} dB"
-            said.append(f"{label.replace('_', ' ')} {quality} at {point['bpp']:.4f} bpp")
-    return f"{test_set}: " + ", ".join(said)
+def _brief(name: str, results: SetResults) -> str:
+    """The figures of one set in a line."""
+    shown = [("as calibrated", results.as_calibrated), ("at the target", results.at_target)]
+    found = []
+    for label, point in shown:
+        if point is not None:
+            quality = "lossless" if point.psnr_db is None else f"{point.psnr_db:.2f} dB"
+            found.append(f"{label} {quality} at {point.bpp:.4f} bpp")
+    return f"{name}: " + ", ".join(found)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,52 @@
+"""The coder that a codec has at any rate on given pictures: learned codecs by their gain, classic ones by quality."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from components.arrays import Rgb
+from components.codecs.base import Codec
+from components.codecs.baselines.lossy import AtQuality, Classic
+from components.codecs.baselines.quality_search import largest_quality
+from components.codecs.coder import Coder, LearnedCoder
+from components.rate.gain_search import gain_at, rate_over_gain
+
+
+class CoderAtRate(Protocol):
+    """Gives the coder with a rate on a fixed set of pictures."""
+
+    def __call__(self, bpp: float, tolerance: float | None = None) -> Coder:
+        """The coder whose files have at most the rate, and nearly that.
+
+        Args:
+            bpp: Bits per pixel, total bits over total pixels.
+            tolerance: Share by which the rate may fall short; None for the codec's own.
+
+        Raises:
+            CalibrationError: The codec does not reach the rate.
+        """
+
+
+class LearnedAtRate:
+    """A learned codec at any rate, by its gain, without training. Pictures are analysed once for all rates."""
+
+    def __init__(self, codec: Codec, pictures: Sequence[Rgb], tolerance: float):
+        self._codec, self._pictures, self._tolerance = codec, pictures, tolerance
+        self._rate_over_gain = rate_over_gain(codec, pictures)
+
+    def __call__(self, bpp: float, tolerance: float | None = None) -> LearnedCoder:
+        """The codec with the gain that meets the rate. Raises CalibrationError."""
+        tolerance = tolerance or self._tolerance
+        gain = gain_at(self._codec, self._pictures, bpp, tolerance, over_gain=self._rate_over_gain)
+        return LearnedCoder(self._codec, gain)
+
+
+class ClassicAtRate:
+    """A classic codec at any rate, by its quality. A quality is measured once for all rates."""
+
+    def __init__(self, classic: Classic, pictures: Sequence[Rgb]):
+        self._classic, self._pictures = classic, pictures
+        self._known: dict[float, float] = {}
+
+    def __call__(self, bpp: float, tolerance: float | None = None) -> AtQuality:  # noqa: ARG002 - qualities are close
+        """The codec at the largest quality within the rate. Raises CalibrationError."""
+        return AtQuality(self._classic, largest_quality(self._classic, self._pictures, bpp, known=self._known).quality)
