@@ -1,4 +1,4 @@
-"""What the GAN codecs of paper 002 share: an autoencoder that trains against a discriminator."""
+"""The family of the GAN codecs (paper 002; Sidpara and Makadia): an autoencoder trained against a discriminator."""
 
 from abc import abstractmethod
 from typing import ClassVar
@@ -15,7 +15,12 @@ from components.layers.discriminator import PatchDiscriminator
 
 
 class GanDiscriminator(Discriminator):
-    """A discriminator that tells originals from reconstructions by the scores of a discriminator."""
+    """A patch discriminator and the generator loss that goes with it.
+
+    Args:
+        channels: outputs of the first convolution.
+        normalised: whether batch normalisation follows the inner convolutions.
+    """
 
     learning_rate_factor: ClassVar[float] = 0.5
 
@@ -24,56 +29,66 @@ class GanDiscriminator(Discriminator):
         self.discriminator = PatchDiscriminator(channels, normalised=normalised)
 
     def generator_loss(self, x_hat: Tensor) -> Tensor:
-        """What the codec descends, for each picture (B,): low where reconstructions pass for originals."""
+        """The generator's loss of each picture (B,): low where reconstructions pass for originals.
+
+        Its gradient goes to the reconstructions x_hat (B, 3, H, W), not to the discriminator.
+        """
         fixed = {name: parameter.detach() for name, parameter in self.discriminator.named_parameters()}
         scores: Tensor = functional_call(self.discriminator, fixed, (x_hat,))
         return self.generator_loss_of_scores(scores).flatten(1).mean(1)
 
     @abstractmethod
     def generator_loss_of_scores(self, scores: Tensor) -> Tensor:
-        """What the codec pays for the scores of its reconstructions, of the same shape."""
+        """The generator's loss for scores of reconstructions, element by element."""
 
 
 class AdversarialAutoencoder(ConvolutionalAutoencoder):
-    """
-        x --> g_a --> y --> bytes --> y_hat --> g_s --> x_hat --> discriminator <-- x
+    """A convolutional autoencoder whose decoder is the generator of a GAN, trained for
 
-    Loss (paper 002, "L2 and" an adversarial term): L = R + lmbda * 255^2 * (MSE + beta * adversarial), the transforms
-    those of `cnn_ae`, of which the decoder is the generator. The paper gives neither weights nor sizes. The codec and
-    the discriminator take a step each on every batch. The discriminator is no part of the codec, and validations are
-    without its term, whose level moves with it: the best weights are those with the least R + lmbda * 255^2 * MSE. A
-    fine-tune trains a new one.
+        L = R + lmbda * 255^2 * (MSE + beta * generator loss)
 
-    beta: weight of the adversarial term; 0 is an autoencoder. D: channels of the discriminator's first convolution.
+        x --> g_a --> y --> y_hat, bytes --> g_s --> x_hat --> discriminator <-- x
+
+    Of the paper: "L2 and" an adversarial loss, on the autoencoder of `cnn_ae`. It gives neither weights nor sizes.
+    Codec and discriminator take one step each on every batch. The discriminator is no part of the codec, and a
+    fine-tune trains a new one. Validations leave out the generator loss, because its level moves with the
+    discriminator: the best weights are those with the least R + lmbda * 255^2 * MSE.
+
+    Args:
+        N: channels, see the base class.
+        M: channels of the latents.
+        beta: weight of the generator loss; 0 is a plain autoencoder.
+        D: channels of the discriminator's first convolution.
+        gain_range: see the base class.
     """
 
     rate_parameter: ClassVar[RateParameter] = RateParameter(
-        "lmbda", "L = bits per pixel + lmbda * 255^2 * (MSE on [0, 1] + beta * adversarial)", raises_rate=True
+        "lmbda", "L = bits per pixel + lmbda * 255^2 * (MSE on [0, 1] + beta * generator loss)", raises_rate=True
     )
 
     def __init__(self, N: int, M: int, beta: float, D: int, gain_range: float) -> None:
         if beta < 0:
-            raise RatewrightError(f"{self.name}: beta is at least 0, not {beta}")
+            raise RatewrightError(f"{self.name}: beta must be at least 0, not {beta}")
         super().__init__(N, M, gain_range, beta=beta, D=D)
         self.beta = beta
-        self._adversary = (self.adversary(D),)  # in a tuple, or it would be a part of the codec
+        self._discriminators = (self.new_discriminator(D),)  # in a tuple, or it would be a submodule of the codec
 
     @abstractmethod
-    def adversary(self, channels: int) -> GanDiscriminator:
-        """A new one."""
+    def new_discriminator(self, channels: int) -> GanDiscriminator:
+        """An untrained discriminator with this many channels after its first convolution."""
 
     def discriminators(self) -> tuple[Discriminator, ...]:
-        """The discriminator, unless nothing depends on it."""
-        return self._adversary if self.beta > 0 else ()
+        """The discriminator, unless beta is 0."""
+        return self._discriminators if self.beta > 0 else ()
 
     def loss(self, x: Tensor, reconstruction: Reconstruction, lmbda: float) -> Loss:
-        """In training with the adversarial term, which its parts leave out."""
+        """The loss of the base class; in training, `total` has the generator loss in addition."""
         loss = super().loss(x, reconstruction, lmbda)
         if not self.training or self.beta == 0:
             return loss
-        (adversary,) = self._adversary
-        generator_loss = adversary.to(x.device).generator_loss(reconstruction.x_hat)
+        (discriminator,) = self._discriminators
+        generator_loss = discriminator.to(x.device).generator_loss(reconstruction.x_hat)
         if reconstruction.weight is not None:
             generator_loss = generator_loss * reconstruction.weight
-        with_it = loss.distortion + self.beta * 255**2 * generator_loss.mean()
-        return loss._replace(total=self.objective(with_it, loss.rate, lmbda))
+        distortion = loss.distortion + self.beta * 255**2 * generator_loss.mean()
+        return loss._replace(total=self.objective(distortion, loss.rate, lmbda))

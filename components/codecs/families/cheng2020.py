@@ -1,4 +1,8 @@
-"""The transforms of Cheng et al. 2020 for `gmm`, `atc` and `atc_progressive`, and the mixture of the first two."""
+"""The family of Cheng et al. 2020, for `gmm`, `atc` and `atc_progressive`.
+
+Z. Cheng, H. Sun, M. Takeuchi and J. Katto, "Learned Image Compression with Discretized Gaussian Mixture Likelihoods and
+Attention Modules", CVPR 2020.
+"""
 
 from typing import Any, ClassVar
 
@@ -20,15 +24,20 @@ COMPONENTS = 3
 
 
 class ResidualCodec(LearnedPriorCodec):
-    """
-        x --down, block, down, block, down, block, conv stride 2--> y (M at 1/16)
-        x_hat <--(block, up) x 3, block, sub-pixel convolution-- y_hat
+    """The transforms of Cheng et al. 2020: residual blocks, strided convolutions and sub-pixel upsampling.
 
-    The transforms of Cheng et al. 2020; a subclass gives the entropy model. With attention, a module follows the second
-    halving and the last (in synthesis: their mirrors). N: channels; Cheng et al. take 128 at low rates and 192 at
-    high ones. M: latents, as many with them.
+        x --down, block, down, block, down, block, conv stride 2--> y (M at 1/16)            g_a
+        x_hat <--sub-pixel convolution, (block, up) x 3, block-- y_hat                       g_s
 
-    Departures: skips of upsampling blocks are 1x1; the hyper-transforms are shorter.
+    A subclass gives the entropy model. With attention, a module follows the second halving and the last, and precedes
+    their mirrors in g_s.
+
+    Departures: shortcuts of upsampling blocks are 1x1 convolutions; the hyper-transforms are shorter.
+
+    Args:
+        N: channels; Cheng et al. take 128 at low rates and 192 at high ones.
+        M: channels of the latents; Cheng et al. take N.
+        hyperparameters: those of the subclass, stored in checkpoints.
     """
 
     attention: ClassVar[bool]
@@ -66,10 +75,17 @@ class ResidualCodec(LearnedPriorCodec):
 
 
 class ResidualMixtureCodec(ResidualCodec):
-    """
-        y --hyperprior, checkerboard context--> a mixture of three Gaussians for each element --> bytes
+    """The codec of Cheng et al. 2020: residual transforms and a mixture of three Gaussians for each latent.
 
-    Departure: the context is a checkerboard's (He et al. 2021) instead of a raster's.
+        y --h_a--> z --round--> z_hat --h_s--> psi
+        psi, checkerboard context --> mixture of three Gaussians for each element of y --> range coder --> bytes
+
+    Departure: the context is a checkerboard's (He et al. 2021) instead of a raster's, so that decoding takes two passes
+    instead of one for each latent.
+
+    Args:
+        N: channels of the transforms and of the latents.
+        gain_range: training draws the logarithm of each picture's gain from -gain_range to gain_range.
     """
 
     def __init__(self, N: int = 128, gain_range: float = 0.0) -> None:

@@ -1,4 +1,8 @@
-"""What the codecs of paper 004 share: a convolutional autoencoder whose code is Gaussian channel by channel."""
+"""The family of Wavelet CAE (paper 004): an autoencoder whose latents are Gaussian channel by channel.
+
+P. Akyazi and T. Ebrahimi, "Learning-Based Image Compression using Convolutional Autoencoder and Wavelet Decomposition",
+CVPR Workshops (CLIC) 2019.
+"""
 
 from typing import ClassVar
 
@@ -12,11 +16,20 @@ from components.entropy.channel_gaussian import ChannelGaussian
 
 
 class GaussianAutoencoder(TransformCodec):
-    """A transform codec with a Gaussian for each channel of each image.
+    """A transform codec with one Gaussian for each channel of each picture, trained for
 
-    Loss (paper 004, equations 1 to 3): J = D + lmbda R, with D the mean squared error on [-1, 1] and R the
-    entropy in bits per element of the code. The paper writes D as a sum, but its lmbda = 0.0025 balances at
-    about 0.15 bpp only when both are means; its R lacks a minus and weights by the symbol, a misprint.
+        J = D + lmbda * R                                      (equations 1 to 3 of the paper)
+
+    with D the mean squared error on [-1, 1] and R the entropy of the latents in bits per element.
+
+        x --g_a--> y --+ noise, or round--> y_hat --g_s--> x_hat
+                   y_hat --Gaussian (mean, scale of each channel)--> range coder --> bytes
+
+    Departures: the paper writes D as a sum, but its lmbda = 0.0025 balances at about 0.15 bpp only if D and R are both
+    means. Its R lacks a minus sign and weights by the symbol, a misprint.
+
+    Args:
+        code_channels: channels of the latents.
     """
 
     rate_parameter: ClassVar[RateParameter] = RateParameter(
@@ -29,10 +42,10 @@ class GaussianAutoencoder(TransformCodec):
         self.entropy = ChannelGaussian(code_channels)
 
     def distortion_and_rate(self, x: Tensor, reconstruction: Reconstruction) -> tuple[Tensor, Tensor]:
-        """D and R in the units above; side information is left out."""
+        """D and R of the paper. The bits of means and scales are not in R."""
         elements = x[0, 0].numel() * self.latent_channels / self.latent_stride**2
         return 4 * (x - reconstruction.x_hat).square().mean(), reconstruction.bits.mean() / elements
 
     def objective(self, distortion: Scalar, rate: Scalar, lmbda: float) -> Scalar:
-        """D + lmbda R."""
+        """J = D + lmbda * R."""
         return distortion + lmbda * rate

@@ -1,4 +1,4 @@
-"""What `cnn_ae` and `cnn_ae_ft` share: a convolutional autoencoder with a perceptual loss."""
+"""The family of `cnn_ae` and `cnn_ae_ft` (paper 002; Sidpara and Makadia): an autoencoder with a perceptual loss."""
 
 from collections.abc import Mapping
 from typing import ClassVar
@@ -13,14 +13,20 @@ from components.errors import RatewrightError
 
 
 class PerceptualAutoencoder(ConvolutionalAutoencoder):
-    """
+    """A convolutional autoencoder with a perceptual term in its distortion, trained for
+
         L = R + lmbda * 255^2 * (MSE + mu * perceptual)
 
-    Paper 002 adds a perceptual loss to the MSE and says neither which nor how much. Here it is 1 - SSIM, which needs
-    no weights and is one of the paper's two measures; with `train.weights.vgg19`, the distance of VGG-19's features
-    (that of paper 003). `mu` = 0.002 makes it about a fifth of the MSE at 0.15 bpp.
+    Of the paper: the sum of MSE and a perceptual loss. It says neither which loss nor how much of it. Chosen here:
+    1 - SSIM, which needs no weights and is one of the paper's two measures. With `train.weights.vgg19` it is the
+    distance of VGG-19's features instead, as in the quantised autoencoder (paper 003). mu = 0.002 makes it about a
+    fifth of the MSE at 0.15 bpp.
 
-    mu: weight of the perceptual loss. N, M, gain_range: see the base class.
+    Args:
+        N: channels, see the base class.
+        M: channels of the latents.
+        mu: weight of the perceptual loss; 0 for none.
+        gain_range: see the base class.
     """
 
     rate_parameter: ClassVar[RateParameter] = RateParameter(
@@ -31,13 +37,13 @@ class PerceptualAutoencoder(ConvolutionalAutoencoder):
 
     def __init__(self, N: int = 64, M: int = 96, mu: float = 0.002, gain_range: float = 0.0) -> None:
         if mu < 0:
-            raise RatewrightError(f"{self.name}: mu is at least 0, not {mu}")
+            raise RatewrightError(f"{self.name}: mu must be at least 0, not {mu}")
         super().__init__(N, M, gain_range, mu=mu)
         self.mu = mu
         self._perceptual = PerceptualLoss()
 
     def load_pretrained(self, weights: Mapping[str, Weights]) -> list[str]:
-        """Weights of `vgg19`, in place of SSIM."""
+        """Load `vgg19`, whose features then replace SSIM in the loss."""
         super().load_pretrained(weights)
         if "vgg19" in weights:
             self._perceptual.load(weights["vgg19"])

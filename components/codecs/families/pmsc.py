@@ -1,4 +1,8 @@
-"""The transforms of paper 000 for `pmsc` and `pmsc_hyper`."""
+"""The family of "Wavelet attention" (paper 000): PMSC blocks, wavelet attention and an importance map.
+
+H. V. Nandi and G. Gandhi, "Image Compression at Multiple Scales Using Wavelet-Based Attention Mechanisms", B.Tech
+project report, IIT Jodhpur, 2024.
+"""
 
 from typing import Any
 
@@ -15,18 +19,24 @@ from components.layers.wavelet_attention import WaveletAttention
 
 
 class PyramidMultiscaleCodec(LearnedPriorCodec):
-    """
-        x --conv, stride 2--> --(conv, stride 2, PMSC, attention) x 3--> y0 (M at 1/16)
-        y0 --one convolution, three residual blocks, softsign(tanh)--> m;  y = 2 m y0 --> bytes
-        x_hat <--sub-pixel conv-- <--(sub-pixel conv, PMSC, attention) x 3-- y_hat
+    """Pyramid multi-scale convolutions (PMSC) with wavelet attention, and latents weighted by an importance map.
 
-    Paper 000 gives the blocks and leaves their number, the widths, the strides and the rate open. Here four
-    convolutions halve, as in most codecs, with a block after all but the first, where it would cost the most; in
-    synthesis attention comes before the PMSC, as the paper has it. The loss is that of the codecs of paper 001, L = R +
-    lmbda * 255^2 * MSE with R the bits of noisy latents under a learned prior (Balle et al. 2017, whom the paper
-    cites): without R nothing tells the importance map what a bit is worth, and MSE alone has no rate parameter.
+        x --conv, stride 2--> --(conv, stride 2, PMSC, attention) x 3--> y0 (M at 1/16)                   g_a
+        y0 --conv, three residual blocks, softsign(tanh)--> m;   y = 2 m y0 --entropy model--> y_hat, bytes
+        x_hat <--sub-pixel conv-- <--(sub-pixel conv, PMSC, attention) x 3-- y_hat                        g_s
 
-    N: channels. M: latents, with as many in the blocks at 1/16. Both are multiples of 4, the groups of a PMSC.
+    Of the paper: the PMSC block, the attention and the importance map. It leaves their number, the widths, the strides
+    and the rate open. Chosen here: four convolutions halve, with a block after all but the first, where it would cost
+    the most. In synthesis attention comes before the PMSC, as in the paper.
+
+    Departure: the paper trains for MSE alone, which has no rate parameter, and without a rate nothing tells the
+    importance map what a bit is worth. Here L = R + lmbda * 255^2 * MSE, with R the bits of noisy latents under a
+    learned prior (Ballé et al. 2017, whom the paper cites).
+
+    Args:
+        N: channels, a multiple of 4 (the groups of a PMSC).
+        M: channels of the latents and of the blocks at 1/16, a multiple of 4.
+        hyperparameters: those of the subclass, stored in checkpoints.
     """
 
     def __init__(self, N: int, M: int, hyperparameters: dict[str, Any]) -> None:
@@ -34,25 +44,25 @@ class PyramidMultiscaleCodec(LearnedPriorCodec):
         self.latent_channels = M
         stages = haar_packet((N, N, N, M))
         widths = (3, N, N, N, M)
-        inward: list[nn.Module] = []
-        outward: list[nn.Module] = []
+        analysis: list[nn.Module] = []
+        synthesis: list[nn.Module] = []
         for number, stage in enumerate(stages):
             coarse, fine = widths[number + 1], widths[number]
             block, mirrored = _blocks(coarse) if number else ([], [])
-            inward += [downsampling_conv(fine, coarse, stage), *block]
-            outward = [*mirrored, upsampling_conv(coarse, fine, stage), *outward]
-        self.g_a = nn.Sequential(*inward)
-        self.g_s = nn.Sequential(*outward)
+            analysis += [downsampling_conv(fine, coarse, stage), *block]
+            synthesis = [*mirrored, upsampling_conv(coarse, fine, stage), *synthesis]
+        self.g_a = nn.Sequential(*analysis)
+        self.g_s = nn.Sequential(*synthesis)
         self.importance = Importance(M)
 
     def analyse(self, x: Tensor) -> Tensor:
-        """The latents, each as large as it is important."""
+        """Latents y, weighted by their importance map."""
         y = self.g_a(2 * x - 1)
         masked: Tensor = self.latent_scale * self.importance(y) * y
         return masked
 
     def latent_maps(self, x: Tensor) -> dict[str, Tensor]:
-        """Also the importance map, the mean of its size over the channels."""
+        """Also `importance`: the mean over the channels of the map's absolute values."""
 
         def importance(padded: Tensor) -> Tensor:
             map_: Tensor = self.importance(self.g_a(2 * padded - 1))
@@ -64,7 +74,7 @@ class PyramidMultiscaleCodec(LearnedPriorCodec):
 
 
 def _blocks(channels: int) -> tuple[list[nn.Module], list[nn.Module]]:
-    """What follows a halving, and what precedes the doubling that mirrors it."""
+    """The modules that follow a strided convolution, and those that precede its mirror."""
     return (
         [PmscBlock(channels), WaveletAttention(channels)],
         [WaveletAttention(channels), PmscBlock(channels)],

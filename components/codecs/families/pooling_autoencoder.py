@@ -1,4 +1,8 @@
-"""What the codecs of paper 002 share: a fully convolutional autoencoder with pooling."""
+"""The family of the autoencoders in "Lossless MLP, autoencoders, GANs" (paper 002): convolutions and pooling.
+
+P. Sidpara and P. Makadia, "Image Compression using Deep Learning: Lossless (MLP) & Lossy (Auto-encoder & GAN)", project
+report.
+"""
 
 from typing import Any, ClassVar
 
@@ -11,36 +15,41 @@ from components.layers.pooling import pooling_down, residual, upsampling
 
 
 class ConvolutionalAutoencoder(LearnedPriorCodec):
-    """
-        x --(conv, leaky ReLU, pool, conv) x 4, two blocks at 1/8 and 1/16--> y (M at 1/16) --> bytes
+    """A fully convolutional autoencoder with pooling, and a factorized prior of its latents.
+
+        x --(conv, leaky ReLU, pool, conv) x 4, two blocks at 1/8 and 1/16--> y (M at 1/16) --round--> y_hat --> bytes
         x_hat <--mirrored: (conv, leaky ReLU, repeat, conv) x 4-- y_hat
 
-    Paper 002 gives "several convolutional and pooling layers" that a decoder mirrors, and no sizes, no code and no
-    rate: here 3x3 convolutions, average pooling, latents at 1/16 (at 1/8 the loss was a quarter higher after 150 steps)
-    that are rounded and coded under a learned density for each channel, and L = R + lmbda * 255^2 * D as in paper 001.
+    Of the paper: "several convolutional and pooling layers" that a decoder mirrors. It gives no sizes, no code and no
+    rate. Chosen here: 3x3 convolutions, average pooling, latents at 1/16 (at 1/8 the loss was a quarter higher after
+    150 steps), one learned density for each channel, and L = R + lmbda * 255^2 * D.
 
-    Departures. Average pooling alone loses what the code needs, and random weights take thousands of steps to find an
-    inverse. So a stage has a skip that pools 2x2 blocks into four Haar bands (their averages with all signs), and its
-    mirror one that undoes it; together they start as a Haar packet and its inverse, the convolutions around it near
-    zero. At 1/8 and 1/16, where it costs little, a residual block of two convolutions follows.
+    Departures: average pooling alone loses detail that the latents need, and random weights take thousands of steps to
+    find an inverse. So a stage has a shortcut that pools 2x2 blocks into four Haar bands (averages with all signs), and
+    its mirror one that undoes it. Together they start as a Haar packet and its inverse, the convolutions beside them
+    near zero. At 1/8 and 1/16, where it costs little, a residual block of two convolutions follows.
 
-    N: channels, half as many at 1/2. M: latents.
+    Args:
+        N: channels; half as many at 1/2.
+        M: channels of the latents.
+        gain_range: training draws the logarithm of each picture's gain from -gain_range to gain_range.
+        hyperparameters: those that a subclass adds, stored with the others.
     """
 
     stride = 16
     latent_stride = 16
-    latent_scale: ClassVar[float] = 2.0  # without GDN latents start large, and take hundreds of steps to shrink
+    latent_scale: ClassVar[float] = 2.0  # less than with GDN: without it latents start large and shrink slowly
 
     def __init__(self, N: int, M: int, gain_range: float, **hyperparameters: Any) -> None:
         super().__init__(N=N, M=M, gain_range=gain_range, **hyperparameters)
         self.latent_channels = M
         widths = (3, N // 2, N, N, M)
-        inward: list[nn.Module] = []
-        outward: list[nn.Module] = []
+        analysis: list[nn.Module] = []
+        synthesis: list[nn.Module] = []
         for number, stage in enumerate(haar_packet(widths[1:])):
             fine, coarse = widths[number : number + 2]
             deep = number >= 2
-            inward += [pooling_down(fine, coarse, stage), *([residual(coarse)] if deep else [])]
-            outward = [*([residual(coarse)] if deep else []), upsampling(coarse, fine, stage), *outward]
-        self.g_a, self.g_s = nn.Sequential(*inward), nn.Sequential(*outward)
+            analysis += [pooling_down(fine, coarse, stage), *([residual(coarse)] if deep else [])]
+            synthesis = [*([residual(coarse)] if deep else []), upsampling(coarse, fine, stage), *synthesis]
+        self.g_a, self.g_s = nn.Sequential(*analysis), nn.Sequential(*synthesis)
         self.entropy = FactorizedModel(M, gain_range=gain_range)

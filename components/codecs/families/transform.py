@@ -1,4 +1,4 @@
-"""Transform coding: analysis, an entropy model of the latents, synthesis."""
+"""The family of transform codecs: analysis transform, entropy model of the latents, synthesis transform."""
 
 from typing import ClassVar, Protocol
 
@@ -12,81 +12,93 @@ from components.entropy.relaxation import EntropyOutput
 
 
 class EntropyModel(Protocol):
-    """What gives latents y (B, C, h, w) their rate, and one picture's their bytes."""
+    """A probability model of latents y (B, C, h, w): their rate in training, and their bytes."""
 
     def __call__(self, y: Tensor, gain: float = 1.0) -> EntropyOutput:
-        """The quantised latents and their bits; in evaluation, with steps of 1 / gain."""
+        """Quantised latents and their bits. In training the gain is the model's own, in evaluation it is `gain`."""
 
     def encode(self, y: Tensor, gain: float) -> tuple[bytes, ...]:
-        """Sections of y (1, C, h, w), quantised with steps of 1 / gain."""
+        """Quantise y (1, C, h, w) with steps of 1 / gain, and code it to sections."""
 
     def decode(self, sections: tuple[bytes, ...], shape: tuple[int, int, int]) -> Tensor:
         """The quantised latents (1, C, h, w), the same on every machine. Raises BitstreamError."""
 
 
 class TransformCodec(Codec):
-    """
-        x --2x-1--> g_a --> * latent_scale --> y --entropy--> bytes
-        x_hat <--(+1)/2-- g_s <-- / latent_scale <-- y_hat <-- bytes
+    """A transform codec: transforms on [-1, 1] around an entropy model of the latents.
 
-    A subclass gives the transforms on [-1, 1], `g_a` from (B, 3, H, W) to (B, C, H/s, W/s) with s =
-    `latent_stride` and `g_s` back, and the entropy model of the `latent_channels` C. Transforms make values of about
-    1; latents are `latent_scale` times larger, so that a quantiser step of 1 starts as a fine one and training has
-    only to give up what is not worth its bits.
+        x in [0, 1] --2x - 1--> g_a --* latent_scale--> y --entropy model--> y_hat, bits
+        x_hat <--(x + 1) / 2-- g_s <--/ latent_scale-- y_hat
+
+    A subclass gives `g_a` from (B, 3, H, W) to (B, C, H/s, W/s) with s = `latent_stride`, `g_s` back, and the entropy
+    model of the C = `latent_channels` latents. Transforms give values of about 1. Latents are `latent_scale` times
+    larger, so that a quantiser step of 1 is a fine one at first, and training only has to give up what is not worth
+    its bits.
     """
 
     latent_scale: ClassVar[float] = 8.0
 
     latent_channels: int
     g_a: nn.Module
+    """Analysis transform."""
     g_s: nn.Module
+    """Synthesis transform."""
     entropy: EntropyModel
 
     def forward(self, x: Tensor) -> Reconstruction:
-        """(B, 3, H, W) to the reconstruction and the estimated bits of the latents."""
-        # In evaluation, what `compress` would make of it.
+        """Reconstruct a batch and estimate its bits.
+
+        In evaluation, at the codec's own gain: the reconstruction is the one that the bitstream decodes to. Where the
+        entropy model draws a gain for each picture in training, bits and distortion of a picture are both divided by
+        the rate to expect at its gain, so that no rate dominates the loss.
+        """
         estimate = self.entropy(self.analyse(x), 1.0 if self.training else self.gain.item())
         x_hat = self.synthesise(estimate.y_hat)
         if estimate.log_gain is None:
             return Reconstruction(x_hat, estimate.bits)
-        # Each image stands for a rate of its own; all of its loss is over that rate, so that no rate leads.
         share = (-RATE_OVER_GAIN * estimate.log_gain).exp()
         return Reconstruction(x_hat, share * estimate.bits, share * (GAIN_TO_WEIGHT * estimate.log_gain).exp())
 
     def analyse(self, x: Tensor) -> Tensor:
-        """The latents y before quantisation."""
+        """Latents y before quantisation: (B, 3, H, W) to (B, C, h, w)."""
         code: Tensor = self.g_a(2 * x - 1)
         return self.latent_scale * code
 
     def synthesise(self, y_hat: Tensor) -> Tensor:
-        """Quantised latents to the picture: the inverse of `analyse` as far as there is one."""
+        """Quantised latents (B, C, h, w) to reconstructions (B, 3, H, W) in about [0, 1]."""
         x_hat: Tensor = self.g_s(y_hat / self.latent_scale)
         return (x_hat.float() + 1) / 2
 
     def latent_maps(self, x: Tensor) -> dict[str, Tensor]:
-        """`bits`: bits per pixel at each position, at the codec's own gain, by the estimate of training."""
+        """`bits`: estimated bits per pixel at each position of the latents, at the codec's own gain."""
         latents = self.latents(x)
         with torch.inference_mode():
             return {"bits": self.entropy(latents, self.gain.item()).position_bits[0] / self.latent_stride**2}
 
     def encode(self, latents: Tensor, gain: float) -> tuple[bytes, ...]:
-        """What the entropy model makes of the latents."""
+        """Sections of the entropy model."""
         return self.entropy.encode(latents, gain)
 
     def decode(self, sections: tuple[bytes, ...], height: int, width: int) -> Tensor:
-        """The quantised latents that the sections hold."""
+        """Quantised latents (1, C, h, w) from sections of the entropy model. Raises BitstreamError."""
         shape = (self.latent_channels, height // self.latent_stride, width // self.latent_stride)
         return self.entropy.decode(sections, shape)
 
 
-# Quantised with steps of 1 / gain, a codec is at its best where distortion weighs gain^2 as much (high-rate theory:
-# distortion grows with the square of the step while the rate falls by a constant).
 GAIN_TO_WEIGHT = 2.0
-RATE_OVER_GAIN = 0.9  # the slope of the logarithms, as measured around 0.15 bpp
+"""Exponent of the distortion's weight over the gain. At high rates distortion grows with the square of the step."""
+RATE_OVER_GAIN = 0.9
+"""Slope of log rate over log gain, measured around 0.15 bpp."""
 
 
 class LearnedPriorCodec(TransformCodec):
-    """A transform codec whose loss is L = R + lmbda * 255^2 * MSE, R in bits per pixel, MSE on [0, 1] (paper 001)."""
+    """A transform codec with a learned prior, trained for
+
+        L = R + lmbda * 255^2 * D
+
+    with R the estimated rate in bits per pixel and D the mean squared error on [0, 1]. This is the loss of ATC (paper
+    001; Fang et al. 2024) and of most learned codecs since Ballé et al. 2018. A subclass may add terms to D.
+    """
 
     rate_parameter: ClassVar[RateParameter] = RateParameter(
         "lmbda", "L = bits per pixel + lmbda * 255^2 * MSE on [0, 1]", raises_rate=True
@@ -95,16 +107,16 @@ class LearnedPriorCodec(TransformCodec):
     latent_stride = 16
 
     def distortions(self, x: Tensor, x_hat: Tensor) -> Tensor:
-        """The distortion of each picture (B,), in units of the MSE."""
+        """The distortion D of each picture (B,), in units of the MSE on [0, 1]."""
         return (x - x_hat).square().mean(dim=(1, 2, 3))
 
     def distortion_and_rate(self, x: Tensor, reconstruction: Reconstruction) -> tuple[Tensor, Tensor]:
-        """255^2 * the mean of the errors, and bits per pixel."""
+        """255^2 * D and R, means over the batch."""
         error = self.distortions(x, reconstruction.x_hat)
         if reconstruction.weight is not None:
             error = error * reconstruction.weight
         return 255**2 * error.mean(), reconstruction.bits.mean() / x[0, 0].numel()
 
     def objective(self, distortion: Scalar, rate: Scalar, lmbda: float) -> Scalar:
-        """R + lmbda D."""
+        """L = R + lmbda * 255^2 * D, the distortion given with its factor."""
         return rate + lmbda * distortion

@@ -1,4 +1,4 @@
-"""atc_progressive: the transforms of `atc`, coded in trit planes. Paper 001's promise, after DPICT and CTC."""
+"""ATC, progressive: the transforms of `atc`, with latents coded in trit planes (paper 001; Fang et al. 2024)."""
 
 from typing import ClassVar
 
@@ -7,18 +7,29 @@ from components.entropy.progressive.trit_plane_model import TritPlaneModel
 
 
 class AtcProgressive(ResidualCodec):
-    """
-        x --g_a of atc--> y --hyperprior--> distance from the mean --> trits in the order of their ranks --> bytes
-        x_hat <--g_s of atc-- y_hat <--(refined within what is known)-- any first bytes
+    """Attention-based trit-plane coding: every prefix of a stream decodes to a picture.
 
-    One stream serves every rate: its first bytes are the stream of a lower one. Training draws a gain for each image,
-    cuts its latents there, and weighs its distortion accordingly, so that transforms, prior and refinements know
-    partial latents from the start; the paper retrains the decoder for them. The gain says where streams end; a stream
-    of any other size is cut from one of the finest gain.
+        x --g_a of atc--> y --minus the mean that the hyperprior gives--> trit planes, most significant first
+        trits in rate-distortion order, sharper probabilities from the planes before --> range coder --> bytes
+        x_hat <--g_s of atc-- y_hat <--refined expected values-- any prefix of the bytes
 
-    N: channels; M: latents, of which the high rates need more. gain_range: training's gains lie between
-    exp(-gain_range) and exp(gain_range). rate_reduction, distortion_reduction: whether what is known sharpens the
-    probabilities of the trits that follow, and moves the values that are reconstructed.
+    M. Fang, H. Wang, K. Yang, C. Liu and J. Lai, "Image Compression Base on Trit-Plane and Attention", Xiamen
+    University, 2024. The method goes back to DPICT (Lee et al., CVPR 2022) and CTC (Jeon et al., CVPR 2023).
+
+    Of the paper: trit planes of the mean-removed latents without a context model, their order, rate reduction (the
+    probabilities of later trits) and distortion reduction (refined partial latents).
+
+    Departures: the paper retrains the decoder for partial latents. Here every training step draws a gain for each
+    picture, cuts its latents there and weights its distortion accordingly, so that transforms, prior and refinements
+    know partial latents from the start. The gain says where streams end; a stream of any other size is truncated from
+    one of the finest gain.
+
+    Args:
+        N: channels of the transforms.
+        M: channels of the latents; high rates need more of them.
+        gain_range: training draws the logarithm of each picture's gain from -gain_range to gain_range.
+        rate_reduction: whether earlier planes sharpen the probabilities of later trits.
+        distortion_reduction: whether earlier planes move the values that partial latents are reconstructed at.
     """
 
     name: ClassVar[str] = "atc_progressive"

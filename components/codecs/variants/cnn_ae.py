@@ -1,4 +1,4 @@
-"""CNN-AE: the convolutional autoencoder of paper 002."""
+"""CNN-AE: the convolutional autoencoder of paper 002 (Sidpara and Makadia)."""
 
 from typing import ClassVar
 
@@ -6,10 +6,17 @@ from components.codecs.families.perceptual_autoencoder import PerceptualAutoenco
 
 
 class CnnAe(PerceptualAutoencoder):
-    """
-        x --3x3 convs, leaky ReLU, 2x2 pooling--> y (M at 1/16) --round--> a learned density for each channel --> bytes
+    """The convolutional autoencoder of "Lossless MLP, autoencoders, GANs" (paper 002).
 
-    See the base classes. The paper trains with SGD at 0.001, which `train.optimizer` offers; Adam is the default.
+        x --3x3 convs, leaky ReLU, 2x2 pooling--> y (M at 1/16)                           g_a
+        y --round--> y_hat --a learned density for each channel--> range coder --> bytes
+        x_hat <--3x3 convs, leaky ReLU, upsampling-- y_hat                                g_s
+
+    P. Sidpara and P. Makadia, "Image Compression using Deep Learning: Lossless (MLP) & Lossy (Auto-encoder & GAN)",
+    project report.
+
+    The paper trains with SGD at a learning rate of 0.001, which `train.optimizer` offers; Adam is the default here.
+    Loss, hyper-parameters and departures: see the base classes.
     """
 
     name: ClassVar[str] = "cnn_ae"

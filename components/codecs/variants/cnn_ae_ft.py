@@ -1,4 +1,4 @@
-"""CNN-AE-FT: the convolutional autoencoder of paper 002 after fine-tuning."""
+"""CNN-AE-FT: the convolutional autoencoder of paper 002 (Sidpara and Makadia) after fine-tuning."""
 
 from typing import ClassVar
 
@@ -6,10 +6,15 @@ from components.codecs.families.perceptual_autoencoder import PerceptualAutoenco
 
 
 class CnnAeFt(PerceptualAutoencoder):
-    """
-        `cnn_ae`, its training started from a trained `cnn_ae` of the same sizes
+    """CNN-AE fine-tuned on the target data ("Lossless MLP, autoencoders, GANs", paper 002).
 
-    See the base classes. A name of its own, for the two are compared, and streams name the codec that wrote them.
+        trained `cnn_ae` of the same sizes --training on other pictures--> `cnn_ae_ft`
+
+    P. Sidpara and P. Makadia, "Image Compression using Deep Learning: Lossless (MLP) & Lossy (Auto-encoder & GAN)",
+    project report.
+
+    The data flow is that of `cnn_ae`. The codec has a name of its own because the two are compared, and because streams
+    name the codec that wrote them. Loss, hyper-parameters and departures: see the base classes.
     """
 
     name: ClassVar[str] = "cnn_ae_ft"

@@ -1,4 +1,4 @@
-"""The factorized prior of Balle, Laparra and Simoncelli (ICLR 2017, with the densities of Balle et al. 2018)."""
+"""Factorized prior: GDN transforms and one learned density for each channel (Ballé et al. 2017 and 2018)."""
 
 from typing import ClassVar
 
@@ -8,10 +8,20 @@ from components.layers.balle2017 import gdn_transforms
 
 
 class Factorized(LearnedPriorCodec):
-    """
-        x --4 convs 5x5, stride 2, GDN--> y (M at 1/16) --round--> a learned density for each channel --> bytes
+    """The factorized-prior codec that "Trit-plane and attention" (paper 001; Fang et al. 2024) compares with.
 
-    N, M: channels of the transforms and of the latents; the paper's are 128 and 192 at low rates.
+        x --4 convs 5x5, stride 2, GDN--> y (M at 1/16)                                     g_a
+        y --round--> y_hat --a learned density for each channel--> range coder --> bytes
+        x_hat <--mirrored, inverse GDN-- y_hat                                              g_s
+
+    J. Ballé, V. Laparra and E. P. Simoncelli, "End-to-end optimized image compression", ICLR 2017. The densities are
+    those of J. Ballé, D. Minnen, S. Singh, S. J. Hwang and N. Johnston, "Variational image compression with a scale
+    hyperprior", ICLR 2018. Loss: see the base class.
+
+    Args:
+        N: channels of the transforms; the paper has 128 at low rates.
+        M: channels of the latents; the paper has 192 at low rates.
+        gain_range: training draws the logarithm of each picture's gain from -gain_range to gain_range.
     """
 
     name: ClassVar[str] = "factorized"

@@ -1,4 +1,4 @@
-"""GAN-AE(L2, DC): an autoencoder with the discriminator and the loss of DCGAN (paper 002)."""
+"""GAN-AE(L2, DC): an autoencoder with the discriminator and the loss of DCGAN (paper 002; Sidpara and Makadia)."""
 
 from typing import ClassVar
 
@@ -11,7 +11,11 @@ _INITIAL_SCALE = 0.02
 
 
 class DcganDiscriminator(GanDiscriminator):
-    """The discriminator of Radford et al. 2016: scores are logits of being an original."""
+    """The discriminator of DCGAN (Radford, Metz and Chintala, ICLR 2016): scores are logits of being an original.
+
+    Args:
+        channels: outputs of the first convolution.
+    """
 
     def __init__(self, channels: int):
         super().__init__(channels, normalised=True)
@@ -20,23 +24,35 @@ class DcganDiscriminator(GanDiscriminator):
                 nn.init.normal_(module.weight, 0.0, _INITIAL_SCALE)
 
     def generator_loss_of_scores(self, scores: Tensor) -> Tensor:
-        """Cross-entropy with the wrong answer (the loss that does not saturate)."""
+        """-log sigmoid(scores), the generator loss that does not saturate (Goodfellow et al. 2014)."""
         return F.softplus(-scores)
 
     def loss(self, x: Tensor, x_hat: Tensor) -> Tensor:
-        """Binary cross-entropy, over patches."""
+        """Binary cross-entropy of the patches' logits: x are originals, x_hat are not."""
         return F.softplus(-self.discriminator(x)).mean() + F.softplus(self.discriminator(x_hat)).mean()
 
 
 class GanAeDc(AdversarialAutoencoder):
-    """
-        x, x_hat --4 convs 4x4, stride 2, batch norm--> logits; x_hat descends
-        R + lmbda * 255^2 * (MSE + beta * cross-entropy of its logits with those of originals)
+    """An autoencoder trained with MSE and the DCGAN loss ("Lossless MLP, autoencoders, GANs", paper 002).
 
-    See the base class. The loss and the discriminator of DCGAN (Radford et al. 2016), of patches. Batches of originals
-    and of reconstructions are normalised apart, as is usual.
+        x --> g_a --> y --> y_hat, bytes --> g_s --> x_hat
+        x, x_hat --4 convs 4x4, stride 2, batch norm--> logits of patches
 
-    N, M, gain_range: as in `cnn_ae`. beta, D: see the base class.
+        codec          L = R + lmbda * 255^2 * (MSE + beta * -log sigmoid(logits of x_hat))
+        discriminator      -log sigmoid(logits of x) - log sigmoid(-logits of x_hat)
+
+    P. Sidpara and P. Makadia, "Image Compression using Deep Learning: Lossless (MLP) & Lossy (Auto-encoder & GAN)",
+    project report.
+
+    Of the paper: the sum of MSE and the DCGAN loss. Batches of originals and of reconstructions are normalised apart,
+    as is usual. Departures: see the base class.
+
+    Args:
+        N: channels, as in `cnn_ae`.
+        M: channels of the latents.
+        beta: weight of the generator loss.
+        D: channels of the discriminator's first convolution.
+        gain_range: as in `cnn_ae`.
     """
 
     name: ClassVar[str] = "gan_ae_dc"
@@ -45,6 +61,6 @@ class GanAeDc(AdversarialAutoencoder):
     def __init__(self, N: int = 64, M: int = 96, beta: float = 0.0001, D: int = 32, gain_range: float = 0.0) -> None:
         super().__init__(N, M, beta, D, gain_range)
 
-    def adversary(self, channels: int) -> GanDiscriminator:
-        """DCGAN's."""
+    def new_discriminator(self, channels: int) -> GanDiscriminator:
+        """A DCGAN discriminator."""
         return DcganDiscriminator(channels)

@@ -1,4 +1,4 @@
-"""Joint autoregressive and hierarchical priors (Minnen, Balle and Toderici, NeurIPS 2018), decoded in two passes."""
+"""Joint autoregressive and hierarchical priors (Minnen, Ballé and Toderici 2018), decoded in two passes."""
 
 from typing import ClassVar
 
@@ -8,13 +8,23 @@ from components.layers.balle2017 import gdn_transforms
 
 
 class Minnen(LearnedPriorCodec):
-    """
-        x --4 convs 5x5, stride 2, GDN--> y (M at 1/16) --hyperprior, checkerboard context--> bytes
+    """GDN transforms with a hyperprior and a context model, which paper 001 (Fang et al. 2024) compares with.
 
-    N, M: channels of the transforms and of the latents; the paper's are 192 and 192 at low rates.
+        x --4 convs 5x5, stride 2, GDN--> y (M at 1/16)                                     g_a
+        y --h_a--> z --round--> z_hat --h_s--> psi
+        psi, checkerboard context --> mean and scale of each element of y --> range coder --> bytes
+        x_hat <--mirrored, inverse GDN-- y_hat                                              g_s
+
+    D. Minnen, J. Ballé and G. Toderici, "Joint autoregressive and hierarchical priors for learned image compression",
+    NeurIPS 2018. Loss: see the base class.
 
     Departures: the context is a checkerboard's (He et al. 2021), so that decoding takes two passes instead of one for
-    each element; the hyper-transforms have 3x3 convolutions and sub-pixel upsampling, which have an integer form.
+    each element. The hyper-transforms have 3x3 convolutions and sub-pixel upsampling, which have an integer form.
+
+    Args:
+        N: channels of the transforms; the paper has 192 at low rates.
+        M: channels of the latents; the paper has 192 at low rates.
+        gain_range: training draws the logarithm of each picture's gain from -gain_range to gain_range.
     """
 
     name: ClassVar[str] = "minnen"

@@ -1,4 +1,4 @@
-"""NoWCAE: paper 004's ablation, the finest branch of WCAE alone, on pixels."""
+"""NoWCAE: the ablation of Wavelet CAE (paper 004; Akyazi and Ebrahimi 2019), its finest branch alone, on pixels."""
 
 from typing import ClassVar
 
@@ -10,11 +10,17 @@ STEPS = 4
 
 
 class NoWcae(GaussianAutoencoder):
-    """
-        x (3) --5 convs, 4 steps--> y (32 at 1/16) --> mirrored --> x_hat
+    """Wavelet CAE without its wavelets: the paper's ablation.
 
-    The paper says that the blocks have the architecture of WCAE's finest scale. That branch halves four times,
-    from 1/2 to 1/32 there and so from pixels to 1/16 here: the code has a third more elements than WCAE's.
+        x (3) --5 convs, 4 of them stride 2, GDN--> y (32 at 1/16)                           g_a
+        y --round--> y_hat --Gaussian of each channel--> range coder --> bytes
+        x_hat <--mirrored-- y_hat                                                            g_s
+
+    P. Akyazi and T. Ebrahimi, "Learning-Based Image Compression using Convolutional Autoencoder and Wavelet
+    Decomposition", CVPR Workshops (CLIC) 2019. Loss: see the base class.
+
+    Of the paper: the blocks have the architecture of WCAE's finest scale. That branch halves four times, from 1/2 to
+    1/32 there and so from pixels to 1/16 here: the latents have a third more elements than WCAE's.
     """
 
     name: ClassVar[str] = "nowcae"

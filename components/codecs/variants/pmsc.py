@@ -1,4 +1,4 @@
-"""PMSC: multi-scale blocks, wavelet attention and an importance map (paper 000)."""
+"""PMSC: multi-scale blocks, wavelet attention and an importance map (paper 000; Nandi and Gandhi 2024)."""
 
 from typing import ClassVar
 
@@ -7,11 +7,22 @@ from components.entropy.factorized_prior import FactorizedModel
 
 
 class Pmsc(PyramidMultiscaleCodec):
-    """
-        y --round--> flags of the channels that are not zero --> a learned density for each of them --> bytes
+    """PMSC with a factorized prior, and flags of the channels that are zero.
 
-    See the base class for the transforms and the loss. The rate that training sees has no flags: it counts every
-    channel, and what a stream leaves out is a gain on top.
+        x --g_a--> y0 --importance map--> y --round--> y_hat
+        y_hat --flags of non-zero channels, a learned density for each of them--> range coder --> bytes
+        x_hat <--g_s-- y_hat
+
+    H. V. Nandi and G. Gandhi, "Image Compression at Multiple Scales Using Wavelet-Based Attention Mechanisms", B.Tech
+    project report, IIT Jodhpur, 2024. Transforms, loss and departures: see the base class.
+
+    Of the paper: channels that are all zero are not coded. The rate in training counts every channel, so a stream is
+    shorter than training's estimate by what it leaves out.
+
+    Args:
+        N: channels, a multiple of 4.
+        M: channels of the latents, a multiple of 4.
+        gain_range: training draws the logarithm of each picture's gain from -gain_range to gain_range.
     """
 
     name: ClassVar[str] = "pmsc"

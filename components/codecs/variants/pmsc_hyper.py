@@ -1,4 +1,4 @@
-"""PMSC with a hyperprior: what paper 000 names as future work."""
+"""PMSC with a hyperprior, the future work that paper 000 (Nandi and Gandhi 2024) names."""
 
 from typing import ClassVar
 
@@ -7,11 +7,21 @@ from components.entropy.hyperprior import HyperPrior
 
 
 class PmscHyper(PyramidMultiscaleCodec):
-    """
-        y --h_a--> z --h_s--> mean and scale of each element of y --> bytes
+    """PMSC with a mean-scale hyperprior.
 
-    See the base class for the transforms and the loss. Channels that are zero need no flags: the hyperprior gives
-    them scales at which a zero is all but free.
+        x --g_a--> y0 --importance map--> y;   y --h_a--> z --round--> z_hat --h_s--> psi
+        psi --> mean and scale of each element of y --> range coder --> bytes
+        x_hat <--g_s-- y_hat
+
+    H. V. Nandi and G. Gandhi, "Image Compression at Multiple Scales Using Wavelet-Based Attention Mechanisms", B.Tech
+    project report, IIT Jodhpur, 2024, names this as future work. Transforms, loss and departures: see the base class.
+
+    Channels that are zero need no flags: the hyperprior gives them scales at which a zero is all but free.
+
+    Args:
+        N: channels, a multiple of 4.
+        M: channels of the latents, a multiple of 4.
+        gain_range: training draws the logarithm of each picture's gain from -gain_range to gain_range.
     """
 
     name: ClassVar[str] = "pmsc_hyper"

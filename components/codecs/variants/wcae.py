@@ -1,4 +1,4 @@
-"""WCAE: the wavelet autoencoder of Akyazi and Ebrahimi (paper 004, CLIC 2019)."""
+"""WCAE, Wavelet CAE: a convolutional autoencoder on three Haar scales (paper 004; Akyazi and Ebrahimi 2019)."""
 
 from typing import ClassVar
 
@@ -11,7 +11,7 @@ from components.layers.haar import dwt, idwt
 from components.layers.haar_initialisation import PIXELS, Band
 
 DETAILS = tuple(Band(u, v, colour) for u, v in ((1, 0), (0, 1), (1, 1)) for colour in range(3))
-"""What `dwt` calls details, in its order."""
+"""The detail bands of one Haar level, in the order of `dwt`."""
 
 # Inputs and stride-2 steps of each branch, from the finest scale (1/2) to the coarsest (1/8, with its low band).
 BRANCHES = ((DETAILS, 4), (DETAILS, 3), (PIXELS + DETAILS, 2))
@@ -37,7 +37,7 @@ class WaveletAnalysis(nn.Module):
 
 
 class WaveletSynthesis(nn.Module):
-    """The mirror: (B, 96, h, w) to (B, 3, 32h, 32w)."""
+    """The mirror of WaveletAnalysis: (B, 96, h, w) to (B, 3, 32h, 32w)."""
 
     def __init__(self, branches: list[nn.Sequential]) -> None:
         super().__init__()
@@ -46,26 +46,31 @@ class WaveletSynthesis(nn.Module):
     def forward(self, y: Tensor) -> Tensor:
         """One third of the code for each branch, then three inverse Haar levels."""
         parts = y.chunk(len(self.branches), dim=1)
-        # The low band spans [-8, 8] in the end: bfloat16 would round it by more than a grey level.
+        # In float32: the low band spans [-8, 8], where bfloat16 rounds by more than a grey level.
         fine, middle, coarse = (branch(part).float() for branch, part in zip(self.branches, parts, strict=True))
         low, coarse = coarse.split((3, 9), dim=1)
         return idwt(idwt(idwt(low * LOW_BAND_SCALE, coarse), middle), fine)
 
 
 class Wcae(GaussianAutoencoder):
-    """
-        x --dwt--> fine 1/2 (9) ---- 5 convs, 4 steps --> 32 at 1/32 \\
-             --dwt--> middle 1/4 (9) 5 convs, 3 steps --> 32 at 1/32  +--> y (96 at 1/32)
-                --dwt--> 1/8 (12) -- 5 convs, 2 steps --> 32 at 1/32 /
-        x_hat <-- idwt <-- mirrored branches <-- y_hat
+    """Wavelet CAE: one branch of convolutions for each of three Haar scales.
 
-    254,526 parameters, the paper counts 256,606. Its text fixes 3x3 convolutions, GDN between them, inputs,
-    steps, 32 outputs, a width that doubles once, and a "fifth convolutional layer"; which layer doubles, where
-    the steps lie and whether the code passes a last GDN (+3,168) are left open. Here widths are 16, 32, 32, 32,
-    32, and the convolutions without a step work at 1/8.
+        x --dwt--> details at 1/2 (9) ------- 5 convs, 4 stride 2 --> 32 at 1/32 \\
+             --dwt--> details at 1/4 (9) ---- 5 convs, 3 stride 2 --> 32 at 1/32  +--> y (96 at 1/32)      g_a
+                --dwt--> all bands at 1/8 (12) 5 convs, 2 stride 2 --> 32 at 1/32 /
+        y --round--> y_hat --Gaussian of each channel--> range coder --> bytes
+        x_hat <--idwt x 3-- mirrored branches <-- y_hat                                                    g_s
 
-    Departures: pictures are padded by replication, not with zeros; the code's minimum and cumulative table are
-    sent as each channel's mean and scale, which name a static integer table (an exact and shorter form).
+    P. Akyazi and T. Ebrahimi, "Learning-Based Image Compression using Convolutional Autoencoder and Wavelet
+    Decomposition", CVPR Workshops (CLIC) 2019. Loss: see the base class.
+
+    254,526 parameters, where the paper counts 256,606. Of the paper: 3x3 convolutions with GDN between them, inputs,
+    steps, 32 outputs, a width that doubles once, and a "fifth convolutional layer". It leaves open which layer doubles,
+    where the steps lie and whether the code passes a last GDN (3,168 more). Chosen here: widths 16, 32, 32, 32, 32, and
+    the convolutions without a step work at 1/8.
+
+    Departures: pictures are padded by replication, not with zeros. The paper sends the code's minimum and cumulative
+    table; here each channel's mean and scale name a static integer table, which is exact and shorter.
     """
 
     name: ClassVar[str] = "wcae"

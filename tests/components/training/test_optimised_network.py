@@ -80,7 +80,7 @@ def test_all_players_go_on_bit_for_bit(
         assert under(f"{number}/optimizer/0", kept)[momentum].abs().max() > 0, "it has learned"
 
 
-def test_critics_learn_at_a_pace_of_their_own(
+def test_discriminators_learn_at_a_pace_of_their_own(
     make_codec: Callable[..., Codec], run: Callable[..., tuple[Weights, Weights]]
 ) -> None:
     (discriminator,) = make_codec("gan_ae_w", seed=1).discriminators()

@@ -84,15 +84,15 @@ def test_both_sides_learn_what_they_are_for(name: str, x: Tensor) -> None:
         optimizer.step()
         losses.append(loss.item())
     assert losses[-1] < losses[0]
-    (adversary,) = codec._adversary
+    (discriminator,) = codec._discriminators
     optimizer.zero_grad()
     blurred = x_hat.clone().requires_grad_()
-    before = adversary.generator_loss(blurred)
+    before = discriminator.generator_loss(blurred)
     assert before.shape == (1,)
-    assert before.item() > adversary.generator_loss(x).item()
+    assert before.item() > discriminator.generator_loss(x).item()
     before.sum().backward()  # type: ignore[no-untyped-call]
     assert blurred.grad is not None
-    assert adversary.generator_loss(blurred.detach() - 0.02 * blurred.grad.sign()).item() < before.item()
+    assert discriminator.generator_loss(blurred.detach() - 0.02 * blurred.grad.sign()).item() < before.item()
     assert all(parameter.grad is None for parameter in discriminator.parameters()), "the codec's step does not train it"
 
 
@@ -157,5 +157,5 @@ def test_without_weight_it_is_the_autoencoder(name: str, tiny_shards: Path, tmp_
 
 @GANS
 def test_wrong_hyperparameters_are_one_line(name: str) -> None:
-    with pytest.raises(RatewrightError, match=f"{name}: beta is at least 0, not -1"):
+    with pytest.raises(RatewrightError, match=f"{name}: beta must be at least 0, not -1"):
         build(name, {**SMALL, "beta": -1})

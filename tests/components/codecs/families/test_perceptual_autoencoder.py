@@ -65,7 +65,7 @@ def test_ssim_judges_until_vgg_has_weights(x: Tensor) -> None:
 
 @pytest.mark.parametrize("name", ["cnn_ae", "cnn_ae_ft"])
 def test_a_negative_weight_is_refused(name: str) -> None:
-    with pytest.raises(RatewrightError, match=f"{name}: mu is at least 0, not -1"):
+    with pytest.raises(RatewrightError, match=f"{name}: mu must be at least 0, not -1"):
         build(name, {**SMALL, "mu": -1})
 
 

@@ -151,7 +151,7 @@ def test_weights_that_a_codec_has_no_use_for(make_codec: Make) -> None:
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
-        ({"mu": -1.0}, "mu is at least 0"),
+        ({"mu": -1.0}, "mu must be at least 0"),
         ({"pool": 3}, "pool 1, 2, 4 or 8"),
         ({"bits": [8, 2]}, "bit depths must rise"),
         ({"depths": [1, 1]}, "does not take the hyper-parameters"),
