@@ -1,29 +1,37 @@
 """The ranking and the BD-rates of the leaderboard."""
 
+from typing import Any
+
 import pytest
 
-from pipeline.stages.choose import _bd_rate, _ranked
+from pipeline.documents.evaluation import CurvePoint
+from pipeline.documents.leaderboard import LossyRow
+from pipeline.stages.choose import bd_rate, ranked
 
-CURVE = [{"bpp": bpp, "psnr_db": psnr} for bpp, psnr in ((0.09, 25.0), (0.12, 26.0), (0.15, 27.0), (0.24, 28.5))]
+RATES = ((0.09, 25.0), (0.12, 26.0), (0.15, 27.0), (0.24, 28.5))
+CURVE = [CurvePoint(bpp=bpp, psnr_db=psnr) for bpp, psnr in RATES]
 
 
 def test_a_curve_of_a_tenth_fewer_bits() -> None:
-    fewer = [{**point, "bpp": 0.9 * point["bpp"]} for point in CURVE]
-    found = _bd_rate(fewer, CURVE)
+    fewer = [CurvePoint(bpp=0.9 * point.bpp, psnr_db=point.psnr_db) for point in CURVE]
+    found = bd_rate(fewer, CURVE)
     assert found["bd_rate_percent"] == pytest.approx(-10)
     assert found["bd_rate_points"] == 4
-    assert _bd_rate(CURVE, fewer)["bd_rate_percent"] == pytest.approx(100 / 9)
+    assert bd_rate(CURVE, fewer)["bd_rate_percent"] == pytest.approx(100 / 9)
 
 
 def test_why_there_is_none() -> None:
-    assert _bd_rate(CURVE, None)["bd_rate_percent_why"] == "jpeg2000 is not among the baselines"
-    assert "of 3 rates" in _bd_rate(CURVE[:3], CURVE)["bd_rate_percent_why"]
+    assert bd_rate(CURVE, None)["bd_rate_percent_why"] == "jpeg2000 is not among the baselines"
+    assert "of 3 rates" in bd_rate(CURVE[:3], CURVE)["bd_rate_percent_why"]
+
+
+def row(name: str, **figures: Any) -> LossyRow:
+    fields: dict[str, Any] = {"ssim": None, "swd": None, "encode_s_per_mpx": 1.0, "decode_s_per_mpx": 1.0}
+    costs = {"parameters": 1, "encoder_kmac_per_px": 1.0, "decoder_kmac_per_px": 1.0, "peak_mb": 1.0}
+    return LossyRow(name=name, kind="learned", bpp=0.15, **fields, **costs, **figures)
 
 
 def test_rows_are_ranked_by_the_metric_of_the_params() -> None:
-    rows = [
-        {"name": "a", "kind": "learned", "bpp": 0.15, "psnr_db": 30.0, "ms_ssim": 0.9},
-        {"name": "b", "kind": "learned", "bpp": 0.15, "psnr_db": 29.0, "ms_ssim": 0.95},
-    ]
-    assert [row["name"] for row in _ranked(rows, "psnr_db")] == ["a", "b"]
-    assert [row["name"] for row in _ranked(rows, "ms_ssim")] == ["b", "a"]
+    rows = [row("a", psnr_db=30.0, ms_ssim=0.9), row("b", psnr_db=29.0, ms_ssim=0.95)]
+    assert [one.name for one in ranked(rows, "psnr_db")] == ["a", "b"]
+    assert [one.name for one in ranked(rows, "ms_ssim")] == ["b", "a"]
