@@ -1,15 +1,14 @@
-"""Our codecs with a learned prior against CompressAI's nearest, untrained, in the same process.
+"""Speed and size of our codecs with a learned prior. The peers are CompressAI's nearest models.
+
+For each pair, both untrained: training images per second (forward, backward, Adam), seconds per Mpx to encode and to
+decode a 768x512 photograph, parameters, kMAC per pixel. Sizes are those of the papers for low rates. With --large, how
+our time and peak memory grow from 0.4 to 12 Mpx.
 
 CompressAI is no dependency of the project: pip install --no-deps compressai==1.2.3 torchvision einops pytorch-msssim,
-then python -m benchmarks.codecs [--large]. Its import asks for operators of torchvision that a CPU-only torch lacks;
-they are declared first.
-
-For each pair: training images per second (forward, backward, Adam), seconds per Mpx to encode and to decode a 768x512
-photograph, parameters, kMAC per pixel. Sizes are the papers' for low rates. With --large, how the time and the peak
-memory of ours grow from 0.4 to 12 Mpx.
+then python -m benchmarks.codecs [--large]. Its import looks for operators of torchvision that a CPU-only torch lacks,
+so the benchmark declares them first.
 """
 
-import sys
 import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -20,12 +19,11 @@ from rich.table import Table
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks.common import console, per_second
+from benchmarks.common import command_line, console, per_second
 from components.codecs.table import build
 from components.codecs.tensors import to_tensor
 from components.evaluation.complexity import peak_mb
 
-# ours, its hyper-parameters, CompressAI's, its hyper-parameters
 PAIRS: tuple[tuple[str, dict[str, int], str, dict[str, int]], ...] = (
     ("factorized", {"N": 128, "M": 192}, "bmshj2018-factorized", {"N": 128, "M": 192}),
     ("minnen", {"N": 192, "M": 192}, "mbt2018", {"N": 192, "M": 192}),
@@ -33,6 +31,7 @@ PAIRS: tuple[tuple[str, dict[str, int], str, dict[str, int]], ...] = (
     ("atc", {"N": 128}, "cheng2020-attn", {"N": 128}),
     ("haar_hyper", {}, "mbt2018-mean", {"N": 128, "M": 192}),
 )
+"""Our codec, its hyper-parameters, CompressAI's model, its hyper-parameters."""
 BATCH, STEPS, CORNER = 8, 2, 128
 LARGE = ((512, 768), (1024, 1536), (2048, 3072), (2896, 4344))
 
@@ -44,7 +43,7 @@ class Ours:
         self.name, self.model = name, build(name, hyperparameters)
 
     def prepare_training(self) -> None:
-        """As the training loop does."""
+        """Set the memory format as the training loop does."""
         self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def loss(self, x: Tensor) -> Tensor:
@@ -52,14 +51,14 @@ class Ours:
         return self.model.loss(x, self.model(x), 0.01).total
 
     def prepare_coding(self) -> None:
-        """Nothing: codecs are always ready."""
+        """Do nothing: our codecs are always ready."""
 
     def compress(self, x: Tensor) -> Any:
-        """A picture to bytes."""
+        """Compress a picture."""
         return self.model.compress(x)
 
     def decompress(self, packed: Any) -> Any:
-        """And back."""
+        """Decompress it."""
         return self.model.decompress(packed)
 
 
@@ -73,7 +72,7 @@ class Peer:
         self.model: Any = model_architectures[name](**hyperparameters)
 
     def prepare_training(self) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     def loss(self, x: Tensor) -> Tensor:
         """CompressAI's RateDistortionLoss, written out."""
@@ -83,20 +82,20 @@ class Peer:
         return total
 
     def prepare_coding(self) -> None:
-        """The tables that its coder needs."""
+        """Compute the tables that its coder needs."""
         self.model.update(force=True)
 
     def compress(self, x: Tensor) -> Any:
-        """A picture to bytes."""
+        """Compress a picture."""
         return self.model.compress(x)
 
     def decompress(self, packed: Any) -> Any:
-        """And back."""
+        """Decompress it."""
         return self.model.decompress(packed["strings"], packed["shape"])
 
 
 class Row(NamedTuple):
-    """What is measured of one codec."""
+    """The figures of one codec."""
 
     images_per_s: float
     encode_s_per_mpx: float
@@ -107,7 +106,7 @@ class Row(NamedTuple):
 
 
 def measured(make: Callable[[], Ours | Peer], x: Tensor) -> Row:
-    """All of it, from two fresh models."""
+    """Measure a codec, with one new model for coding and one for training."""
     coder = make()
     coder.model.eval()
     coder.prepare_coding()
@@ -141,7 +140,7 @@ def coding_kmac(coder: Ours | Peer, x: Tensor) -> tuple[float, float]:
 
 
 def training_rate(trainee: Ours | Peer) -> float:
-    """Images per second of forward, backward and Adam, the first step left out."""
+    """Images per second of forward, backward and Adam, without the first step."""
     model: nn.Module = trainee.model.train()
     trainee.prepare_training()
     x = torch.rand(BATCH, 3, 256, 256)
@@ -204,15 +203,17 @@ def large() -> None:
 
 
 def declare_operators() -> None:
-    """Names that torchvision's import looks up in torch, without its compiled part."""
+    """Declare the operators that torchvision's import looks up in torch."""
     global _library
     _library = torch.library.Library("torchvision", "DEF")  # type: ignore[no-untyped-call]
     for name in ("nms", "qnms"):
         _library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
 
 
-_library: Any = None  # operators live as long as it does
+_library: Any = None  # operators exist as long as this object
 
 
 if __name__ == "__main__":
-    large() if "--large" in sys.argv else main()
+    parser = command_line(__doc__)
+    parser.add_argument("--large", action="store_true", help="time and memory of our codecs by picture size")
+    large() if parser.parse_args().large else main()

@@ -1,5 +1,6 @@
-"""What the benchmarks share: patches and variants to work on, and timing."""
+"""Shared by the benchmarks: patches, symbols and variants to work on, timing in pairs, the command line."""
 
+import argparse
 import statistics
 import time
 from collections.abc import Callable
@@ -19,27 +20,40 @@ console = Console(highlight=False, soft_wrap=True)
 
 
 class Clock:
-    """An callback that notes when each step ended."""
+    """A training callback that records the time at the end of each step."""
 
     def __init__(self) -> None:
         self.ends: list[float] = []
 
     def on_step(self, spent: float, step: int, loss: float) -> None:
-        """A step ended."""
+        """Record the time."""
         self.ends.append(time.perf_counter())
 
     def rate(self, count: float) -> float:
-        """Things per second where each step does `count`, from the end of the first step to the end of the last."""
+        """Things per second if each step does `count`; the first step, a warm-up, is left out."""
         return count * (len(self.ends) - 1) / (self.ends[-1] - self.ends[0])
 
     def on_validation(self, row: Row) -> None:
-        """Nothing."""
+        """Do nothing."""
+
+
+def command_line(description: str | None) -> argparse.ArgumentParser:
+    """A parser without options yet, whose --help is the module's docstring."""
+    return argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
 
 
 def paired(ours: Callable[[], float], peer: Callable[[], float], rounds: int) -> tuple[float, float, float]:
-    """Medians of two rates (things per second) measured in turn, and the median of their ratios ours / peer.
+    """Measure two rates (things per second) in turn.
 
-    In turn, because a shared machine drifts: the ratio of neighbours holds when single figures do not.
+    A shared machine drifts. The ratio of two neighbouring measurements holds even if single figures do not.
+
+    Args:
+        ours: Measures our rate once.
+        peer: Measures the peer's rate once.
+        rounds: How many times to measure both.
+
+    Returns:
+        The medians of our rates, of the peer's, and of the ratios ours / peer.
     """
     pairs = [(ours(), peer()) for _ in range(rounds)]
     return (
@@ -50,14 +64,14 @@ def paired(ours: Callable[[], float], peer: Callable[[], float], rounds: int) ->
 
 
 def per_second(count: float, work: Callable[[], object]) -> float:
-    """`count` things done by `work`, over the seconds it took."""
+    """Things per second of one call of `work`, which does `count` things."""
     started = time.perf_counter()
     work()
     return count / (time.perf_counter() - started)
 
 
 def bundled_shards(folder: Path, patches_per_image: int = 24) -> Path:
-    """Shards of scikit-image's and scikit-learn's photographs in `folder`."""
+    """Write shards of the photographs bundled with scikit-image and scikit-learn; returns their folder."""
     import skimage
     import sklearn.datasets
 
@@ -86,7 +100,7 @@ def bundled_shards(folder: Path, patches_per_image: int = 24) -> Path:
 
 
 def natural_symbols(channels: int, side: int, seed: int = 0) -> np.ndarray[tuple[int, ...], np.dtype[np.int32]]:
-    """Symbols (channels, side, side) such as a code has: Gaussian channels, their scales from 0.15 to 8."""
+    """Symbols (channels, side, side) like those of latents: Gaussian channels with scales from 0.15 to 8."""
     random = np.random.default_rng(seed)
     scales = np.geomspace(0.15, 8, channels)[:, None, None]
     means = random.normal(0, 2, channels)[:, None, None]
@@ -94,6 +108,6 @@ def natural_symbols(channels: int, side: int, seed: int = 0) -> np.ndarray[tuple
 
 
 def real_variant(name: str) -> Variant:
-    """A variant of the profile `real`: its sizes, and how it is trained."""
+    """A variant of the profile `real`: its sizes and its training budget."""
     path = Path(__file__).parents[1] / "profiles" / "real.yaml"
     return Variant.model_validate(YAML(typ="safe").load(path)["variants"][name])

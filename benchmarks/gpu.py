@@ -1,18 +1,17 @@
-"""What a GPU makes of our training loop, and whether what it codes is what a processor codes.
+"""Training on a GPU: speed and utilisation, and whether GPU and processor decode each other's streams exactly.
 
 For `haar_hyper`, `gmm` and `wcae` at the sizes of profiles/real.yaml:
 
-- Images per second of our loop, a TrainingJob with its loader, bf16-mixed and channels last, against the same codec in
-  the loop that one writes first, float32 NCHW (TF32 as torch has it: in convolutions), and against CompressAI's
-  nearest model in the loop of its own training script, if it is installed (as benchmarks/codecs.py says,
-  with the torchvision of this build of torch). All read the
-  same patches with our loader. With --compile, the loop with torch.compile against that without.
-- The share of the time that the loop waits for data, from the second step on. Below 5 % is the goal. During the first
-  step loaders read ahead, so that few steps flatter it.
-- Model FLOP utilisation: convolutions and matrix products of a step, forward and backward, counted; over its time;
-  over what the device is said to do at most, and over what a large matrix product in the same precision reaches.
-- Exactness: whether streams that the briefly trained codec wrote on the GPU decode on the processor to the latents
-  that they decode to on the GPU, and the other way round.
+- Images per second of our loop (a TrainingJob with its loader, bf16-mixed, channels last). The peers are the same codec
+  in a plain float32 NCHW loop (TF32 in convolutions, torch's default), and CompressAI's nearest model in the loop of
+  its training script, if it is installed (see benchmarks/codecs.py; torchvision has to fit this build of torch). All
+  read the same patches with our loader. With --compile, our loop with torch.compile against that without.
+- The share of time in which the loop waits for data, from the second step on; the goal is less than 5 %. Loaders read
+  ahead during the first step, so a run of few steps shows too small a share.
+- Model FLOP utilisation: operations of a step's convolutions and matrix products, forward and backward, over its time;
+  as a share of the device's peak, and of the rate of a large matrix product in the same precision.
+- Exactness: whether streams that the briefly trained codec wrote on the GPU decode to the same latents on the processor
+  and on the GPU, and the other way round.
 
 Run: python -m benchmarks.gpu [--compile] [--json FILE]. --device cpu --steps 3 tries the script without a GPU.
 """
@@ -38,7 +37,7 @@ from rich.table import Table
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.codecs import Ours, Peer, photograph
-from benchmarks.common import Clock, bundled_shards, console, paired, per_second, real_variant
+from benchmarks.common import Clock, bundled_shards, command_line, console, paired, per_second, real_variant
 from components.codecs.base import Codec
 from components.data.loader import Batch, training_batches
 from components.data.shard_reader import Shards
@@ -53,7 +52,7 @@ PEERS: dict[str, tuple[str, dict[str, int]]] = {
     "gmm": ("cheng2020-anchor", {"N": 48}),
     "wcae": ("bmshj2018-factorized", {"N": 128, "M": 192}),
 }
-"""CompressAI's nearest, and its sizes."""
+"""CompressAI's nearest model and its sizes, by our codec."""
 
 PEAKS = {
     "NVIDIA H200": (989, 494),
@@ -65,14 +64,14 @@ PEAKS = {
     "NVIDIA L40S": (362, 183),
     "NVIDIA L4": (121, 60),
 }
-"""Dense TFLOP/s in bfloat16 and in TF32, of NVIDIA's data sheets; where these count sparsity, half of what they say."""
+"""Dense TFLOP/s in bfloat16 and in TF32 from NVIDIA's data sheets; half the figure if a sheet counts sparsity."""
 
-HEIGHT, WIDTH = 512, 768  # of the picture that is coded
+HEIGHT, WIDTH = 512, 768  # of the coded picture
 
 
 @dataclass(frozen=True)
 class Bench:
-    """What every measurement shares."""
+    """The settings of all measurements."""
 
     shards: Shards
     work: Path
@@ -84,7 +83,7 @@ class Bench:
     batch_size: int | None
 
     def job(self, name: str, compiled: bool = False) -> TrainingJob:
-        """The training of a variant of the profile, of one step more than are timed."""
+        """The training of a variant of the profile, with one step more than are timed."""
         variant = real_variant(name)
         config = replace(
             config_of(variant.train, seed=0),
@@ -101,20 +100,20 @@ class Bench:
         return TrainingJob(name, "", variant.codec, variant.hyperparameters, config, self.shards, state)
 
     def synchronised(self) -> None:
-        """Wait for what the device was told to do."""
+        """Wait until the device has finished its work."""
         if self.device.type == "cuda":
             torch.cuda.synchronize()
 
 
 class OurLoop:
-    """Runs of our loop on a job: what it waited for, and the codec that the last one left."""
+    """Runs of our loop on a job: the shares of time that they waited, and the last run's codec."""
 
     def __init__(self, job: TrainingJob):
         self.job = job
         self.waits: list[float] = []
 
     def __call__(self) -> float:
-        """Images per second of a run."""
+        """Train; returns images per second."""
         Path(self.job.state).unlink(missing_ok=True)
         torch.compiler.reset()
         clock = Clock()
@@ -124,7 +123,7 @@ class OurLoop:
         return clock.rate(self.job.config.batch_size)
 
     def codec(self) -> Codec:
-        """The codec, trained."""
+        """The trained codec."""
         codec, _ = self.job.begin()
         codec.load_state_dict(self.best)
         return codec.eval()
@@ -132,7 +131,7 @@ class OurLoop:
 
 @contextmanager
 def _timed_batches() -> Iterator[list[float]]:
-    """The seconds of each next(batches) of a loop that runs meanwhile."""
+    """Collect the seconds that a loop in this context waits for each batch."""
     seconds: list[float] = []
 
     def timed(*arguments: Any, **settings: Any) -> Iterator[Batch]:
@@ -148,7 +147,7 @@ def _timed_batches() -> Iterator[list[float]]:
 
 
 def plain(bench: Bench, job: TrainingJob, trainee: Ours | Peer) -> float:
-    """Images per second of a plain float32 loop, its first step left out; CompressAI's has its clipping and its aux."""
+    """Images per second of a plain float32 loop without its first step; CompressAI's with clipping and its aux loss."""
     config, model = job.config, trainee.model.to(bench.device).train()
     auxiliary = [parameter for name, parameter in model.named_parameters() if name.endswith(".quantiles")]
     main = [parameter for name, parameter in model.named_parameters() if not name.endswith(".quantiles")]
@@ -175,7 +174,7 @@ def plain(bench: Bench, job: TrainingJob, trainee: Ours | Peer) -> float:
 
 
 def step_flops(bench: Bench, job: TrainingJob) -> int:
-    """Floating point operations of the convolutions and matrix products of a step."""
+    """Floating point operations of a step's convolutions and matrix products."""
     codec, _ = job.begin()
     codec.to(bench.device).train()
     x = torch.rand(job.config.batch_size, 3, 256, 256, device=bench.device)
@@ -185,7 +184,7 @@ def step_flops(bench: Bench, job: TrainingJob) -> int:
 
 
 def matmul_tflops(bench: Bench) -> float:
-    """What a large matrix product reaches, in bfloat16 or, as convolutions in float32 are on a GPU, in TF32."""
+    """TFLOP/s of a large matrix product, in bfloat16 or in TF32, which float32 convolutions on a GPU use."""
     side, times = (8192, 20) if bench.device.type == "cuda" else (1024, 3)
     dtype = torch.bfloat16 if bench.precision == "bf16-mixed" else torch.float32
     a = torch.rand(side, side, device=bench.device, dtype=dtype)
@@ -204,7 +203,7 @@ def matmul_tflops(bench: Bench) -> float:
 
 
 def exactness(codec: Codec, device: torch.device) -> dict[str, bool | str]:
-    """Whether streams written on either side decode to the same latents on both, by where they were written."""
+    """Whether streams written on one side decode to the same latents on both, or the error, by direction."""
     here, there = copy.deepcopy(codec).to("cpu"), copy.deepcopy(codec).to(device)
     x = photograph(HEIGHT, WIDTH)
     found: dict[str, bool | str] = {}
@@ -218,7 +217,7 @@ def exactness(codec: Codec, device: torch.device) -> dict[str, bool | str]:
 
 
 def measured(bench: Bench, name: str, compiled: bool, with_peer: bool) -> dict[str, Any]:
-    """All of it for one codec."""
+    """All figures of one codec."""
     job = bench.job(name)
     ours = OurLoop(job)
     hyperparameters = dict(job.hyperparameters)
@@ -246,7 +245,7 @@ def measured(bench: Bench, name: str, compiled: bool, with_peer: bool) -> dict[s
 
 
 def main() -> None:
-    """Print the table, and write the figures where --json says."""
+    """Print the tables, and write the figures to the file of --json."""
     options = _options()
     if options.device == "cpu":
         os.environ["CUDA_VISIBLE_DEVICES"] = ""  # the loop takes a GPU where it sees one
@@ -281,23 +280,23 @@ def main() -> None:
         }
     _print(report)
     if not with_peer:
-        console.print("CompressAI is not installed: not compared with it")
+        console.print("no comparison with CompressAI, which is not installed")
     if options.json is not None:
         options.json.write_text(json.dumps(report, indent=2) + "\n")
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_line(__doc__)
     parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
     parser.add_argument("--codecs", nargs="+", choices=CODECS, default=CODECS)
-    parser.add_argument("--steps", type=int, default=200, help="timed in each run")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--workers", type=int, default=4, help="of the loader")
-    parser.add_argument("--batch-size", type=int, help="instead of the profile's")
-    parser.add_argument("--precision", choices=("bf16-mixed", "32-true"), help="bf16-mixed on a GPU, else 32-true")
-    parser.add_argument("--compile", action="store_true", help="also our loop with torch.compile")
-    parser.add_argument("--shards", help="a folder or address; otherwise a few bundled photographs")
-    parser.add_argument("--json", type=Path)
+    parser.add_argument("--steps", type=int, default=200, help="timed steps of each run")
+    parser.add_argument("--rounds", type=int, default=3, help="runs of each measurement")
+    parser.add_argument("--workers", type=int, default=4, help="worker processes of the loader")
+    parser.add_argument("--batch-size", type=int, help="by default the profile's")
+    parser.add_argument("--precision", choices=("bf16-mixed", "32-true"), help="by default bf16-mixed on a GPU")
+    parser.add_argument("--compile", action="store_true", help="time our loop with torch.compile too")
+    parser.add_argument("--shards", help="a folder or address of shards; by default some bundled photographs")
+    parser.add_argument("--json", type=Path, help="a file for the figures")
     return parser.parse_args()
 
 

@@ -1,8 +1,8 @@
-"""What the best linear transforms of paper 004's shape keep of the test pictures, before any quantisation.
+"""The PSNR limit of linear transforms in the shape of Wavelet CAE (paper 004, Akyazi and Ebrahimi 2019).
 
-Each branch of `wcae` has 32 numbers for what its bands have in a square of 32x32 pixels. The 32 principal components of
-these bands, measured on the training pictures, are the linear transform with the least squared error, so their PSNR
-bounds every linear codec of that shape. The peer is as many components of the pixels themselves.
+Each branch of `wcae` has 32 numbers for its bands in a square of 32x32 pixels. The 32 principal components of these
+bands, measured on the training pictures, are the linear transform with the least squared error. Their PSNR on the test
+pictures, without quantisation, bounds every linear codec of that shape. The peer is as many components of the pixels.
 
 Run in a checkout whose `params.yaml` names the data sets, after `dvc repro fetch`: python -m benchmarks.linear_limit
 """
@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch.nn.functional import pixel_unshuffle
 
-from benchmarks.common import console
+from benchmarks.common import command_line, console
 from components.codecs.variants.wcae import BRANCHES
 from components.layers.haar import dwt
 from pipeline.config import params
@@ -25,11 +25,11 @@ SQUARE = 32
 WIDTH = 32  # numbers of each branch
 
 Blocks = list[NDArray[np.float32]]
-"""(squares, numbers) of each part of a picture: orthonormal, so that squared errors add up."""
+"""(squares, numbers) for each part of a picture. The parts are orthonormal: squared errors add up."""
 
 
 def in_bands(x: torch.Tensor) -> Blocks:
-    """The bands of each branch of `wcae`, of a (1, 3, H, W) picture."""
+    """The bands of each branch of `wcae`, from a (1, 3, H, W) picture."""
     parts = []
     for _ in BRANCHES:
         x, details = dwt(x)
@@ -39,7 +39,7 @@ def in_bands(x: torch.Tensor) -> Blocks:
 
 
 def in_pixels(x: torch.Tensor) -> Blocks:
-    """The pixels as they are."""
+    """The pixels, as one part."""
     return [squares(x, SQUARE)]
 
 
@@ -49,7 +49,7 @@ def squares(x: torch.Tensor, side: int) -> NDArray[np.float32]:
 
 
 def components(blocks: Sequence[NDArray[np.float32]], width: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The mean and the first `width` principal components (numbers, width)."""
+    """The mean (numbers,) and the first `width` principal components (numbers, width)."""
     mean = np.mean([block.mean(axis=0, dtype=np.float64) for block in blocks], axis=0)
     covariance = sum((block - mean).T @ (block - mean) / len(block) for block in blocks)
     return mean, np.linalg.eigh(covariance)[1][:, -width:]
@@ -57,6 +57,7 @@ def components(blocks: Sequence[NDArray[np.float32]], width: int) -> tuple[NDArr
 
 def main() -> None:
     """Print the mean PSNR of the test set for both."""
+    command_line(__doc__).parse_args()
     settings, layout = params.load(CHECKOUT), Layout(CHECKOUT)
     sets = {}
     for name in (settings.data.train, settings.data.test):

@@ -1,7 +1,7 @@
-"""Loader patches per second: ours against a plain WebDataset pipeline, and against PIL from a folder of PNGs.
+"""Patches per second of the loader. The peers are a plain WebDataset pipeline, and PIL on a folder of PNGs.
 
-All read the same patches with one worker process, a core's worth, and flip them, batch 8. The last figure is what one
-training step of `wcae` asks for: the loader must not be what limits training. Run: python -m benchmarks.loader
+All read the same patches with one worker process, flip them and put 8 in a batch. The last figure is how many patches
+a training step of `wcae` uses in the same time: the loader must be faster. Run: python -m benchmarks.loader
 """
 
 import tarfile
@@ -17,7 +17,7 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from benchmarks.common import bundled_shards, console, paired, per_second
+from benchmarks.common import bundled_shards, command_line, console, paired, per_second
 from components.codecs.table import codec_class
 from components.data.loader import augmented, training_batches
 from components.data.shard_reader import Shards
@@ -27,7 +27,7 @@ PATCHES, BATCH, ROUNDS = 320, 8, 3
 
 
 class FolderOfPatches(Dataset[Tensor]):
-    """What one writes first: PIL, a random flip, a tensor."""
+    """The obvious data set: PIL, a random flip, a tensor."""
 
     def __init__(self, folder: Path):
         self.files = sorted(folder.glob("*.png"))
@@ -43,13 +43,13 @@ class FolderOfPatches(Dataset[Tensor]):
 
 
 def flipped(rgb: np.ndarray[tuple[int, ...], np.dtype[np.uint8]]) -> Tensor:
-    """One of the eight symmetries, as ours are."""
+    """A patch in one of the eight symmetries, as our loader gives it."""
     position = int(np.random.default_rng().integers(1 << 30))
     return torch.from_numpy(augmented(rgb, 0, 0, position).copy()).permute(2, 0, 1)
 
 
 def plain_webdataset(shards: Path) -> Iterable[Tensor]:
-    """The pipeline of WebDataset's own documentation: endless shards, a buffer that shuffles, its decoder, flips."""
+    """The pipeline of WebDataset's documentation: endless shards, a shuffle buffer, its decoder, flips."""
     files = sorted(map(str, shards.glob("train-*.tar")))
     pipeline = webdataset.WebDataset(files, shardshuffle=False, resampled=True, empty_check=False)
     patches = pipeline.shuffle(1000).decode("rgb8").to_tuple("png").map_tuple(flipped).batched(BATCH)
@@ -65,6 +65,7 @@ def consume(batches: Iterable[object]) -> float:
 
 def main() -> None:
     """Print the medians and the ratio."""
+    command_line(__doc__).parse_args()
     with tempfile.TemporaryDirectory() as name:
         shards = bundled_shards(Path(name) / "shards", 4)
         folder = Path(name) / "folder"

@@ -1,15 +1,14 @@
-"""mlp_lossless: megapixels per second, against the same network pixel by pixel, and against JPEG 2000 and JPEG XL.
+"""Megapixels per second of `mlp_lossless`. The peers are its network pixel by pixel, JPEG 2000 and JPEG XL.
 
-The network is untrained: its speed does not depend on its weights, but files are larger, and escapes more, than of a
-trained one. `--checkpoint FILE` names one. Run: python -m benchmarks.lossless
+Without a checkpoint the network is untrained. Its speed does not depend on its weights, but its files are larger and
+have more escape codes than those of a trained one. Run: python -m benchmarks.lossless [--checkpoint FILE]
 """
 
-import argparse
 from pathlib import Path
 
 import numpy as np
 
-from benchmarks.common import console, paired, per_second
+from benchmarks.common import command_line, console, paired, per_second
 from components.arrays import Rgb
 from components.codecs.baselines.lossless import LOSSLESS
 from components.codecs.checkpoint import load
@@ -23,8 +22,8 @@ ROUNDS, LOOP_SIDE = 3, 40
 
 def main() -> None:
     """Print speeds and ratios."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--checkpoint", type=Path)
+    parser = command_line(__doc__)
+    parser.add_argument("--checkpoint", type=Path, help="a trained mlp_lossless")
     path = parser.parse_args().checkpoint
     from skimage import data
 
@@ -62,7 +61,7 @@ def _compare(codec: MlpLossless, rgb: Rgb) -> None:
 
 
 def pixel_by_pixel(codec: MlpLossless, rgb: Rgb) -> None:
-    """Every prediction that decoding needs, in raster order, one pixel at a time; nothing is decoded."""
+    """Every prediction that decoding needs, one pixel at a time in raster order; decodes no symbols."""
     predictor = FixedPointMlp(codec.mlp)
     planes = np.pad(rgb.transpose(2, 0, 1).astype(np.float32), ((0, 0), (REACH_UP, 0), (REACH_LEFT, REACH_LEFT)))
     for y in range(REACH_UP, planes.shape[1]):

@@ -1,12 +1,10 @@
-"""`atc_progressive` against the codec that has its transforms and its hyperprior, and one rate.
+"""Seconds of `atc_progressive` to encode and decode a 768x512 photograph, and to decode the first bytes of its file.
 
-python -m benchmarks.progressive [CHECKPOINT of atc_progressive]: seconds to encode and to decode a 768x512
-photograph, and to decode first bytes of its file. Without a checkpoint sizes are the paper's and weights new, whose
-latents are like none of a trained codec. The peer codes what the same quantiser gives, with Gaussian tables and no
-context.
+The peer is a codec of one rate with the same transforms and the same hyperprior, which codes the same quantised
+latents with Gaussian tables and no context. Without a checkpoint the sizes are the paper's and the weights are
+untrained, with latents unlike a trained codec's. Run: python -m benchmarks.progressive [--checkpoint FILE]
 """
 
-import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -16,7 +14,7 @@ import torch
 from rich.table import Table
 from skimage import data
 
-from benchmarks.common import console, paired, per_second
+from benchmarks.common import command_line, console, paired, per_second
 from components.codecs import checkpoint
 from components.codecs.bitstream import parse
 from components.codecs.families.cheng2020 import ResidualCodec
@@ -29,7 +27,7 @@ ROUNDS = 5
 
 
 class SingleRate(ResidualCodec):
-    """The peer."""
+    """The peer: the transforms and the hyperprior of `atc_progressive` at one rate."""
 
     name = "single rate"
     attention = True
@@ -41,14 +39,17 @@ class SingleRate(ResidualCodec):
 
 def main() -> None:
     """Print the table."""
-    progressive = checkpoint.load(Path(sys.argv[1]))[0] if len(sys.argv) > 1 else build("atc_progressive", {})
+    parser = command_line(__doc__)
+    parser.add_argument("--checkpoint", type=Path, help="a trained atc_progressive")
+    trained = parser.parse_args().checkpoint
+    progressive = build("atc_progressive", {}) if trained is None else checkpoint.load(trained)[0]
     N, M = progressive.hyperparameters["N"], progressive.hyperparameters["M"]
     peer = SingleRate(N, M)
     for part in ("g_a", "g_s"):
         getattr(peer, part).load_state_dict(getattr(progressive, part).state_dict())
     x = to_tensor(np.ascontiguousarray(np.tile(data.astronaut(), (1, 2, 1))[:, :768]))
     with torch.no_grad():
-        for codec in (peer, progressive)[: 1 if len(sys.argv) > 1 else 2]:
+        for codec in (peer,) if trained else (peer, progressive):
             codec.train()(x[..., :256, :256])
     peer.eval()
     progressive.eval()

@@ -1,13 +1,14 @@
-"""The entropy coder: real bytes over the ideal code length, and symbols per second against constriction's own Gaussian.
+"""The range coder: real bytes over the ideal code length, and symbols per second.
 
-The peer codes the same symbols with constriction's QuantizedGaussian, a mean and a scale for every symbol, which is
-neither exact across machines by tables nor charged for sending those. Run: python -m benchmarks.range_coder
+The peer codes the same symbols with constriction's QuantizedGaussian and a mean and a scale for every symbol. It has no
+tables that make decoding exact across machines, and does not send the means and scales.
+Run: python -m benchmarks.range_coder
 """
 
 import constriction
 import numpy as np
 
-from benchmarks.common import console, natural_symbols, paired, per_second
+from benchmarks.common import command_line, console, natural_symbols, paired, per_second
 from components.entropy.channel_gaussian import ChannelGaussian
 
 CHANNELS, SIDE, ROUNDS = 96, 64, 5
@@ -15,6 +16,7 @@ CHANNELS, SIDE, ROUNDS = 96, 64, 5
 
 def main() -> None:
     """Print the overhead, and both speeds with their ratios."""
+    command_line(__doc__).parse_args()
     symbols = natural_symbols(CHANNELS, SIDE)
     model = ChannelGaussian(CHANNELS)
     data = model.encode_symbols(symbols)

@@ -1,10 +1,9 @@
-"""What it takes to meet the target rate: steering, secant steps and the trim, against bisection over λ.
+"""Trainings, steps and seconds until a codec meets the target rate. The peer is bisection over λ.
 
-The peer is what one does by hand: train from scratch at a λ, measure real files of the calibration set, halve the
-interval in log λ, until the rate is within the tolerance below the target. Both sides train the variant of params.yaml
-with the same budget in steps, on the data of this checkout, which `dvc repro shard fetch` made.
-
-Run: python -m benchmarks.rate_search factorized --steps 300
+Ours are the stages train and calibrate: λ is steered during training, then come secant steps and the gain's search. The
+peer trains from scratch at a λ, measures real files of the calibration set and halves the interval in log λ, until the
+rate is within the tolerance below the target. Both train the variant of params.yaml with the same number of steps on
+the data of this checkout, which `dvc repro shard fetch` makes. Run: python -m benchmarks.rate_search factorized
 """
 
 import math
@@ -32,8 +31,8 @@ TRIES = 12
 
 
 @dataclass
-class Search:
-    """What a search took and reached."""
+class Cost:
+    """The cost of a search and the rate that it reached."""
 
     trainings: int
     steps: int
@@ -41,8 +40,11 @@ class Search:
     bpp: float
 
 
-def main(variant: str, steps: Annotated[int, typer.Option(help="of every training from scratch")] = 300) -> None:
-    """Print both searches for one variant."""
+def main(
+    variant: Annotated[str, typer.Argument(help="a variant of params.yaml")],
+    steps: Annotated[int, typer.Option(help="steps of each training from scratch")] = 300,
+) -> None:
+    """Compare our search for the target rate with bisection over lambda: trainings, steps, seconds."""
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         (root / "data").symlink_to(CHECKOUT / "data")
@@ -57,18 +59,18 @@ def main(variant: str, steps: Annotated[int, typer.Option(help="of every trainin
     )
 
 
-def steered(root: Path, name: str, steps: int) -> Search:
-    """The stages train and calibrate as they are."""
+def steered(root: Path, name: str, steps: int) -> Cost:
+    """Run the stages train and calibrate."""
     _write_params(root, name, {"steps": steps})
     started = time.perf_counter()
     train.run(root, name)
     calibrate.run(root, name)
     found = read_json(Layout(root).calibration(name))
-    return Search(1, found["steps"], time.perf_counter() - started, found["bpp"])
+    return Cost(1, found["steps"], time.perf_counter() - started, found["bpp"])
 
 
-def bisected(root: Path, name: str, steps: int) -> Search:
-    """A training from scratch for every λ."""
+def bisected(root: Path, name: str, steps: int) -> Cost:
+    """Train from scratch for every λ of a bisection."""
     settings = params.load(root)
     target, tolerance = settings.target_bpp, settings.variant(name).calibrate.tolerance
     middle = settings.variant(name).train.lmbda
@@ -90,7 +92,7 @@ def bisected(root: Path, name: str, steps: int) -> Search:
             above = lmbda
         else:
             below = lmbda
-    return Search(trainings, trainings * steps, time.perf_counter() - started, bpp)
+    return Cost(trainings, trainings * steps, time.perf_counter() - started, bpp)
 
 
 def _write_params(root: Path, name: str, changes: dict[str, Any]) -> None:

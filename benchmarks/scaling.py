@@ -1,9 +1,9 @@
-"""What several workers gain on this machine's cores, and what it costs to stop: `factorized` of profiles/real.yaml.
+"""Training with several workers, and the cost of an interruption, for `factorized` of profiles/real.yaml.
 
-- Images per second with two workers, each with half the threads, against one with all of them.
-- A saved state: its size, its milliseconds, and their share of the time at one a minute.
-- A training killed with -9 some seconds after its last saved state: the steps lost, which `save_every_s` bounds, and
-  the seconds from the start of a process to its first step when it goes on, against those of a fresh one.
+- Images per second with two workers, each with half the threads. The peer is one worker with all threads.
+- A saved state: its size, its milliseconds, and their share of the time if one is saved every minute.
+- A training killed with -9 some seconds after its last saved state: the lost steps, which `save_every_s` bounds, and
+  the seconds from the start of a process to its first step on resumption. The peer is a new training.
 
 Run: python -m benchmarks.scaling
 """
@@ -23,7 +23,7 @@ from unittest.mock import patch
 
 import torch
 
-from benchmarks.common import Clock, bundled_shards, console, paired, real_variant
+from benchmarks.common import Clock, bundled_shards, command_line, console, paired, real_variant
 from components.data.shard_reader import Shards
 from components.training.config import Row
 from components.training.job import TrainingJob
@@ -32,11 +32,11 @@ from components.training.state import TrainingState
 from pipeline.stages._training import config_of
 
 STEPS, ROUNDS = 6, 2
-SAVE_EVERY_S, KILLED_AFTER_S = 2.5, 4.0  # of a training that is killed
+SAVE_EVERY_S, KILLED_AFTER_S = 2.5, 4.0  # of the training that is killed
 
 
 def job(folder: Path, steps: int, save_every_s: float = math.inf) -> TrainingJob:
-    """A training on the shards in `folder` whose state is there too."""
+    """A training with its shards and its state in `folder`."""
     variant = real_variant("factorized")
     config = replace(
         config_of(variant.train, seed=0),
@@ -58,7 +58,7 @@ def job(folder: Path, steps: int, save_every_s: float = math.inf) -> TrainingJob
 
 
 def images_per_s(folder: Path, workers: int) -> float:
-    """Of a short training, its first step left out."""
+    """Images per second of a short training, without its first step."""
     short, clock = job(folder, STEPS + 1), Clock()
     Path(short.state).unlink(missing_ok=True)
     LocalLauncher(workers).train(short, clock)
@@ -67,7 +67,7 @@ def images_per_s(folder: Path, workers: int) -> float:
 
 @contextmanager
 def timed_saves() -> Iterator[list[float]]:
-    """The seconds of every saved state of a training that runs meanwhile."""
+    """Collect the seconds of every saved state of a training that runs in this context."""
     seconds: list[float] = []
     save = TrainingState.save
 
@@ -81,19 +81,19 @@ def timed_saves() -> Iterator[list[float]]:
 
 
 @dataclass
-class Killed:
-    """What a process did until it was killed: seconds to its first step, and when (s) it ended each step."""
+class KilledTraining:
+    """A killed training: seconds to its first step, and the time (s) at the end of each step."""
 
     first_step_s: float
     ends: dict[int, float]
 
 
-def trained_and_killed(folder: Path, after_s: float) -> Killed:
-    """Train in a process of its own, and kill that `after_s` seconds after its first step."""
+def trained_and_killed(folder: Path, after_s: float) -> KilledTraining:
+    """Train in another process, and kill that `after_s` seconds after its first step."""
     started = time.monotonic()
-    command = [sys.executable, "-m", "benchmarks.scaling", str(folder)]
+    command = [sys.executable, "-m", "benchmarks.scaling", "--train-in", str(folder)]
     ends: dict[int, float] = {}
-    # Its orphaned loader process says on stderr how it ends.
+    # Its orphaned loader process reports its end on standard error.
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
         assert process.stdout is not None
         for line in process.stdout:
@@ -103,31 +103,31 @@ def trained_and_killed(folder: Path, after_s: float) -> Killed:
         process.kill()
     if not ends:
         raise SystemExit("benchmarks.scaling: a training ended before its first step")
-    return Killed(min(ends.values()) - started, ends)
+    return KilledTraining(min(ends.values()) - started, ends)
 
 
-class Told:
-    """An callback that prints each step."""
+class StepPrinter:
+    """A training callback that prints the number of each step."""
 
     def on_step(self, spent: float, step: int, loss: float) -> None:
-        """A step ended."""
+        """Print the step."""
         print(step, flush=True)
 
     def on_validation(self, row: Row) -> None:
-        """Nothing."""
+        """Do nothing."""
 
 
 def kill_and_resume(folder: Path) -> dict[str, float]:
-    """Seconds to the first step of a fresh and of a resumed process, and the steps and seconds that the kill cost."""
+    """Seconds to the first step of a new and of a resumed process; steps and seconds lost by the kill."""
     state = folder / "state"
     state.unlink(missing_ok=True)
     fresh = trained_and_killed(folder, KILLED_AFTER_S)
-    kept, last = TrainingState.load(state, "").step, max(fresh.ends)
+    saved, last = TrainingState.load(state, "").step, max(fresh.ends)
     resumed = trained_and_killed(folder, 0.0)
-    if min(resumed.ends) != kept + 1:
-        raise SystemExit(f"benchmarks.scaling: saved at step {kept}, and gone on with at {min(resumed.ends)}")
-    lost_s = fresh.ends[last] - fresh.ends[max(kept, 1)]
-    return {"fresh_s": fresh.first_step_s, "resumed_s": resumed.first_step_s, "steps": last - kept, "lost_s": lost_s}
+    if min(resumed.ends) != saved + 1:
+        raise SystemExit(f"benchmarks.scaling: saved at step {saved}, but resumed with step {min(resumed.ends)}")
+    lost_s = fresh.ends[last] - fresh.ends[max(saved, 1)]
+    return {"fresh_s": fresh.first_step_s, "resumed_s": resumed.first_step_s, "steps": last - saved, "lost_s": lost_s}
 
 
 def main() -> None:
@@ -160,7 +160,9 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) > 1:  # the process that is killed
-        job(Path(sys.argv[1]), 1_000_000, SAVE_EVERY_S).train(Told())
+    parser = command_line(__doc__)
+    parser.add_argument("--train-in", type=Path, help="only train, endlessly: for the process that is killed")
+    if folder := parser.parse_args().train_in:
+        job(folder, 1_000_000, SAVE_EVERY_S).train(StepPrinter())
     else:
         main()

@@ -1,4 +1,4 @@
-"""Start-up: seconds of a stage with nothing heavy to do, over those of `python -c "import torch"` in the same run.
+"""Start-up time: seconds of a stage that computes little. The peer is `python -c "import torch"`.
 
 Run in a checkout whose pipeline has run: python -m benchmarks.startup
 """
@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 
-from benchmarks.common import console, paired
+from benchmarks.common import command_line, console, paired
 
 STAGES = {"fetch": ["pipeline.stages.fetch", "bundled-test"], "choose": ["pipeline.stages.choose"]}
 ROUNDS = 5
@@ -22,6 +22,7 @@ def seconds(*arguments: str) -> float:
 
 def main() -> None:
     """Print each stage's median, the peer's, and the ratio."""
+    command_line(__doc__).parse_args()
     console.print("start-up, whole processes")
     for name, (module, *arguments) in STAGES.items():
         mine, theirs, ratio = paired(

@@ -1,9 +1,9 @@
-"""Training images per second: our loop against the same model in the loop that one writes first.
+"""Training images per second of our loop. The peer is the same model in a plain PyTorch loop.
 
-The model has 3 million parameters in the shape of Ballé's factorized-prior codec: four 5x5 convolutions of stride 2
-with GDN between them (N = 128, M = 192), and the mirror. The peer trains it in float32 NCHW, with GDN as a 1x1
-convolution whose gradient autograd finds. What bfloat16 gains depends on the processor: the kernels want AMX or
-AVX512-BF16, and our loop falls back to float32 where they are not. Run: python -m benchmarks.training
+The model has 3 million parameters in the shape of the factorized-prior codec of Ballé et al. (2018): four 5x5
+convolutions of stride 2 with GDN between them (N = 128, M = 192), and the mirror image of these. The peer trains it in
+float32 NCHW, with GDN as a 1x1 convolution and autograd's gradient. The gain of bfloat16 depends on the processor: its
+kernels need AMX or AVX512-BF16, and without these our loop uses float32. Run: python -m benchmarks.training
 """
 
 import tempfile
@@ -14,7 +14,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from benchmarks.common import Clock, bundled_shards, console, paired, per_second
+from benchmarks.common import Clock, bundled_shards, command_line, console, paired, per_second
 from components.codecs.families.gaussian_autoencoder import GaussianAutoencoder
 from components.data.loader import training_batches, validation_batches
 from components.data.shard_reader import Shards
@@ -28,7 +28,7 @@ N, M = 128, 192
 
 
 class PlainGdn(Gdn):
-    """The same function and parameters, left to autograd."""
+    """GDN with the same function and parameters, and autograd's gradient."""
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) to the same shape."""
@@ -38,7 +38,7 @@ class PlainGdn(Gdn):
 
 
 class ThreeMillion(GaussianAutoencoder):
-    """The model that is timed."""
+    """The model of this benchmark."""
 
     name: ClassVar[str] = "three-million"
     stride = 16
@@ -57,7 +57,7 @@ class ThreeMillion(GaussianAutoencoder):
 
 
 def ours(shards: Shards, work: Path, precision: Precision) -> float:
-    """Images per second of the loop, from the end of its first step to the end of its last."""
+    """Images per second of our loop, without its first step."""
     config = TrainingConfig(
         batch_size=BATCH,
         learning_rate=1e-4,
@@ -74,7 +74,7 @@ def ours(shards: Shards, work: Path, precision: Precision) -> float:
 
 
 def plain(shards: Shards) -> float:
-    """Images per second of the loop that one writes first, its first step left out."""
+    """Images per second of the plain loop, without its first step."""
     codec = ThreeMillion(PlainGdn).train()
     optimizer = torch.optim.Adam(codec.parameters(), 1e-4)
     batches = training_batches(shards, batch_size=BATCH, seed=0, start_step=0, workers=1)
@@ -92,6 +92,7 @@ def plain(shards: Shards) -> float:
 
 def main() -> None:
     """Print the medians and the ratio."""
+    command_line(__doc__).parse_args()
     with tempfile.TemporaryDirectory() as folder:
         shards = Shards(str(bundled_shards(Path(folder) / "shards")))
         codec = ThreeMillion()
@@ -108,7 +109,7 @@ def main() -> None:
 
 
 def _bf16_kernels() -> bool:
-    """Whether this processor multiplies bfloat16 itself."""
+    """Whether this processor has instructions for bfloat16."""
     return bool(torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported())
 
 
