@@ -1,7 +1,13 @@
-"""Codes between 0 and 1, rounded to a few bits, of which any first channels may be sent (paper 003).
+"""Entropy model of codes in [0, 1] that are rounded to a few bits and of which the first channels may be sent.
 
-The distribution of each channel at each depth is counted while training runs. Counts are integers in the checkpoint,
-and tables follow from them by integer arithmetic, so that every machine decodes the same symbols.
+The quantiser of the quantised autoencoder (paper 003; Kumar et al. 2024), with counted distributions.
+
+    training     y --U(-step/2, step/2), clamp; random depth and width for each image--> y_hat
+                 y --round at every depth--> symbols --> counts of each channel (integers in the checkpoint)
+    encoding     y --round to `bits` bits, first `width` channels--> symbols --tables of counts--> range coder --> bytes
+    decoding     bytes --the same tables--> symbols / (2^bits - 1), and 0.5 in channels that were not sent
+
+Tables follow from the counts in integer arithmetic, so that every machine decodes the same symbols.
 """
 
 import math
@@ -18,12 +24,12 @@ from components.entropy.relaxation import EntropyOutput
 from components.errors import BitstreamError, RatewrightError
 
 MIDDLE = 0.5
-"""What stands for a value that was not sent."""
+"""The value of channels that were not sent."""
 
 _DEEPEST = 8
 _WIDEST = 4096
 _MEMORY = 128  # batches, about, whose counts matter
-_ONE = 256  # what a value counts for at first
+_ONE = 256  # what one symbol adds to a count; also the initial counts
 
 
 class OperatingPoint(NamedTuple):
@@ -34,11 +40,18 @@ class OperatingPoint(NamedTuple):
 
 
 class BitDepthModel(nn.Module):
-    """Rate of codes (B, C, h, w) in [0, 1], and their coding to bytes.
+    """Rate of codes y (B, C, h, w) in [0, 1], and their coding to bytes at any depth and width.
 
-    Training draws a setting for each image, so that the first channels learn to say what matters most (nested
-    dropout: Rippel, Gelbart and Adams 2014) and one checkpoint serves every depth and width. A gain is the number of
-    a setting: widths 1 to C at the first of `depths`, then at the next.
+    Training draws an operating point for each image, so that the first channels learn to carry the most important
+    information (nested dropout: Rippel, Gelbart and Adams 2014) and one checkpoint serves every depth and width. A gain
+    is the number of an operating point: widths 1 to C at the first depth, then at the next.
+
+    Args:
+        channels: C, at most 4096.
+        depths: bits of a value, rising, from 1 to 8.
+
+    Raises:
+        RatewrightError: for other channels or depths.
     """
 
     def __init__(self, channels: int, depths: Sequence[int]):
@@ -58,59 +71,68 @@ class BitDepthModel(nn.Module):
         return tuple(range(k * count, (k + 1) * count) for k in range(len(self.depths)))
 
     def operating_point(self, gain: float) -> OperatingPoint:
-        """What a gain stands for. Raises BitstreamError for one that there is not."""
+        """The bit depth and the width that a gain names. Raises BitstreamError where it names none."""
         number = int(gain)
         if not 0 <= number < self.channels * len(self.depths):
             raise BitstreamError(f"corrupted bitstream: the gain is {number}, which names no bit depth and width")
         return OperatingPoint(self.depths[number // self.channels], 1 + number % self.channels)
 
     def forward(self, y: Tensor, gain: float = 0.0) -> EntropyOutput:
-        """Noise of one quantiser step and a clamp in training, at drawn settings; rounded at that of `gain` else.
+        """Quantised code and its estimated rate, in float32.
 
-        The paper's noise is half a step wide and only takes away, which rounding does not do.
+        Training adds noise of one quantiser step and clamps, at random operating points. The paper's noise is half a
+        step wide and one-sided, which rounding is not.
+
+        Args:
+            y: (B, C, h, w).
+            gain: the number of the operating point in evaluation.
         """
         with torch.autocast(y.device.type, enabled=False):
             y = y.float()
-            if not self.training:
-                setting = self.operating_point(gain)
-                symbols = self._symbols(y, setting.bits)
-                sent = self._sent(y, setting.width)
-                y_hat = torch.where(sent, symbols / _top(setting.bits), MIDDLE)
-                return EntropyOutput(y_hat, (self._code_lengths(symbols, setting.bits) * sent).sum(dim=1))
-            code = y.detach()
-            self._remember(code)
-            drawn = torch.randint(len(self.depths), (len(y),), device=y.device)
-            tops = y.new_tensor([_top(bits) for bits in self.depths])[drawn][:, None, None, None]
-            widths = torch.randint(1, self.channels + 1, (len(y), 1, 1, 1), device=y.device)
-            sent = self._sent(y, widths)
-            y_hat = (y + (torch.rand_like(y) - 0.5) / tops).clamp(0, 1)
-            lengths = torch.stack([self._code_lengths(self._symbols(code, bits), bits) for bits in self.depths])
-            return EntropyOutput(
-                torch.where(sent, y_hat, MIDDLE), (lengths[drawn, torch.arange(len(y))] * sent).sum(dim=1)
-            )
+            return self._forward_training(y) if self.training else self._forward_evaluation(y, gain)
+
+    def _forward_evaluation(self, y: Tensor, gain: float) -> EntropyOutput:
+        point = self.operating_point(gain)
+        symbols = self._symbols(y, point.bits)
+        sent = self._first_channels(y, point.width)
+        y_hat = torch.where(sent, symbols / _largest_symbol(point.bits), MIDDLE)
+        return EntropyOutput(y_hat, (self._code_lengths(symbols, point.bits) * sent).sum(dim=1))
+
+    def _forward_training(self, y: Tensor) -> EntropyOutput:
+        code = y.detach()
+        self._update_counts(code)
+        depth = torch.randint(len(self.depths), (len(y),), device=y.device)
+        largest = y.new_tensor([_largest_symbol(bits) for bits in self.depths])[depth][:, None, None, None]
+        widths = torch.randint(1, self.channels + 1, (len(y), 1, 1, 1), device=y.device)
+        sent = self._first_channels(y, widths)
+        y_hat = (y + (torch.rand_like(y) - 0.5) / largest).clamp(0, 1)
+        lengths = torch.stack([self._code_lengths(self._symbols(code, bits), bits) for bits in self.depths])
+        bits_sent = lengths[depth, torch.arange(len(y))] * sent
+        return EntropyOutput(torch.where(sent, y_hat, MIDDLE), bits_sent.sum(dim=1))
 
     def encode(self, y: Tensor, gain: float) -> tuple[bytes, ...]:
-        """One section: the number of the setting, and the symbols of y (1, C, h, w)."""
-        setting = self.operating_point(gain)
-        symbols = self._symbols(y[0].float(), setting.bits).flatten(1).int().cpu().numpy()
+        """Code y (1, C, h, w) to one section: the number of the operating point (uint16), then the symbols."""
+        point = self.operating_point(gain)
+        symbols = self._symbols(y[0].float(), point.bits).flatten(1).int().cpu().numpy()
         encoder = SymbolEncoder()
-        for values, table in zip(symbols[: setting.width], self._tables(setting), strict=True):
+        for values, table in zip(symbols[: point.width], self._tables(point), strict=True):
             encoder.encode(values, table)
         return (struct.pack("<H", int(gain)) + encoder.finish(),)
 
     def decode(self, sections: tuple[bytes, ...], shape: tuple[int, int, int]) -> Tensor:
-        """The rounded code (1, C, h, w), MIDDLE in the channels that were not sent. Raises BitstreamError."""
+        """Inverse of `encode`: the rounded code (1, *shape), MIDDLE in channels not sent. Raises BitstreamError."""
         if len(sections) != 1 or len(sections[0]) < 2:
-            raise BitstreamError("corrupted bitstream: one section with a setting was expected")
-        setting = self.operating_point(struct.unpack_from("<H", sections[0])[0])
+            raise BitstreamError("corrupted bitstream: one section with a bit depth and width was expected")
+        point = self.operating_point(struct.unpack_from("<H", sections[0])[0])
         decoder = SymbolDecoder(sections[0][2:])
-        symbols = np.stack([decoder.decode(shape[1] * shape[2], table) for table in self._tables(setting)])
-        y_hat = torch.full((1, *shape), MIDDLE, device=self._counts(setting.bits).device)
-        y_hat[0, : setting.width] = torch.from_numpy(symbols).to(y_hat).view(-1, *shape[1:]) / _top(setting.bits)
+        symbols = np.stack([decoder.decode(shape[1] * shape[2], table) for table in self._tables(point)])
+        y_hat = torch.full((1, *shape), MIDDLE, device=self._counts(point.bits).device)
+        values = torch.from_numpy(symbols).to(y_hat).view(-1, *shape[1:])
+        y_hat[0, : point.width] = values / _largest_symbol(point.bits)
         return y_hat
 
-    def _sent(self, y: Tensor, width: Tensor | int) -> Tensor:
-        """Which channels of y are among the first `width`."""
+    def _first_channels(self, y: Tensor, width: Tensor | int) -> Tensor:
+        """Mask of the first `width` channels of y."""
         return torch.arange(self.channels, device=y.device)[:, None, None] < width
 
     def _counts(self, bits: int) -> Tensor:
@@ -118,39 +140,38 @@ class BitDepthModel(nn.Module):
         return counts
 
     @torch.no_grad()
-    def _remember(self, y: Tensor) -> None:
-        """Count the symbols of y at every depth; what was counted before fades."""
+    def _update_counts(self, y: Tensor) -> None:
+        """Count the symbols of y at every depth; older counts decay exponentially."""
         for bits in self.depths:
             counts = self._counts(bits)
             rows = self._symbols(y, bits).long().transpose(0, 1).flatten(1)
-            seen = torch.zeros_like(counts).scatter_add_(1, rows, torch.ones_like(rows))
-            counts.mul_(_MEMORY - 1).floor_divide_(_MEMORY).add_(_ONE * seen)
+            new = torch.zeros_like(counts).scatter_add_(1, rows, torch.ones_like(rows))
+            counts.mul_(_MEMORY - 1).floor_divide_(_MEMORY).add_(_ONE * new)
 
     @staticmethod
     def _symbols(y: Tensor, bits: int) -> Tensor:
-        return (y.clamp(0, 1) * _top(bits)).round()
+        return (y.clamp(0, 1) * _largest_symbol(bits)).round()
 
-    def _tables(self, setting: OperatingPoint) -> Ints:
-        """(width, 2^bits) frequencies with sum TOTAL: what rounding left over goes to the most frequent symbol."""
-        tables: Ints = self._frequencies(setting.bits)[: setting.width].int().cpu().numpy()
+    def _tables(self, point: OperatingPoint) -> Ints:
+        """(width, 2^bits) frequencies with sum TOTAL: the most frequent symbol gets what rounding leaves over."""
+        tables: Ints = self._frequencies(point.bits)[: point.width].int().cpu().numpy()
         tables[np.arange(len(tables)), tables.argmax(axis=1)] += TOTAL - tables.sum(axis=1)
         return tables
 
     def _frequencies(self, bits: int) -> Tensor:
         """(C, 2^bits) positive integers with sums of up to TOTAL, from integers alone."""
         counts = self._counts(bits)
-        rest = TOTAL - counts.shape[1]
-        return 1 + counts * rest // counts.sum(dim=1, keepdim=True).clamp_min(1)
+        available = TOTAL - counts.shape[1]
+        return 1 + counts * available // counts.sum(dim=1, keepdim=True).clamp_min(1)
 
     def _code_lengths(self, symbols: Tensor, bits: int) -> Tensor:
-        """Bits of each of symbols (B, C, h, w)."""
+        """Bits of each of the symbols (B, C, h, w)."""
         lengths = math.log2(TOTAL) - self._frequencies(bits).log2()
         by_channel = symbols.long().transpose(0, 1)
         return lengths.gather(1, by_channel.flatten(1)).view(by_channel.shape).transpose(0, 1)
 
 
-def _top(bits: int) -> int:
-    """The largest symbol."""
+def _largest_symbol(bits: int) -> int:
     return (1 << bits) - 1
 
 

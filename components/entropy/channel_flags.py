@@ -1,4 +1,4 @@
-"""Flags: one bit for each channel, and less where most are alike."""
+"""Flags of the channels that are not all zero, coded with an adaptive binary model: at most one bit a channel."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,7 +9,7 @@ Flags = NDArray[np.bool_]
 
 
 def encode_flags(encoder: SymbolEncoder, flags: Flags) -> Flags:
-    """Code how many of (n,) flags are set, then each as probable as that makes it; the flags again."""
+    """Code how many of (n,) flags are set, then each flag with that share as its probability. Returns the flags."""
     number = int(flags.sum())
     encoder.encode_uniform(np.array([number], dtype=np.int32), len(flags) + 1)
     encoder.encode(flags.astype(np.int32), _table(number, len(flags)))
@@ -17,11 +17,12 @@ def encode_flags(encoder: SymbolEncoder, flags: Flags) -> Flags:
 
 
 def decode_flags(decoder: SymbolDecoder, count: int) -> Flags:
-    """The inverse of `encode_flags`. Raises BitstreamError."""
+    """Inverse of `encode_flags` for (count,) flags. Raises BitstreamError."""
     number = int(decoder.decode_uniform(1, count + 1)[0])
     return decoder.decode(count, _table(number, count)).astype(bool)
 
 
 def _table(number: int, count: int) -> Ints:
-    set_ = min(TOTAL - 1, max(1, TOTAL * number // count))
-    return np.array([TOTAL - set_, set_], dtype=np.int32)
+    """Frequencies of an unset and of a set flag, from how many of `count` are set."""
+    frequency_of_set = min(TOTAL - 1, max(1, TOTAL * number // count))
+    return np.array([TOTAL - frequency_of_set, frequency_of_set], dtype=np.int32)

@@ -1,7 +1,10 @@
-"""The distributions that a hyperprior gives latents: a Gaussian for each element, or a mixture of them.
+"""Conditional distributions of latents given a hyperprior: a Gaussian, or a mixture of Gaussians, for each element.
 
-Both are two things. In training they are densities with gradients. In use they are integers: parameters in the fixed
-point of exact networks name static tables, or are turned into frequencies without a float.
+In training they are likelihoods with gradients (Ballé et al. 2018; mixtures: Cheng et al. 2020). In coding they are
+integers: parameters in fixed point (components.layers.fixed_point) select stored tables, or become frequencies in
+integer arithmetic.
+
+Shapes: latents (B, C, h, w); parameters (B, parameters_each * C, h, w).
 """
 
 from collections.abc import Iterator
@@ -24,7 +27,10 @@ _LARGEST_LOG_SCALE = 10.0
 
 
 class GaussianConditional(nn.Module):
-    """Mean and logarithm of the scale for each element; its symbol is the rounded distance from the mean."""
+    """A Gaussian for each element; its symbol is the distance from the mean in quantiser steps, rounded.
+
+    Parameters: means (C), then logarithms of scales (C).
+    """
 
     parameters_each: ClassVar[int] = 2
 
@@ -33,31 +39,50 @@ class GaussianConditional(nn.Module):
         self.tables = GaussianTables()
 
     def from_statistics(self, mean: Tensor, log_scale: Tensor) -> Tensor:
-        """The parameters (2C,) of elements with these figures (C,) of their channel."""
+        """Parameters (2C,) of elements that are distributed as their channel is: mean and log-scale (C,)."""
         return torch.cat((mean, log_scale))
 
     def centre(self, parameters: Tensor) -> Tensor:
-        """What symbols are counted from."""
+        """The value of symbol zero: the mean (B, C, h, w)."""
         return parameters.chunk(2, dim=1)[0]
 
     def likelihood(self, parameters: Tensor, y: Tensor, gain: Tensor) -> Tensor:
-        """The probabilities of y (B, C, h, w), quantised with steps of 1 / gain, given (B, 2C, h, w)."""
+        """Probability of the quantisation interval around y.
+
+        Args:
+            parameters: (B, 2C, h, w).
+            y: (B, C, h, w).
+            gain: (B, C, 1, 1); the quantiser step is 1 / gain.
+
+        Returns:
+            (B, C, h, w).
+        """
         mean, log_scale = parameters.chunk(2, dim=1)
         return quantised_likelihood(y, mean, log_scale, gain)
 
     def encode(self, encoder: SymbolEncoder, quantiser: Quantiser, symbols: Tensor, parameters: Tensor) -> Tensor:
-        """Code whole steps from the centre (1, C, h, w), float64; the latents, in fixed point like the parameters."""
+        """Code symbols and return the latents that the decoder will see.
+
+        Args:
+            encoder: takes the symbols, table by table.
+            quantiser: the quantiser of each channel.
+            symbols: (1, C, h, w) whole steps from the centre, in float64.
+            parameters: (1, 2C, h, w) in fixed point.
+
+        Returns:
+            Quantised latents (1, C, h, w) in fixed point.
+        """
         mean, table = self._mean_and_table(parameters, quantiser)
-        for number, where in _group_by_table(table):
-            encode_values(encoder, symbols.flatten().int().cpu().numpy()[where], self._table(number))
+        for number, indices in _group_by_table(table):
+            encode_values(encoder, symbols.flatten().int().cpu().numpy()[indices], self._table(number))
         return mean + quantiser.dequantise(symbols)
 
     def decode(self, decoder: SymbolDecoder, quantiser: Quantiser, parameters: Tensor) -> Tensor:
-        """The inverse of `put`. Raises BitstreamError."""
+        """Inverse of `encode`: quantised latents (1, C, h, w) in fixed point. Raises BitstreamError."""
         mean, table = self._mean_and_table(parameters, quantiser)
         symbols = np.empty(mean.numel(), dtype=np.int32)
-        for number, where in _group_by_table(table):
-            symbols[where] = decode_values(decoder, len(where), self._table(number))
+        for number, indices in _group_by_table(table):
+            symbols[indices] = decode_values(decoder, len(indices), self._table(number))
         return mean + quantiser.dequantise(torch.from_numpy(symbols).to(mean.device).view(mean.shape))
 
     def _mean_and_table(self, parameters: Tensor, quantiser: Quantiser) -> tuple[Tensor, Tensor]:
@@ -69,7 +94,10 @@ class GaussianConditional(nn.Module):
 
 
 class GaussianMixtureConditional(nn.Module):
-    """`components` Gaussians for each element, with weights; its symbol is the rounded element itself."""
+    """A mixture of K Gaussians for each element (Cheng et al. 2020); its symbol is the element in steps, rounded.
+
+    Parameters: logits of the weights (K * C), means (K * C), logarithms of scales (K * C).
+    """
 
     def __init__(self, components: int) -> None:
         super().__init__()
@@ -78,31 +106,31 @@ class GaussianMixtureConditional(nn.Module):
         self.tables = MixtureTables()
 
     def from_statistics(self, mean: Tensor, log_scale: Tensor) -> Tensor:
-        """The parameters (3KC,) of elements with these figures (C,) of their channel, in every component."""
+        """Parameters (3KC,) of elements that are distributed as their channel is, in every component."""
         return torch.cat([each.repeat(self.components) for each in (torch.zeros_like(mean), mean, log_scale)])
 
     def centre(self, parameters: Tensor) -> Tensor:
-        """Zero."""
+        """The value of symbol zero: zero."""
         return parameters.new_zeros(())
 
     def likelihood(self, parameters: Tensor, y: Tensor, gain: Tensor) -> Tensor:
-        """The probabilities of y (B, C, h, w), quantised with steps of 1 / gain, given (B, 3KC, h, w)."""
+        """See GaussianConditional.likelihood; parameters are (B, 3KC, h, w)."""
         logits, means, log_scales = self._split(parameters)
         mass = quantised_likelihood(y[:, None], means, log_scales, gain[:, None])
         return (logits.softmax(dim=1) * mass).sum(dim=1)
 
     def encode(self, encoder: SymbolEncoder, quantiser: Quantiser, symbols: Tensor, parameters: Tensor) -> Tensor:
-        """Code whole steps from the centre (1, C, h, w), float64; the latents, in fixed point like the parameters."""
+        """See GaussianConditional.encode; parameters are (1, 3KC, h, w)."""
         flat = symbols.flatten().int().cpu().numpy()
         for batch in self._batches(parameters, quantiser):
-            values = flat[batch.where] - batch.first
+            values = flat[batch.indices] - batch.first
             inside = (values >= 0) & (values < batch.width)
             encoder.encode_each(np.where(inside, values, batch.width).astype(np.int32), batch.frequencies)
-            encode_escaped(encoder, flat[batch.where][~inside])
+            encode_escaped(encoder, flat[batch.indices][~inside])
         return quantiser.dequantise(symbols)
 
     def decode(self, decoder: SymbolDecoder, quantiser: Quantiser, parameters: Tensor) -> Tensor:
-        """The inverse of `put`. Raises BitstreamError."""
+        """Inverse of `encode`: quantised latents (1, C, h, w) in fixed point. Raises BitstreamError."""
         channels = parameters.shape[1] // self.parameters_each
         symbols = np.empty(channels * parameters[0, 0].numel(), dtype=np.int32)
         for batch in self._batches(parameters, quantiser):
@@ -110,7 +138,7 @@ class GaussianMixtureConditional(nn.Module):
             escaped = values == batch.width
             values += batch.first
             values[escaped] = decode_escaped(decoder, int(escaped.sum()))
-            symbols[batch.where] = values
+            symbols[batch.indices] = values
         shape = (1, channels, *parameters.shape[2:])
         return quantiser.dequantise(torch.from_numpy(symbols).to(parameters.device).view(shape))
 
@@ -123,25 +151,28 @@ class GaussianMixtureConditional(nn.Module):
         logits, means, log_scales = self._split(parameters)
         scaled = rounding_shift(means * quantiser.gain, FACTOR_BITS)
         parts = (logits, scaled, table_index(log_scales, quantiser.shift))
-        return self.tables.batches(*(_integers(part) for part in parts))
+        return self.tables.batches(*(_flat_integers(part) for part in parts))
 
 
-def _integers(part: Tensor) -> NDArray[np.int64]:
+def quantised_likelihood(y: Tensor, mean: Tensor, log_scale: Tensor, gain: Tensor) -> Tensor:
+    """Probability of the quantisation interval of width 1 / gain around y under N(mean, exp(log_scale)).
+
+    Scales are at most exp(10), and at least 0.11 quantiser steps. All arguments broadcast.
+    """
+    scale = lower_bound(log_scale.clamp(max=_LARGEST_LOG_SCALE).exp() * gain, SMALLEST)
+    return gaussian_likelihood((y - mean) * gain, scale)
+
+
+def _flat_integers(part: Tensor) -> NDArray[np.int64]:
     """(1, K, C, h, w) to (K, n)."""
     out: NDArray[np.int64] = part[0].flatten(1).cpu().numpy().astype(np.int64)
     return out
 
 
 def _group_by_table(table: Tensor) -> list[tuple[int, NDArray[np.int64]]]:
-    """Each table in use with the places of its elements, in order."""
+    """Each table in use with the flat indices of its elements, in order."""
     flat = table.flatten().cpu().numpy().astype(np.int16)
     order = np.argsort(flat, kind="stable")
     counts = np.bincount(flat, minlength=SCALES)
     pieces = np.split(order, np.cumsum(counts)[:-1])
     return [(number, piece) for number, piece in enumerate(pieces) if len(piece)]
-
-
-def quantised_likelihood(y: Tensor, mean: Tensor, log_scale: Tensor, gain: Tensor) -> Tensor:
-    """The probability of the quantiser's interval around y."""
-    scale = lower_bound(log_scale.clamp(max=_LARGEST_LOG_SCALE).exp() * gain, SMALLEST)
-    return gaussian_likelihood((y - mean) * gain, scale)

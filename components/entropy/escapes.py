@@ -1,15 +1,25 @@
-"""Values outside a table: an escape symbol in its place, then the value itself."""
+"""Escape coding: values outside the support of a frequency table are coded as an escape symbol and raw bits."""
 
 import numpy as np
 
 from components.entropy.range_coder import Ints, SymbolDecoder, SymbolEncoder
 
 ESCAPED_BITS = 21
+"""Raw bits of an escaped value, which lies within +-2^20."""
 _RANGE = 1 << (ESCAPED_BITS - 1)
 
 
 def encode_values(encoder: SymbolEncoder, values: Ints, table: Ints) -> None:
-    """Code (n,) integers with a table whose entries stand for -half to half, and the last for the escape."""
+    """Code integers with one table, and those that it does not hold as escapes, whose raw bits follow together.
+
+    Args:
+        encoder: takes the symbols.
+        values: (n,) integers.
+        table: (2 * half + 2,) frequencies of the values -half to half, then of the escape.
+
+    Raises:
+        ValueError: a value lies beyond 2^20, which no trained codec reaches.
+    """
     half = len(table) // 2 - 1
     escaped = np.abs(values) > half
     encoder.encode(np.where(escaped, 2 * half + 1, values + half), table)
@@ -17,7 +27,7 @@ def encode_values(encoder: SymbolEncoder, values: Ints, table: Ints) -> None:
 
 
 def decode_values(decoder: SymbolDecoder, count: int, table: Ints) -> Ints:
-    """The inverse of `encode_values`. Raises BitstreamError."""
+    """Inverse of `encode_values`: the next `count` integers. Raises BitstreamError."""
     half = len(table) // 2 - 1
     values = decoder.decode(count, table) - half
     escaped = values > half
@@ -26,16 +36,16 @@ def decode_values(decoder: SymbolDecoder, count: int, table: Ints) -> Ints:
 
 
 def encode_escaped(encoder: SymbolEncoder, values: Ints) -> None:
-    """Code integers in ESCAPED_BITS bits each. Raises ValueError beyond 2^20, where no trained codec gets."""
+    """Code (n,) integers in ESCAPED_BITS raw bits each. Raises ValueError for values beyond 2^20."""
     if len(values):
-        rest = values + _RANGE
-        if rest.min() < 0 or rest.max() >= 2 * _RANGE:
+        unsigned = values + _RANGE
+        if unsigned.min() < 0 or unsigned.max() >= 2 * _RANGE:
             raise ValueError(f"a value of the code lies beyond {_RANGE} quantiser steps")
-        encoder.encode_uniform(rest, 2 * _RANGE)
+        encoder.encode_uniform(unsigned, 2 * _RANGE)
 
 
 def decode_escaped(decoder: SymbolDecoder, count: int) -> Ints:
-    """The inverse of `encode_escaped`."""
+    """Inverse of `encode_escaped`. Raises BitstreamError."""
     if not count:
         return np.empty(0, dtype=np.int32)
     return decoder.decode_uniform(count, 2 * _RANGE) - _RANGE

@@ -1,4 +1,8 @@
-"""The gain vector: how fine each channel is quantised at a rate, in integers that both sides share."""
+"""Gain vectors: quantiser steps of each channel at a rate, in integers that encoder and decoder share.
+
+One checkpoint serves a range of rates: latents are multiplied by a gain before rounding and divided by it afterwards
+(gain units as in Cui et al., "Asymmetric gained deep image compression", CVPR 2021).
+"""
 
 import math
 import struct
@@ -12,6 +16,7 @@ from components.errors import BitstreamError
 from components.layers.fixed_point import ACTIVATION_BITS, rounding_shift, to_fixed_point
 
 FACTOR_BITS = 16
+"""Fractional bits of gains and steps."""
 
 LOG_GAIN_UNIT = STEP / UNITS_PER_TABLE
 """What one unit of a shift adds to the logarithm of the gain."""
@@ -21,9 +26,10 @@ _EXPONENT_BITS = 6
 
 
 class Quantiser(NamedTuple):
-    """Integers, as float64 (C, 1, 1): each channel's gain in 2^-16, its step (1 / gain) likewise, and its shift.
+    """Uniform quantiser of each channel, as integers in float64 (C, 1, 1).
 
-    A shift is the logarithm of a gain in units of 1 / UNITS_PER_TABLE of the distance between two Gaussian tables.
+    gain: in 2^-FACTOR_BITS. step: 1 / gain, likewise. shift: the logarithm of the gain in units of LOG_GAIN_UNIT, which
+    is 1 / UNITS_PER_TABLE of the distance between two Gaussian tables.
     """
 
     gain: Tensor
@@ -31,20 +37,24 @@ class Quantiser(NamedTuple):
     shift: Tensor
 
     def quantise(self, distance: Tensor) -> Tensor:
-        """Distances (C, ...) in the fixed point of exact networks to the nearest multiples of the step, as integers."""
+        """Fixed-point values (C, ...) to symbols: the nearest multiples of the step, in float64."""
         return (distance * self.gain * 2.0 ** -(FACTOR_BITS + ACTIVATION_BITS)).round()
 
     def dequantise(self, symbols: Tensor) -> Tensor:
-        """Integer symbols (C, ...) to multiples of the step in the fixed point of exact networks."""
+        """Symbols (C, ...) to multiples of the step, in fixed point (components.layers.fixed_point)."""
         return rounding_shift(symbols * self.step, FACTOR_BITS - ACTIVATION_BITS)
 
 
 class GainVector(nn.Module):
-    """Channel c is quantised with steps of gain^-exponent_c; one exponent for each group of channels.
+    """Gain of each channel as a power of one gain: channel c is quantised with steps of gain^-exponent_c.
 
-    The exponents are learned, where training lets gains vary: at another rate than its own, a codec does best to
-    coarsen some channels more than others. A stream holds the logarithm of the gain as one integer of 16 bits, a
-    shift; exponentials come from a table in the checkpoint.
+    Groups of channels share an exponent. The exponents are learned where training varies the gain: away from the rate
+    that it was trained for, a codec does best to coarsen some channels more than others. A stream holds the logarithm
+    of the gain as one 16-bit integer, the shift. Exponentials come from a table in the checkpoint.
+
+    Args:
+        channels: of the latents.
+        groups: of channels that share an exponent.
     """
 
     factors: Tensor
@@ -60,7 +70,7 @@ class GainVector(nn.Module):
         self.register_buffer("factors", torch.tensor(factors, dtype=torch.int32))
 
     def forward(self, log_gain: Tensor) -> Tensor:
-        """(B,) logarithms to the gain of every channel (B, C, 1, 1)."""
+        """Log-gain of each image (B,) to the gain of every channel (B, C, 1, 1), with gradients to the exponents."""
         return (log_gain[:, None] * self.exponent[self.group_of]).exp()[:, :, None, None]
 
     @staticmethod
@@ -70,7 +80,7 @@ class GainVector(nn.Module):
         return max(-_LARGEST_SHIFT, min(_LARGEST_SHIFT, shift))
 
     def quantiser(self, shift: int) -> Quantiser:
-        """What a stream's shift stands for."""
+        """The quantiser of a shift, from integers alone."""
         exponent = to_fixed_point(self.exponent, _EXPONENT_BITS)[self.group_of]
         shifts = rounding_shift(shift * exponent, _EXPONENT_BITS).clamp_(-_LARGEST_SHIFT, _LARGEST_SHIFT)
         factor = self.factors[shifts.long() + _LARGEST_SHIFT].long()
@@ -80,12 +90,12 @@ class GainVector(nn.Module):
 
 
 def pack_shift(shift: int) -> bytes:
-    """What a stream starts with."""
+    """The first two bytes of a section."""
     return struct.pack("<h", shift)
 
 
 def unpack_shift(sections: tuple[bytes, ...]) -> tuple[int, bytes]:
-    """The shift at the head of the one section, and what follows. Raises BitstreamError."""
+    """The shift at the head of the only section, and the bytes after it. Raises BitstreamError."""
     if len(sections) != 1 or len(sections[0]) < 2:
         raise BitstreamError("corrupted bitstream: one section with a gain was expected")
     (shift,) = struct.unpack_from("<h", sections[0])

@@ -1,4 +1,4 @@
-"""Static integer tables of the quantised Gaussian: what a decoder needs so that no float decides a symbol."""
+"""Integer frequency tables of quantised Gaussians, stored in the checkpoint so that no float decides a symbol."""
 
 import math
 from functools import cached_property
@@ -19,7 +19,7 @@ FRACTIONS = 4  # means are in quarters of a quantiser step
 
 _UNIT_BITS = 8
 UNITS_PER_TABLE = 1 << _UNIT_BITS
-"""The logarithm of a scale is counted in these parts of the distance between two tables: 0.05 % each."""
+"""Logarithms of scales are counted in this fraction of the distance between two tables: 0.05 % each."""
 
 # log(scale) in fixed point to those units. The literals are round(2^12 / STEP) and
 # round(-log(SMALLEST) / STEP * UNITS_PER_TABLE).
@@ -31,9 +31,11 @@ TABLE_OF_ONE = 4172
 class GaussianTables(nn.Module):
     """Frequencies of round(N(mean, scale)) for `SCALES` scales and `FRACTIONS` fractional means.
 
-    Table (s, f) has 2 * support[s] + 2 entries: the values -support[s] to support[s] around the whole part
-    of the mean, then the escape. The fractional mean of f is (f - 2) / 4. The tables are buffers: computed
-    once, when a codec is made, and stored in its checkpoint, so every decoder reads the same integers.
+    Table (s, f) has 2 * support[s] + 2 entries: the values -support[s] to support[s] around the whole part of the
+    mean, then the escape symbol. The fractional mean of f is (f - 2) / 4. The tables are buffers: they are computed
+    once, when a codec is made, and stored in its checkpoint, so that every decoder reads the same integers.
+
+    Buffers: `support` (SCALES,), half-widths; `frequencies`, all tables one after another.
     """
 
     support: Tensor
@@ -64,7 +66,10 @@ class GaussianTables(nn.Module):
 
     @cached_property
     def bits(self) -> NDArray[np.float64]:
-        """(2 * reach + 1, SCALES * FRACTIONS) code lengths of the values -reach to reach, escapes included."""
+        """(2 * reach + 1, SCALES * FRACTIONS) code lengths of the values -reach to reach, escapes included.
+
+        reach is the half-width of the widest table.
+        """
         reach = int(self.supports[-1])
         out = np.empty((2 * reach + 1, len(self.tables)))
         for column, table in enumerate(self.tables):
@@ -76,7 +81,15 @@ class GaussianTables(nn.Module):
 
 
 def table_index(log_scale: Tensor, shift: Tensor | int = 0) -> Tensor:
-    """The table of a scale given by its logarithm, in the fixed point of exact networks, and times a gain's shift."""
+    """Index s of the table whose scale is nearest.
+
+    Args:
+        log_scale: logarithms of scales in fixed point (components.layers.fixed_point), in any shape.
+        shift: log-gain to add, in 1 / UNITS_PER_TABLE of the distance between two tables (components.entropy.gain).
+
+    Returns:
+        Integers from 0 to SCALES - 1, in float64.
+    """
     units = rounding_shift(log_scale * TABLES_PER_LOG, TABLES_PER_LOG_BITS) + TABLE_OF_ONE + shift
     return rounding_shift(units, _UNIT_BITS).clamp_(0, SCALES - 1)
 
@@ -88,7 +101,7 @@ def _quantised_gaussian(scale: float, mean: float, half: int) -> Ints:
 
 
 def quantise_probabilities(probabilities: NDArray[np.float64]) -> Ints:
-    """Probabilities (n,) of values to n + 1 positive frequencies with sum TOTAL; the last is of all other values."""
+    """Probabilities (n,) of values to n + 1 positive frequencies with sum TOTAL, the last for all other values."""
     full = np.append(probabilities, max(0.0, 1 - probabilities.sum()))
     frequencies: Ints = 1 + np.floor(full * (TOTAL - len(full))).astype(np.int32)
     frequencies[frequencies.argmax()] += TOTAL - frequencies.sum()

@@ -1,7 +1,9 @@
-"""Hyper-latents: a coarse image z, coded first, that tells the decoder about the latents y.
+"""Hyper-latents: side information z at a quarter of the latents' resolution (Ballé et al. 2018).
 
-encoder: y -> h_a -> round -> z_hat -> bytes
-both:    z_hat -> h_s -> psi, in integers (components.layers.fixed_point), the same on every machine
+    encoder   y --normalise--> h_a --> z --round--> z_hat --FactorizedPrior--> bytes
+    both      z_hat --h_s, in fixed point--> psi, features for the distribution of y
+
+h_s runs in fixed-point arithmetic (components.layers.fixed_point), so psi is the same on every machine.
 """
 
 import torch
@@ -15,11 +17,17 @@ from components.layers.fixed_point import UNIT, fixed_point_forward, to_fixed_po
 from components.layers.hyper import hyper_analysis, hyper_synthesis
 
 STRIDE = 4
-"""Hyper-latents are coarser than latents by this factor."""
+"""Latents to hyper-latents: the ratio of their resolutions."""
 
 
 class HyperLatents(nn.Module):
-    """Latents y (B, channels, h, w), h and w multiples of 4, to features psi (B, features, h, w), by way of bytes."""
+    """Hyper-analysis, coding of z_hat, and hyper-synthesis.
+
+    Args:
+        channels: of the latents y (B, channels, h, w), h and w multiples of 4.
+        hyper_channels: of z (B, hyper_channels, h / 4, w / 4).
+        features: of psi (B, features, h, w).
+    """
 
     def __init__(self, channels: int, hyper_channels: int, features: int):
         super().__init__()
@@ -29,7 +37,16 @@ class HyperLatents(nn.Module):
         self.prior = FactorizedPrior(hyper_channels)
 
     def forward(self, y: Tensor, *, integers: bool) -> tuple[Tensor, Tensor]:
-        """psi, in fixed point or as floats, and the bits of z at each position of y (B, h, w)."""
+        """Features and estimated rate of the side information; updates the running statistics in training.
+
+        Args:
+            y: (B, channels, h, w).
+            integers: run h_s in fixed-point arithmetic.
+
+        Returns:
+            psi (B, features, h, w), in fixed point if `integers`; and the bits of z, spread over the positions of y
+            (B, h, w).
+        """
         if self.training:
             self.typical.update(y)
         z = self.h_a(self.typical.normalise(y))
@@ -39,20 +56,20 @@ class HyperLatents(nn.Module):
         return fixed_point_forward(self.h_s, to_fixed_point(z_hat)) if integers else self.h_s(z_hat), bits
 
     def encode(self, encoder: SymbolEncoder, y: Tensor) -> Tensor:
-        """Code what y (1, C, h, w) needs; psi in fixed point."""
+        """Code z_hat of latents y (1, channels, h, w); psi in fixed point."""
         z_hat = self.h_a(self.typical.normalise(y.float())).round().double()
         self.prior.encode(encoder, z_hat[0].flatten(1).int().cpu().numpy())
         return fixed_point_forward(self.h_s, z_hat * UNIT)
 
     def decode(self, decoder: SymbolDecoder, height: int, width: int) -> Tensor:
         """psi in fixed point, for latents of `height` by `width`. Raises BitstreamError."""
-        return self._told(self.prior.decode(decoder, height * width // STRIDE**2), height, width)
+        return self._features(self.prior.decode(decoder, height * width // STRIDE**2), height, width)
 
     def decode_prefix(self, decoder: PrefixDecoder, height: int, width: int) -> tuple[Tensor, bool]:
-        """`take` from a prefix: psi, and whether that had all of z."""
+        """`decode` from a prefix: psi, and whether the prefix holds all of z_hat."""
         symbols, complete = self.prior.decode_prefix(decoder, height * width // STRIDE**2)
-        return self._told(symbols, height, width), complete
+        return self._features(symbols, height, width), complete
 
-    def _told(self, symbols: Ints, height: int, width: int) -> Tensor:
+    def _features(self, symbols: Ints, height: int, width: int) -> Tensor:
         z_hat = torch.from_numpy(symbols).view(1, -1, height // STRIDE, width // STRIDE)
         return fixed_point_forward(self.h_s, z_hat.to(self.typical.mean.device).double() * UNIT)

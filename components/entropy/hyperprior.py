@@ -1,10 +1,21 @@
-"""The hyperprior: side information z tells the decoder how each element of the latents y is distributed.
+"""Mean-scale hyperprior, with or without a checkerboard context model, in fixed-point arithmetic.
 
-    z_hat -> psi -> (context, pass by pass) -> distribution of y -> range coder
+Hyperprior: Ballé et al. 2018; mean and scale, joint context model: Minnen, Ballé and Toderici 2018; context in two
+passes: He et al., CVPR 2021 (arXiv 2103.15306); Gaussian mixtures: Cheng et al. 2020.
 
-Everything from z_hat to the distribution runs in integers (components.layers.fixed_point), so the symbols that one
-machine codes are those that any other decodes. With a context the elements are coded in two passes, the squares of one
-colour of a checkerboard, then those of the other knowing the first (He et al. 2021): two steps for any size of picture.
+    y --h_a--> z --round--> z_hat ==> range coder (factorized prior)
+                              |
+                             h_s                                    (without context: one pass over all positions)
+                              v
+                             psi --entropy parameters--> distribution of pass 0 ==> range coder --> y_hat of pass 0
+                              |                                                                        |
+                              |                                              context convolution <-----+
+                              v                                                      |
+                             psi, context --entropy parameters--> distribution of pass 1 ==> range coder
+
+Everything from z_hat to the distributions runs in integers (components.layers.fixed_point), so the symbols that one
+machine codes are those that any other decodes. The context model takes two steps for any size of picture, where a
+context in raster order takes one for every position.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,6 +24,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
+from components.entropy.checkerboard import checkerboard_merge, checkerboard_split
 from components.entropy.conditional import GaussianConditional, GaussianMixtureConditional
 from components.entropy.gain import FACTOR_BITS, GainVector, pack_shift, unpack_shift
 from components.entropy.hyper_latents import HyperLatents
@@ -30,15 +42,19 @@ from components.entropy.relaxation import (
 from components.layers.fixed_point import UNIT, fixed_point_forward, to_fixed_point
 from components.layers.hyper import entropy_parameters
 
-_Pass = Callable[[Tensor], Tensor]  # the parameters of some latents to these, quantised
+_Pass = Callable[[Tensor], Tensor]  # parameters of the distributions of some latents to these latents, quantised
 
 
 class HyperPrior(nn.Module):
-    """Rate of latents y (B, C, h, w), h and w multiples of 4, and their coding to bytes.
+    """Entropy model of latents y (B, channels, h, w), h and w multiples of 4: rate in training, bytes in use.
 
-    hyper_channels: of z, at a quarter of the resolution. features: of what it tells about each element.
-    context: side of the context model's kernel, or 0 for none. components: of the Gaussian mixture.
-    gain_range: training draws the logarithm of each image's gain from -gain_range to gain_range.
+    Args:
+        channels: of y.
+        hyper_channels: of z, at a quarter of the resolution.
+        features: of psi, and of the context.
+        context: side of the context model's kernel, odd, or 0 for no context model.
+        components: Gaussians in the mixture of each element.
+        gain_range: training draws the log-gain of each image from -gain_range to gain_range.
     """
 
     def __init__(
@@ -58,7 +74,7 @@ class HyperPrior(nn.Module):
             GaussianConditional() if components == 1 else GaussianMixtureConditional(components)
         )
         self.gain_range = gain_range
-        self.integers = True  # in evaluation; to see what they cost
+        self.integers = True  # fixed-point networks in evaluation; floats show what fixed point costs
         outputs = channels * self.symbols.parameters_each
         self.context: nn.Sequential | None = None
         inputs = features
@@ -68,57 +84,66 @@ class HyperPrior(nn.Module):
         self.parameters_net = entropy_parameters(inputs, outputs)
 
     def forward(self, y: Tensor, gain: float = 1.0) -> EntropyOutput:
-        """In float32: noisy in training for the rate, rounded straight-through for the picture and the context.
+        """Quantised latents and their estimated rate, in float32.
 
-        In evaluation latents and distributions are those of `encode`, and the gain is `gain`.
+        Training uses additive noise for the rate, and straight-through rounding for the picture and the context. In
+        evaluation latents and distributions are those of `encode`.
+
+        Args:
+            y: (B, channels, h, w).
+            gain: of every image in evaluation; the quantiser step is 1 / gain.
         """
         with torch.autocast(y.device.type, enabled=False):
             y = y.float()
             integers = not self.training and self.integers
-            psi, bits = self.side(y, integers=integers)
+            psi, side_bits = self.side(y, integers=integers)
             log_gain = sample_log_gain(y, self.gain_range) if self.training else constant_log_gain(y, gain)
             gains = self.gains(log_gain)
-            told = []
+            bits = []
 
-            def coded(targets: Tensor, parameters: Tensor) -> Tensor:
+            def quantise(targets: Tensor, parameters: Tensor) -> Tensor:
                 if integers:
                     parameters = (parameters / UNIT).float()
-                centre = self.symbols.centre(parameters)
-                if self.training:
-                    y_hat = round_straight_through((targets - centre) * gains) / gains + centre
-                    at = add_uniform_noise(targets, 1 / gains)
-                else:
-                    y_hat = at = self._decided(targets, parameters, gains) / gains + centre
-                told.append(position_bits(self.symbols.likelihood(parameters, at, gains))[:, None])
+                y_hat, relaxed = self._quantise(targets, parameters, gains)
+                bits.append(position_bits(self.symbols.likelihood(parameters, relaxed, gains))[:, None])
                 return to_fixed_point(y_hat) if integers else y_hat
 
-            y_hat = self._coded(psi, [partial(coded, half) for half in self._passes(y)], integers)
-            bits = bits + (checkerboard_merge(*told) if self.context else told[0])[:, 0]
-            return EntropyOutput((y_hat / UNIT).float() if integers else y_hat, bits, log_gain)
+            y_hat = self._run_passes(psi, [partial(quantise, part) for part in self._split(y)], integers)
+            total = side_bits + (checkerboard_merge(*bits) if self.context else bits[0])[:, 0]
+            return EntropyOutput((y_hat / UNIT).float() if integers else y_hat, total, log_gain)
 
     def encode(self, y: Tensor, gain: float) -> tuple[bytes, ...]:
-        """One section: the shift of the gain, z and y (1, C, h, w)."""
+        """Latents y (1, channels, h, w), quantised with steps of 1 / gain, to one section: shift of the gain, z, y."""
         encoder, shift = SymbolEncoder(), self.gains.shift_of(gain)
         quantiser = self.gains.quantiser(shift)
         gains = (quantiser.gain / 2**FACTOR_BITS).float()[None]
         psi = self.side.encode(encoder, y)
 
         def encode(targets: Tensor, parameters: Tensor) -> Tensor:
-            symbols = self._decided(targets, (parameters / UNIT).float(), gains)
+            symbols = self._rdo_quantised(targets, (parameters / UNIT).float(), gains)
             return self.symbols.encode(encoder, quantiser, symbols.double(), parameters)
 
-        self._coded(psi, [partial(encode, half) for half in self._passes(y.float())], integers=True)
+        self._run_passes(psi, [partial(encode, part) for part in self._split(y.float())], integers=True)
         return (pack_shift(shift) + encoder.finish(),)
 
     def decode(self, sections: tuple[bytes, ...], shape: tuple[int, int, int]) -> Tensor:
-        """The quantised latents (1, C, h, w). Raises BitstreamError."""
+        """Inverse of `encode`: quantised latents (1, *shape). Raises BitstreamError."""
         shift, data = unpack_shift(sections)
         quantiser, decoder = self.gains.quantiser(shift), SymbolDecoder(data)
         psi = self.side.decode(decoder, *shape[1:])
         decode = partial(self.symbols.decode, decoder, quantiser)
-        return (self._coded(psi, [decode] * (2 if self.context else 1), integers=True) / UNIT).float()
+        return (self._run_passes(psi, [decode] * (2 if self.context else 1), integers=True) / UNIT).float()
 
-    def _decided(self, y: Tensor, parameters: Tensor, gains: Tensor) -> Tensor:
+    def _quantise(self, y: Tensor, parameters: Tensor, gains: Tensor) -> tuple[Tensor, Tensor]:
+        """Quantised latents, and the latents whose likelihood is the rate: noisy in training, else the same."""
+        centre = self.symbols.centre(parameters)
+        if self.training:
+            y_hat = round_straight_through((y - centre) * gains) / gains + centre
+            return y_hat, add_uniform_noise(y, 1 / gains)
+        y_hat = self._rdo_quantised(y, parameters, gains) / gains + centre
+        return y_hat, y_hat
+
+    def _rdo_quantised(self, y: Tensor, parameters: Tensor, gains: Tensor) -> Tensor:
         """The symbols of y that an encoder sends: whole steps of 1 / gains from the centre."""
         centre = self.symbols.centre(parameters)
 
@@ -127,39 +152,30 @@ class HyperPrior(nn.Module):
 
         return rdo_quantised((y - centre) * gains, bits)
 
-    def _passes(self, y: Tensor) -> tuple[Tensor, ...]:
+    def _split(self, y: Tensor) -> tuple[Tensor, ...]:
+        """The latents of each pass."""
         return checkerboard_split(y) if self.context else (y,)
 
-    def _coded(self, psi: Tensor, passes: Sequence[_Pass], integers: bool) -> Tensor:
-        """Each pass turns its parameters into quantised latents; all of them as one tensor."""
-
-        def parameters_of(x: Tensor) -> Tensor:
-            typical = self.symbols.from_statistics(self.side.typical.mean, self.side.typical.log_scale)[:, None, None]
-            if integers:
-                return fixed_point_forward(self.parameters_net, x) + to_fixed_point(typical)
-            out: Tensor = self.parameters_net(x) + typical
-            return out
-
+    def _run_passes(self, psi: Tensor, passes: Sequence[_Pass], integers: bool) -> Tensor:
+        """Quantised latents (B, channels, h, w), in fixed point if `integers`, pass after pass."""
         if self.context is None:
-            return passes[0](parameters_of(psi))
+            return passes[0](self._entropy_parameters(psi, integers))
         first_psi, second_psi = checkerboard_split(psi)
-        first = passes[0](parameters_of(torch.cat((first_psi, torch.zeros_like(first_psi)), dim=1)))
-        seen = self.side.typical.normalise_fixed_point(first) if integers else self.side.typical.normalise(first)
-        seen = checkerboard_merge(seen, torch.zeros_like(seen))
-        around = checkerboard_split(fixed_point_forward(self.context, seen) if integers else self.context(seen))[1]
-        second = passes[1](parameters_of(torch.cat((second_psi, around), dim=1)))
+        no_context = torch.zeros_like(first_psi)
+        first = passes[0](self._entropy_parameters(torch.cat((first_psi, no_context), dim=1), integers))
+        running = self.side.typical
+        decoded = running.normalise_fixed_point(first) if integers else running.normalise(first)
+        decoded = checkerboard_merge(decoded, torch.zeros_like(decoded))
+        features = fixed_point_forward(self.context, decoded) if integers else self.context(decoded)
+        context = checkerboard_split(features)[1]
+        second = passes[1](self._entropy_parameters(torch.cat((second_psi, context), dim=1), integers))
         return checkerboard_merge(first, second)
 
-
-def checkerboard_split(x: Tensor) -> tuple[Tensor, Tensor]:
-    """The two colours of the checkerboard over (B, C, h, w), h and w even, each as (B, C, h, w / 2)."""
-    first = torch.stack((x[..., 0::2, 0::2], x[..., 1::2, 1::2]), dim=2)
-    second = torch.stack((x[..., 0::2, 1::2], x[..., 1::2, 0::2]), dim=2)
-    return first.flatten(2, 3), second.flatten(2, 3)
-
-
-def checkerboard_merge(first: Tensor, second: Tensor) -> Tensor:
-    """The inverse of `checkerboard_split`."""
-    (a, d), (b, c) = (half.chunk(2, dim=2) for half in (first, second))
-    top, bottom = (torch.stack(pair, dim=-1).flatten(-2) for pair in ((a, b), (c, d)))
-    return torch.stack((top, bottom), dim=-2).flatten(-3, -2)
+    def _entropy_parameters(self, features: Tensor, integers: bool) -> Tensor:
+        """Entropy parameters: offsets from those of the running statistics."""
+        running = self.side.typical
+        offset = self.symbols.from_statistics(running.mean, running.log_scale)[:, None, None]
+        if integers:
+            return fixed_point_forward(self.parameters_net, features) + to_fixed_point(offset)
+        out: Tensor = self.parameters_net(features) + offset
+        return out

@@ -1,4 +1,4 @@
-"""What an encoder sends: rounding is the nearest value, and there may be one nearly as near that takes fewer bits."""
+"""Rate-distortion optimised quantisation (RDOQ): send the nearest integer, or the next one where it costs less."""
 
 from collections.abc import Callable
 
@@ -6,11 +6,21 @@ import torch
 from torch import Tensor
 
 _SQUARES_PER_BIT = 0.05
-"""Squared quantiser steps that a bit is worth: what gave the best pictures at equal rates (docs/experiments.md)."""
+"""Squared quantiser steps that a bit is worth: gave the best pictures at equal rates (docs/experiments.md)."""
 
 
 def rdo_quantised(steps: Tensor, bits: Callable[[Tensor], Tensor]) -> Tensor:
-    """Values in quantiser steps to whole numbers, in any shape: the nearest or the next, by error and `bits`."""
+    """Quantise to the nearest or the second nearest integer, whichever costs less: squared error + 0.05 * bits.
+
+    The decoder needs no change: it reads the integers that were sent.
+
+    Args:
+        steps: values in quantiser steps, in any shape.
+        bits: the rate of integers of that shape, element by element.
+
+    Returns:
+        Whole numbers of the same shape and type.
+    """
     nearest = steps.round()
     other = nearest + torch.sign(steps - nearest)
 

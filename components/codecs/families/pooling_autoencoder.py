@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from torch import nn
 
 from components.codecs.families.transform import LearnedPriorCodec
-from components.entropy.factorized_prior import FactorizedModel
+from components.entropy.factorized_model import FactorizedModel
 from components.layers.haar_initialisation import haar_packet
 from components.layers.pooling import pooling_down, residual, upsampling
 

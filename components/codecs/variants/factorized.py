@@ -3,7 +3,7 @@
 from typing import ClassVar
 
 from components.codecs.families.transform import LearnedPriorCodec
-from components.entropy.factorized_prior import FactorizedModel
+from components.entropy.factorized_model import FactorizedModel
 from components.layers.balle2017 import gdn_transforms
 
 

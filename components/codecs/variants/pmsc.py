@@ -3,7 +3,7 @@
 from typing import ClassVar
 
 from components.codecs.families.pmsc import PyramidMultiscaleCodec
-from components.entropy.factorized_prior import FactorizedModel
+from components.entropy.factorized_model import FactorizedModel
 
 
 class Pmsc(PyramidMultiscaleCodec):

@@ -10,6 +10,10 @@ from components.entropy.gaussian_tables import (
     SCALES,
     SMALLEST,
     STEP,
+    TABLE_OF_ONE,
+    TABLES_PER_LOG,
+    TABLES_PER_LOG_BITS,
+    UNITS_PER_TABLE,
     GaussianTables,
 )
 from components.entropy.range_coder import TOTAL
@@ -84,3 +88,8 @@ def test_bits_are_the_code_lengths(bank: GaussianTables) -> None:
 def test_the_checkpoint_carries_the_tables(bank: GaussianTables) -> None:
     assert set(bank.state_dict()) == {"support", "frequencies"}
     assert bank.state_dict()["frequencies"].sum() == TOTAL * SCALES * FRACTIONS
+
+
+def test_the_literals_are_what_their_comments_say() -> None:
+    assert round(2**TABLES_PER_LOG_BITS / STEP) == TABLES_PER_LOG
+    assert round(-math.log(SMALLEST) / STEP * UNITS_PER_TABLE) == TABLE_OF_ONE

@@ -1,0 +1,35 @@
+import math
+
+import torch
+from torch import Tensor
+
+from components.entropy.running_statistics import RunningStatistics
+from components.layers.fixed_point import UNIT, to_fixed_point
+
+CHANNELS = 12
+
+
+def latents(seed: int = 0) -> Tensor:
+    """(4, CHANNELS, 16, 16): channels with scales from 0.5 to 40 and means from -5 to 5."""
+    y = torch.randn(4, CHANNELS, 16, 16, generator=torch.Generator().manual_seed(seed))
+    scales, means = torch.logspace(math.log10(0.5), math.log10(40), CHANNELS), torch.linspace(-5, 5, CHANNELS)
+    return y * scales[:, None, None] + means[:, None, None]
+
+
+def test_latents_in_units_of_what_is_typical() -> None:
+    typical = RunningStatistics(CHANNELS)
+    for seed in range(20):
+        typical.update(latents(seed))
+    y = latents(99)
+    normal = typical.normalise(y)
+    torch.testing.assert_close(normal.mean(dim=(0, 2, 3)), torch.zeros(CHANNELS), rtol=0, atol=0.1)
+    torch.testing.assert_close(normal.std(dim=(0, 2, 3)), torch.ones(CHANNELS), rtol=0.1, atol=0)
+    exactly = typical.normalise_fixed_point(to_fixed_point(y))
+    assert torch.equal(exactly, exactly.round())
+    torch.testing.assert_close(exactly / UNIT, normal.double(), rtol=0, atol=0.02)
+
+
+def test_a_channel_that_is_always_zero_has_a_scale() -> None:
+    typical = RunningStatistics(2)
+    typical.update(torch.zeros(1, 2, 4, 4))
+    assert torch.isfinite(typical.normalise(torch.ones(1, 2, 4, 4))).all()
