@@ -1,7 +1,5 @@
 """The ranking and the BD-rates of the leaderboard."""
 
-from typing import Any
-
 import pytest
 
 from pipeline.documents.evaluation import CurvePoint
@@ -25,13 +23,14 @@ def test_why_there_is_none() -> None:
     assert "of 3 rates" in bd_rate(CURVE[:3], CURVE)["bd_rate_percent_why"]
 
 
-def row(name: str, **figures: Any) -> LossyRow:
-    fields: dict[str, Any] = {"ssim": None, "swd": None, "encode_s_per_mpx": 1.0, "decode_s_per_mpx": 1.0}
-    costs = {"parameters": 1, "encoder_kmac_per_px": 1.0, "decoder_kmac_per_px": 1.0, "peak_mb": 1.0}
-    return LossyRow(name=name, kind="learned", bpp=0.15, **fields, **costs, **figures)
+def row(name: str, psnr_db: float, ms_ssim: float) -> LossyRow:
+    figures = {"bpp": 0.15, "psnr_db": psnr_db, "ms_ssim": ms_ssim, "ssim": None, "swd": None}
+    figures |= {"encode_s_per_mpx": 1.0, "decode_s_per_mpx": 1.0, "peak_mb": 1.0}
+    costs = dict.fromkeys(("parameters", "encoder_kmac_per_px", "decoder_kmac_per_px"))
+    return LossyRow.model_validate({"name": name, "kind": "learned", **figures, **costs})
 
 
 def test_rows_are_ranked_by_the_metric_of_the_params() -> None:
-    rows = [row("a", psnr_db=30.0, ms_ssim=0.9), row("b", psnr_db=29.0, ms_ssim=0.95)]
+    rows = [row("a", 30.0, 0.9), row("b", 29.0, 0.95)]
     assert [one.name for one in ranked(rows, "psnr_db")] == ["a", "b"]
     assert [one.name for one in ranked(rows, "ms_ssim")] == ["b", "a"]
