@@ -1,4 +1,4 @@
-"""cnn_rnn_ae: a convolutional recurrent autoencoder that codes residuals in rounds (paper 002)."""
+"""CNN-RNN-AE: a convolutional recurrent autoencoder that codes residuals in rounds (paper 002; Sidpara and Makadia)."""
 
 import struct
 from collections.abc import Iterator, Sequence
@@ -21,14 +21,20 @@ from components.errors import BitstreamError, RatewrightError
 from components.layers.haar_initialisation import haar_packet, initialise_downsampling, initialise_upsampling
 from components.layers.recurrent import RecurrentResidual
 
-_HEAD = struct.Struct("<H")
-_FINER = 2.0  # of the quantiser step from one round to the next
-_LATENT_SCALE = 2.0  # of the first round: transforms make values of about 1
-_CELL = 3  # the convolution that a cell comes before, and after its mirror: at 1/8
+_CHANNEL_COUNT = struct.Struct("<H")
+_STEP_RATIO = 2.0  # quantiser step of a round over that of the next one
+_LATENT_SCALE = 2.0  # of the first round: transforms give values of about 1
+_CELL_POSITION = 3  # the recurrent cell precedes this convolution, and follows its mirror: at 1/8
 
 
 class Round(NamedTuple):
-    """Of one round: the symbols before rounding and as sent (B, M, h, w), and the picture after it on [-1, 1]."""
+    """One round of coding.
+
+    Attributes:
+        y: (B, M, h, w), the code before rounding.
+        y_hat: (B, M, h, w), the symbols.
+        x_hat: (B, 3, H, W) on [-1, 1], the picture after this round.
+    """
 
     y: Tensor
     y_hat: Tensor
@@ -36,19 +42,31 @@ class Round(NamedTuple):
 
 
 class CnnRnnAe(Codec):
-    """
-        residual of the picture --3 convs, stride 2--> ConvGRU --conv, stride 2--> y_k (M at 1/16) --round, a learned
-        density for each channel--> bytes;  y_k --mirror, with a ConvGRU of its own--> what the picture gains in round k
+    """A convolutional autoencoder with recurrent cells that codes the residual of the picture in rounds.
 
-    The rate is the number of rounds (Toderici et al. 2017); the last one may be of its first channels alone, so that a
-    gain is a number of channels: those of all rounds sent. Loss: bits per pixel + lmbda * 255^2 * MSE after every
-    round, with twice the precision, four times lmbda, in each, and the mean over rounds of these over their rates.
+        r_k = x - x_hat_(k-1)                                            the residual before round k
+        r_k --3 convs, stride 2--> ConvGRU --conv, stride 2--> y_k (M at 1/16) --round--> y_hat_k
+        y_hat_k --a learned density for each channel of round k--> range coder --> bytes
+        x_hat_k = x_hat_(k-1) + mirror(y_hat_k), with a ConvGRU of its own
 
-    Departures. Toderici et al. send signs; here symbols are integers with a density of their own, so that what a round
-    has no use for costs next to nothing, and a round without symbols changes nothing. Transforms start as a Haar
-    wavelet packet and its inverse, cells with little to say.
+    P. Sidpara and P. Makadia, "Image Compression using Deep Learning: Lossless (MLP) & Lossy (Auto-encoder & GAN)",
+    project report, after G. Toderici et al., "Full Resolution Image Compression with Recurrent Neural Networks", CVPR
+    2017. The loss is the mean over rounds of
 
-    N: channels at 1/4 and 1/8. M: channels of the code. rounds: at the most. lmbda: of the first round.
+        (bits per pixel + lmbda_k * 255^2 * MSE of x_hat_k) / rate to expect,    lmbda_k = 4^k * lmbda
+
+    because every round has twice the precision of the one before. The number of rounds sets the rate. The last round
+    may hold its first channels alone, so a gain is a number of channels: those of all rounds that are sent.
+
+    Departures: Toderici et al. send signs. Here symbols are integers with a density of their own, so that what a round
+    has no use for costs next to nothing. A round without symbols changes nothing. Transforms start as a Haar wavelet
+    packet and its inverse, and cells start with little influence.
+
+    Args:
+        N: channels at 1/4 and 1/8.
+        M: channels of the code of one round.
+        rounds: the largest number of rounds.
+        lmbda: of the first round.
     """
 
     name: ClassVar[str] = "cnn_rnn_ae"
@@ -62,7 +80,7 @@ class CnnRnnAe(Codec):
 
     def __init__(self, N: int = 64, M: int = 96, rounds: int = 4, lmbda: float = 0.001) -> None:
         if not 1 <= rounds * M < 1 << 16:
-            raise RatewrightError(f"cnn_rnn_ae: rounds * M is from 1 to 65535, not {rounds * M}")
+            raise RatewrightError(f"cnn_rnn_ae: rounds * M must be from 1 to 65535, not {rounds * M}")
         super().__init__(N=N, M=M, rounds=rounds, lmbda=lmbda)
         self.latent_channels, self.rounds, self.lmbda = M, rounds, lmbda
         widths = (12, N, N, M)
@@ -81,53 +99,53 @@ class CnnRnnAe(Codec):
 
     @property
     def operating_points(self) -> tuple[range, ...]:
-        """The numbers of channels."""
+        """The numbers of channels that can be sent."""
         return (range(1, self.rounds * self.latent_channels + 1),)
 
     def describe(self, gain: float) -> str:
-        """Rounds and channels."""
+        """Last round and its channels in words."""
         before, channel = divmod(int(gain) - 1, self.latent_channels)
         return f"round {before + 1}, {channel + 1} of {self.latent_channels} channels"
 
     def forward(self, x: Tensor) -> Reconstruction:
-        """In training `x_hat` (rounds, B, 3, H, W) and `bits` (rounds, B) after each round; else at its gain."""
+        """In training `x_hat` (rounds, B, 3, H, W) and `bits` (rounds, B) after each round; else those of the gain."""
         if not self.training:
-            y_hat = self._sent(self.analyse(x), int(self.gain.item()))
+            y_hat = self._first_channels(self.analyse(x), int(self.gain.item()))
             return Reconstruction(self.synthesise(y_hat), self._bits(y_hat.chunk(self.rounds, dim=1))[-1])
         rounds = list(self._code(x))
         pictures = torch.stack([each.x_hat for each in rounds])
         return Reconstruction((pictures + 1) / 2, self._bits([add_uniform_noise(each.y) for each in rounds]))
 
     def distortion_and_rate(self, x: Tensor, reconstruction: Reconstruction) -> tuple[Tensor, Tensor]:
-        """lmbda_k * 255^2 * MSE and bits per pixel, both over the rate to expect: means over the rounds there are."""
+        """lmbda_k * 255^2 * MSE and bits per pixel, both over the rate to expect: means over rounds and pictures."""
         if reconstruction.bits.ndim == 1:
-            octaves = x.new_tensor([(self.gain.item() - 1) // self.latent_channels])
+            round_numbers = x.new_tensor([(self.gain.item() - 1) // self.latent_channels])
         else:
-            octaves = torch.arange(self.rounds, device=x.device)[:, None]
+            round_numbers = torch.arange(self.rounds, device=x.device)[:, None]
         error = (x - reconstruction.x_hat).square().mean(dim=(-3, -2, -1))
-        share = _FINER ** (-RATE_OVER_GAIN * octaves)
-        distortion = self.lmbda * 255**2 * error * _FINER ** (GAIN_TO_WEIGHT * octaves)
+        share = _STEP_RATIO ** (-RATE_OVER_GAIN * round_numbers)
+        distortion = self.lmbda * 255**2 * error * _STEP_RATIO ** (GAIN_TO_WEIGHT * round_numbers)
         return (share * distortion).mean(), (share * reconstruction.bits).mean() / x[0, 0].numel()
 
     def objective(self, distortion: Scalar, rate: Scalar, lmbda: float) -> Scalar:  # noqa: ARG002
-        """Their sum."""
+        """The sum of both: lambda is in the distortion already."""
         return rate + distortion
 
     def analyse(self, x: Tensor) -> Tensor:
-        """The symbols of all rounds (B, rounds * M, h, w)."""
+        """The symbols of all rounds: (B, 3, H, W) to (B, rounds * M, h, w)."""
         return torch.cat([each.y_hat for each in self._code(x)], dim=1)
 
     def synthesise(self, y_hat: Tensor) -> Tensor:
-        """What the rounds add up to."""
+        """The sum of all rounds: (B, rounds * M, h, w) to (B, 3, H, W)."""
         picture, state = None, None
         for code, scale in zip(y_hat.chunk(self.rounds, dim=1), self._scales(), strict=True):
-            gained, state = self._decode(code / scale, state)
-            picture = gained if picture is None else picture + gained
+            added, state = self._decode(code / scale, state)
+            picture = added if picture is None else picture + added
         assert picture is not None
         return (picture + 1) / 2
 
     def latent_maps(self, x: Tensor) -> dict[str, Tensor]:
-        """`bits`: bits per pixel at each position, of the channels that the codec's own gain sends."""
+        """`bits`: bits per pixel at each position, for the channels that are sent at the codec's own gain."""
         gain = int(self.gain.item())
         codes = torch.split(self.latents(x)[:, :gain], self.latent_channels, dim=1)
         with torch.inference_mode():
@@ -138,23 +156,23 @@ class CnnRnnAe(Codec):
             return {"bits": torch.stack(bits).sum(dim=0)[0] / self.latent_stride**2}
 
     def encode(self, latents: Tensor, gain: float) -> tuple[bytes, ...]:
-        """One section: how many channels, and the symbols of these."""
+        """One section: the number of channels, u16, and their symbols."""
         count = int(gain)
         symbols = latents[0].flatten(1).round().int().cpu().numpy()
         encoder = SymbolEncoder()
         for prior, first in zip(self._priors(), range(0, count, self.latent_channels), strict=False):
             channels = slice(min(self.latent_channels, count - first))
             prior.encode(encoder, symbols[first : first + self.latent_channels], channels=channels)
-        return (_HEAD.pack(count) + encoder.finish(),)
+        return (_CHANNEL_COUNT.pack(count) + encoder.finish(),)
 
     def decode(self, sections: tuple[bytes, ...], height: int, width: int) -> Tensor:
-        """The symbols of all rounds, zero where they were not sent."""
-        if len(sections) != 1 or len(sections[0]) < _HEAD.size:
+        """The symbols of all rounds (1, rounds * M, h, w), zero where they were not sent. Raises BitstreamError."""
+        if len(sections) != 1 or len(sections[0]) < _CHANNEL_COUNT.size:
             raise BitstreamError("corrupted bitstream: one section with a number of channels was expected")
-        (count,) = _HEAD.unpack_from(sections[0])
+        (count,) = _CHANNEL_COUNT.unpack_from(sections[0])
         if count not in self.operating_points[0]:
             raise BitstreamError(f"corrupted bitstream: the gain is {count}, which names no number of channels")
-        decoder = SymbolDecoder(sections[0][_HEAD.size :])
+        decoder = SymbolDecoder(sections[0][_CHANNEL_COUNT.size :])
         shape = (self.latent_channels, height // self.latent_stride, width // self.latent_stride)
         symbols = np.zeros((self.rounds, *shape), dtype=np.int32)
         for number, (prior, first) in enumerate(
@@ -165,45 +183,49 @@ class CnnRnnAe(Codec):
         return torch.from_numpy(symbols).to(self.gain).flatten(0, 1)[None]
 
     def _code(self, x: Tensor) -> Iterator[Round]:
-        """Pictures (B, 3, H, W) in [0, 1], round by round."""
+        """Code pictures (B, 3, H, W) in [0, 1], round by round."""
         target = 2 * x - 1
         picture, encoder_state, decoder_state = torch.zeros_like(target), None, None
         for scale in self._scales():
             code = target - picture
             for number, down in enumerate(self.encoder):
-                if number == _CELL:
+                if number == _CELL_POSITION:
                     code, encoder_state = self.encoder_cell(code, encoder_state)
                 code = down(code)
             y = scale * code.float()
             y_hat = round_straight_through(y)
-            gained, decoder_state = self._decode(y_hat / scale, decoder_state)
-            picture = picture + gained
+            added, decoder_state = self._decode(y_hat / scale, decoder_state)
+            picture = picture + added
             yield Round(y, y_hat, picture)
 
     def _decode(self, code: Tensor, state: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        """What a round adds to the picture, on [-1, 1], and what is remembered of it. No symbols add nothing."""
-        said = code.detach().abs().amax(dim=(1, 2, 3), keepdim=True) > 0
+        """The picture that a round adds, on [-1, 1], and the cell's next state.
+
+        A round without symbols adds zero and leaves the state as it was.
+        """
+        has_symbols = code.detach().abs().amax(dim=(1, 2, 3), keepdim=True) > 0
         out, before = code, state
         for number, up in enumerate(self.decoder):
             out = up(out)
-            if number == len(self.decoder) - 1 - _CELL:
+            if number == len(self.decoder) - 1 - _CELL_POSITION:
                 out, state = self.decoder_cell(out, state)
         assert state is not None
-        return out.float() * said, torch.where(said, state, torch.zeros_like(state) if before is None else before)
+        unchanged = torch.zeros_like(state) if before is None else before
+        return out.float() * has_symbols, torch.where(has_symbols, state, unchanged)
 
     def _bits(self, codes: Sequence[Tensor]) -> Tensor:
-        """(rounds, B) bits up to each round, of the codes (B, M, h, w) of all."""
+        """(rounds, B): the bits of each picture up to each round, for the codes (B, M, h, w) of the rounds."""
         with torch.autocast(codes[0].device.type, enabled=False):
             bits = [prior.bits(code.float()) for prior, code in zip(self._priors(), codes, strict=True)]
             return torch.stack([each.flatten(1).sum(dim=1) for each in bits]).cumsum(dim=0)
 
-    def _sent(self, y_hat: Tensor, count: int) -> Tensor:
-        """The first channels, the others zero."""
+    def _first_channels(self, y_hat: Tensor, count: int) -> Tensor:
+        """y_hat with its first `count` channels; the others are zero."""
         return y_hat * (torch.arange(y_hat.shape[1], device=y_hat.device) < count)[:, None, None]
 
     def _scales(self) -> list[float]:
-        """Of each round: one over its quantiser step."""
-        return [_LATENT_SCALE * _FINER**number for number in range(self.rounds)]
+        """One over the quantiser step, for each round."""
+        return [_LATENT_SCALE * _STEP_RATIO**number for number in range(self.rounds)]
 
     def _priors(self) -> Iterator[FactorizedPrior]:
         for prior in self.priors:

@@ -1,4 +1,4 @@
-"""haar_hyper: a Haar front end, everything else at 1/8 and 1/16; the best picture for each multiplication."""
+"""haar_hyper: a Haar front end, all else at 1/8 and 1/16; the best picture for each multiplication."""
 
 import math
 from typing import ClassVar
@@ -18,7 +18,7 @@ _LUMA_SHARE = 0.75  # of the latents, at the start
 
 
 class Depthwise(nn.Conv2d):
-    """Each channel with its own kernel, in float32: CPUs take three times as long for a gradient in bfloat16."""
+    """A depthwise 5x5 convolution in float32: on CPUs its gradient takes three times as long in bfloat16."""
 
     def __init__(self, channels: int):
         super().__init__(channels, channels, 5, padding=2, groups=channels)
@@ -50,7 +50,7 @@ class Separable(nn.Module):
 
 
 class HaarAnalysis(nn.Module):
-    """(B, 3, H, W) to (B, M, H/16, W/16): a linear map of 16x16 blocks, and what the network adds to it."""
+    """(B, 3, H, W) to (B, M, H/16, W/16): a linear map of 16x16 blocks plus the output of a network."""
 
     def __init__(self, fine: int, coarse: int, latents: int, depths: tuple[int, int]):
         super().__init__()
@@ -70,7 +70,7 @@ class HaarAnalysis(nn.Module):
 
 
 class HaarSynthesis(nn.Module):
-    """The mirror."""
+    """The mirror of HaarAnalysis."""
 
     def __init__(self, fine: int, coarse: int, latents: int, depths: tuple[int, int]):
         super().__init__()
@@ -89,17 +89,27 @@ class HaarSynthesis(nn.Module):
 
 
 class HaarHyper(LearnedPriorCodec):
-    """
-        x --Haar, 3 levels--> 192 bands at 1/8 --blocks--> --/2--> blocks at 1/16 --+--> y (M at 1/16)
-                                               \\--------- 1x1 linear ------------/
-        y --hyperprior, checkerboard context--> bytes; x_hat <-- the mirror
+    """The project's own codec: a Haar front end, light residual blocks at 1/8 and 1/16, a hyperprior with context.
 
-    What papers 004 and 000 point to together. The shortcut is AuxT's idea (arXiv 2501.13751), linear and at once:
-    it starts as the 16x16 discrete cosine transform of luma and two chromas, lowest frequencies first, and the
-    branch beside it at zero, so that training starts from a working transform codec.
+        x --Haar, 3 levels--> 192 bands at 1/8 --blocks--> --down--> blocks at 1/16 --+--> y (M at 1/16)        g_a
+                                               \\------------ 1x1, linear ------------/
+        y --h_a--> z (N at 1/64) --round--> z_hat --h_s--> psi
+        psi, checkerboard context --> mean and scale of each element of y --> range coder --> bytes
+        x_hat <-- the mirror of g_a -- y_hat                                                                     g_s
 
-    fine, coarse: channels of the blocks at 1/8 and 1/16. depths: how many blocks each has. M, N: latents, and
-    hyper-latents at 1/64. The decoder stays below 10 kMAC per pixel.
+    It joins the wavelet front ends of Wavelet CAE (paper 004; Akyazi and Ebrahimi 2019) and "Wavelet attention" (paper
+    000; Nandi and Gandhi 2024). The linear shortcut is the idea of AuxT (arXiv 2501.13751). It starts as the 16x16
+    discrete cosine transform of luma and two chromas, lowest frequencies first, and the branch beside it at zero, so
+    that training starts from a working transform codec. Loss: see the base class. The decoder stays below 10 kMAC per
+    pixel.
+
+    Args:
+        fine: channels of the blocks at 1/8.
+        coarse: channels of the blocks at 1/16.
+        M: channels of the latents.
+        N: channels of the hyper-latents.
+        depths: number of blocks at 1/8 and at 1/16.
+        gain_range: training draws the logarithm of each picture's gain from -gain_range to gain_range.
     """
 
     name: ClassVar[str] = "haar_hyper"

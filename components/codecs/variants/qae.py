@@ -1,4 +1,4 @@
-"""qae: a quantised autoencoder on ResNet-101 with a perceptual loss (paper 003)."""
+"""QAE: a quantised autoencoder on ResNet-101 with a perceptual loss (paper 003; Kumar et al.)."""
 
 from collections.abc import Mapping, Sequence
 from typing import ClassVar
@@ -18,24 +18,37 @@ from components.layers.resnet import ResNet
 
 
 class Qae(TransformCodec):
-    """
-        x --ResNet-101: conv1 .. layer4--> 2048 at 1/32 --(average pooling)--> 1x1, BN, clamp--> y in [0, 1] (width)
-        y --round to a few bits, counted tables--> bytes;  x_hat <--sigmoid, residual upsampling-- y_hat
+    """An autoencoder on ResNet-101 whose code is quantised to a few bits ("Quantised autoencoder", paper 003).
 
-    Loss (paper 003): MSE + mu * the mean absolute difference of VGG-19's 36th features. There is no lambda: the
-    rate is set by the bit depth, one of `bits`, and by how many channels of the code are sent; both are chosen after
-    training, which draws them anew for each image.
+        x --ResNet-101: conv1 ... layer4--> 2048 at 1/32 --(average pooling)--> 1x1 conv, BN, clamp--> y in [0, 1]
+        y --round to a few bits--> y_hat --counted table of each channel--> range coder --> bytes
+        x_hat <--sigmoid, residual upsampling-- y_hat
 
-    Departures. The paper pools the whole map of a picture into one vector, which can say little of a large picture
-    and nothing of where things are; the default keeps the map, and `pool` = 8 is the paper's for its 256x256 pictures:
-    a vector for each such square. A 1x1 convolution takes the 2048 channels to `width`, or two bits would cost four
-    bits per pixel. Noise is symmetric (entropy.levels). The decoder mirrors the resolutions and the widths of the
-    encoder's stages, with two residual blocks for each instead of as many as there; what goes around the blocks is
-    linear, so that it can start as an inverse wavelet packet: from random weights, a code of hundreds of channels
-    takes thousands of steps to say more than the mean of a block.
+    M. Kumar, N. Singha, S. Moi and R. K. Tiwari, "Image Compression using Quantized Autoencoders with Perceptual Loss",
+    project report, IIT Jodhpur. Trained for the paper's loss, which has no rate:
 
-    width: channels of the code. bits: the depths to choose from. mu: of the perceptual loss. pool: side of the squares
-    of the map that are averaged. depths, channels: of the ResNet.
+        L = MSE + mu * mean absolute difference of the features of VGG-19's 36th layer
+
+    The bit depth, one of `bits`, and the number of channels that are sent set the rate. Both are chosen after training,
+    which draws them anew for each picture. So a gain is the number of an operating point.
+
+    Departures:
+    - The paper pools the whole map of a picture into one vector, which holds little of a large picture, and no
+      positions. The default keeps the map. `pool` = 8 is the paper's for its 256x256 pictures: one vector for each such
+      square.
+    - A 1x1 convolution takes the 2048 channels to `width`, or two bits would cost four bits per pixel.
+    - Noise is symmetric (entropy.bit_depths).
+    - The decoder mirrors resolutions and widths of the encoder's stages, with two residual blocks for each. Around the
+      blocks it is linear and starts as an inverse wavelet packet. From random weights, latents of hundreds of channels
+      take thousands of steps to hold more than the mean of a block.
+
+    Args:
+        width: channels of the code.
+        bits: bit depths to choose from, rising, 1 to 8.
+        mu: weight of the perceptual loss; above 0 it needs the weights of VGG-19.
+        pool: side of the squares of the map that are averaged: 1, 2, 4 or 8.
+        depths: residual blocks of each of ResNet's four stages.
+        channels: of ResNet's first stage.
     """
 
     name: ClassVar[str] = "qae"
@@ -48,7 +61,7 @@ class Qae(TransformCodec):
     pretrained: ClassVar[tuple[str, ...]] = ("resnet101", "vgg19")
     loss_networks: ClassVar[tuple[str, ...]] = ("vgg19",)
     latent_scale: ClassVar[float] = 1.0
-    halo: ClassVar[int] = 512  # the encoder sees that far
+    halo: ClassVar[int] = 512  # the receptive field of the encoder
 
     def __init__(
         self,
@@ -60,7 +73,7 @@ class Qae(TransformCodec):
         channels: int = 64,
     ) -> None:
         if mu < 0 or pool not in (1, 2, 4, 8):
-            raise RatewrightError(f"qae: mu is at least 0 and pool 1, 2, 4 or 8, not {mu} and {pool}")
+            raise RatewrightError(f"qae: mu must be at least 0 and pool 1, 2, 4 or 8, not {mu} and {pool}")
         super().__init__(width=width, bits=list(bits), mu=mu, pool=pool, depths=list(depths), channels=channels)
         self.mu = mu
         self.stride = self.latent_stride = 32 * pool
@@ -74,19 +87,19 @@ class Qae(TransformCodec):
 
     @property
     def operating_points(self) -> tuple[range, ...]:
-        """Those of each bit depth: a width after the other."""
+        """For each bit depth the gains of 1 to `width` channels."""
         return self.entropy.operating_points
 
     def describe(self, gain: float) -> str:
-        """Bits and channels."""
+        """Bit depth and number of channels in words."""
         bits, width = self.entropy.operating_point(gain)
         return f"{bits}-bit code, {width} channels"
 
     def load_pretrained(self, weights: Mapping[str, Weights]) -> list[str]:
-        """Weights of `resnet101` for the encoder, and of `vgg19`, which mu > 0 needs."""
+        """Load `resnet101` into the encoder, and `vgg19` into the loss, which needs it where mu > 0."""
         super().load_pretrained(weights)
         if self.mu > 0 and "vgg19" not in weights:
-            raise self._judge_missing()
+            raise self._no_perceptual_weights()
         if "vgg19" in weights:
             self._perceptual.load(weights["vgg19"])
         if "resnet101" not in weights:
@@ -95,30 +108,30 @@ class Qae(TransformCodec):
         return []
 
     def analyse(self, x: Tensor) -> Tensor:
-        """The code before rounding, clamped to [0, 1]."""
+        """The code y before rounding, clamped to [0, 1]: (B, 3, H, W) to (B, width, h, w)."""
         code: Tensor = self.code(self.resnet(normalised(x)))
         return code.float().clamp(0, 1)
 
     def synthesise(self, y_hat: Tensor) -> Tensor:
-        """Codes to pictures."""
+        """Rounded codes (B, width, h, w) to pictures (B, 3, H, W)."""
         x_hat: Tensor = self.g_s(y_hat)
         return x_hat.float()
 
     def distortion_and_rate(self, x: Tensor, reconstruction: Reconstruction) -> tuple[Tensor, Tensor]:
-        """MSE + mu * the perceptual loss, and bits per pixel, which nothing descends."""
+        """MSE + mu * the perceptual loss, and bits per pixel, which the loss leaves out."""
         distortion = (x - reconstruction.x_hat).square().mean()
         if self.mu > 0:
             if not self._perceptual.loaded:
-                raise self._judge_missing()
+                raise self._no_perceptual_weights()
             distortion = distortion + self.mu * self._perceptual(x, reconstruction.x_hat).mean()
         return distortion, reconstruction.bits.mean() / x[0, 0].numel()
 
-    def _judge_missing(self) -> RatewrightError:
+    def _no_perceptual_weights(self) -> RatewrightError:
         file = "such as torchvision's vgg19-dcbb9e9d.pth"
         return RatewrightError(
             f"qae with mu = {self.mu:g} needs train.weights.vgg19, the path or address of a file {file}"
         )
 
     def objective(self, distortion: Scalar, rate: Scalar, lmbda: float) -> Scalar:  # noqa: ARG002
-        """The distortion."""
+        """The distortion: the paper's loss has no rate."""
         return distortion
