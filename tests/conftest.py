@@ -165,44 +165,49 @@ def make_codec() -> "Callable[..., Codec]":
     return make
 
 
-@pytest.fixture(scope="session")
-def new_clone(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Clone]:
-    """A function that makes a repository of its own of the tracked files, with the smallest budgets, committed."""
+def environment_of(clone: Path) -> dict[str, str]:
+    """The environment that commands of the repository in `clone` run in, with nothing of the tests' own."""
+    apart = ("AIRFLOW", "AWS_", "GIT_", "MLFLOW_", "RATEWRIGHT_")
+    return {
+        **{key: value for key, value in os.environ.items() if not key.startswith(apart)},
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "PYTHONPATH": str(clone),
+    }
+
+
+def make_clone(folder: Path) -> Clone:
+    """Make a repository of the tracked files in `folder`, with the smallest budgets, committed."""
     from ruamel.yaml import YAML
 
     checkout = Path(__file__).resolve().parents[1]
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=checkout, capture_output=True, text=True, check=True)
+    for name in filter(None, listed.stdout.split("\0")):
+        if (checkout / name).exists() and name != "dvc.lock" and not name.startswith("results/"):
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(checkout / name, folder / name)
+    yaml = YAML()
+    params = yaml.load(small_text())
+    params["baselines"] = ["jpeg", "webp"]
+    params["variants"] = {name: params["variants"][name] for name in ("wcae", "nowcae")}
+    params["fine_tuned"] = {}
+    params["shards"]["patches_per_image"] = 4
+    for variant in params["variants"].values():
+        variant["train"] |= {"steps": 12, "validate_every": 6, "validation_patches": 4}
+        variant["calibrate"] |= {"tolerance": 0.05, "rounds": 1}
+    yaml.dump(params, folder / "params.yaml")
+    environment = environment_of(folder)
+    for command in (
+        ["init", "-q", "--initial-branch=main"],
+        ["config", "user.name", "test"],
+        ["config", "user.email", "test@example.invalid"],
+        ["add", "-A"],
+        ["commit", "-q", "-m", "a checkout"],
+    ):
+        subprocess.run(["git", *command], cwd=folder, env=environment, check=True)
+    return folder, environment
 
-    def make() -> Clone:
-        folder = tmp_path_factory.mktemp("clone")
-        listed = subprocess.run(["git", "ls-files", "-z"], cwd=checkout, capture_output=True, text=True, check=True)
-        for name in filter(None, listed.stdout.split("\0")):
-            if (checkout / name).exists() and name != "dvc.lock":
-                (folder / name).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy(checkout / name, folder / name)
-        yaml = YAML()
-        params = yaml.load(small_text())
-        params["baselines"] = ["jpeg", "webp"]
-        params["variants"] = {name: params["variants"][name] for name in ("wcae", "nowcae")}
-        params["fine_tuned"] = {}
-        params["shards"]["patches_per_image"] = 4
-        for variant in params["variants"].values():
-            variant["train"] |= {"steps": 12, "validate_every": 6, "validation_patches": 4}
-            variant["calibrate"] |= {"tolerance": 0.05, "rounds": 1}
-        yaml.dump(params, folder / "params.yaml")
-        apart = ("AIRFLOW", "AWS_", "GIT_", "MLFLOW_", "RATEWRIGHT_")
-        environment = {
-            **{key: value for key, value in os.environ.items() if not key.startswith(apart)},
-            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-            "PYTHONPATH": str(folder),
-        }
-        for command in (
-            ["init", "-q", "--initial-branch=main"],
-            ["config", "user.name", "test"],
-            ["config", "user.email", "test@example.invalid"],
-            ["add", "-A"],
-            ["commit", "-q", "-m", "a checkout"],
-        ):
-            subprocess.run(["git", *command], cwd=folder, env=environment, check=True)
-        return folder, environment
 
-    return make
+@pytest.fixture(scope="session")
+def new_clone(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Clone]:
+    """`make_clone` in a folder of its own."""
+    return lambda: make_clone(tmp_path_factory.mktemp("clone"))

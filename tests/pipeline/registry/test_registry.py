@@ -1,9 +1,7 @@
 """The stage `register` and the registry behind it: a real MLflow on sqlite, one story from the first champion on."""
 
-import hashlib
 import json
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -19,7 +17,6 @@ from components.codecs import checkpoint
 from components.codecs.base import Codec
 from components.codecs.coder import LearnedCoder
 from components.data.image_files import encode_png
-from components.data.manifest import MANIFEST, FetchedFile, Manifest
 from components.evaluation.measure import measure
 from components.evaluation.results import summarise
 from components.rate.gain_search import gain_at
@@ -34,6 +31,7 @@ from pipeline.registry.models import (
 )
 from pipeline.registry.promotion import roll_back
 from pipeline.stages import register
+from tests.data_sets import write_data_set
 from tests.small_profile import small_params
 
 pytestmark = [
@@ -44,19 +42,6 @@ ROOT = Path(__file__).parents[3]
 TARGET = 0.25
 MODEL = f"image-codec-{TARGET}bpp"
 Json = dict[str, Any]
-
-
-def write_test_set(root: Path, pictures: list[Rgb]) -> None:
-    folder = root / "data" / "raw" / "bundled-test"
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    files = []
-    for k, rgb in enumerate(pictures):
-        (folder / f"{k}.png").write_bytes(encode_png(rgb))
-        digest = hashlib.sha256((folder / f"{k}.png").read_bytes()).hexdigest()
-        height, width = rgb.shape[:2]
-        files.append(FetchedFile(f"{k}.png", f"{k}.png", digest, digest, width, height))
-    Manifest("bundled-test", None, tuple(files)).write(folder / MANIFEST)
 
 
 class Checkout:
@@ -129,7 +114,7 @@ def story(
 ) -> Story:
     """First champion, again, a worse one, a better one, rollback, again, another test set."""
     checkout = Checkout(tmp_path_factory.mktemp("checkout"))
-    write_test_set(checkout.root, photographs[:2])
+    write_data_set(checkout.root / "data" / "raw" / "bundled-test", photographs[:2])
     codecs = [make_codec("wcae", seed=seed) for seed in range(3)]
     told = Story(checkout, codecs)
 
@@ -157,7 +142,7 @@ def story(
     except TrackingError as error:
         told.second_rollback = str(error)
 
-    write_test_set(checkout.root, photographs[2:4])
+    write_data_set(checkout.root / "data" / "raw" / "bundled-test", photographs[2:4])
     checkout.win(codecs[1], 99.0, test_set="2" * 64)
     told.chapter("another test set")
     told.tags["another test set"] = model().tags("1")

@@ -1,6 +1,5 @@
 """A small lossless codec of this test, trained, through the stages, beside lossless baselines and a lossy one."""
 
-import hashlib
 import re
 import shutil
 import sys
@@ -23,12 +22,11 @@ from components.codecs.base import Codec, Scalar
 from components.codecs.baselines.lossless import LOSSLESS, Lossless
 from components.codecs.table import CODECS
 from components.codecs.tensors import Reconstruction
-from components.data.image_files import encode_png
-from components.data.manifest import MANIFEST, FetchedFile, Manifest
 from components.errors import BitstreamError, RatewrightError
 from components.storage.atomic import read_json, write_json
 from pipeline.cli.project import leaderboard
 from pipeline.stages import calibrate, choose, evaluate, report, train
+from tests.data_sets import write_data_set
 from tests.small_profile import small_params
 
 pytestmark = [
@@ -86,16 +84,6 @@ class ZipRows(Codec):
 
     def _predicted(self, left: NDArray[np.int64]) -> NDArray[np.int64]:
         return left * round(64 * self.share.item()) >> 6
-
-
-def write_data_set(folder: Path, photographs: list[Rgb]) -> None:
-    folder.mkdir(parents=True)
-    files = []
-    for k, rgb in enumerate(photographs):
-        (folder / f"{k}.png").write_bytes(encode_png(rgb))
-        digest = hashlib.sha256((folder / f"{k}.png").read_bytes()).hexdigest()
-        files.append(FetchedFile(f"{k}.png", f"{k}.png", digest, digest, rgb.shape[1], rgb.shape[0]))
-    Manifest(folder.name, None, tuple(files)).write(folder / MANIFEST)
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,68 @@
+"""Trainings that cannot begin: one line says why, and nothing is written."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+
+from components.arrays import Rgb
+from components.codecs import checkpoint
+from components.codecs.base import Codec
+from components.errors import RatewrightError
+from pipeline.stages import train
+from tests.data_sets import write_data_set
+from tests.small_profile import small_params
+
+
+@pytest.fixture
+def tree(photographs: list[Rgb], tiny_shards: Path, tmp_path: Path) -> Path:
+    """What `train` reads, params.yaml apart."""
+    (tmp_path / "data" / "shards").mkdir(parents=True)
+    for shards in ("bundled-train", "wcae_ft"):
+        (tmp_path / "data" / "shards" / shards).symlink_to(tiny_shards)
+    write_data_set(tmp_path / "data" / "raw" / "bundled-calibration", photographs[:2])
+    return tmp_path
+
+
+def refused(tree: Path, name: str, document: dict[str, Any]) -> str:
+    """The error of `train` under these params."""
+    YAML().dump(document, tree / "params.yaml")
+    with pytest.raises(RatewrightError) as caught:
+        train.run(tree, name)
+    assert "\n" not in str(caught.value)
+    assert not (tree / "models" / name).exists()
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("hyperparameters", "weights", "why"),
+    [
+        (
+            {"mu": 0.1},
+            {},
+            "needs train.weights.vgg19, the path or address of a file such as torchvision's vgg19-dcbb9e9d.pth",
+        ),
+        ({}, {"resnet101": {"location": "gone.pth", "sha256": "0" * 64}}, "gone.pth: no such file"),
+        ({}, {"resnet50": {"location": "params.yaml", "sha256": "0" * 8}}, "has the wrong content"),
+    ],
+)
+def test_weights_that_are_missing_or_wrong(
+    hyperparameters: dict[str, Any], weights: Any, why: str, tree: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tree)
+    document = small_params()
+    variant = document["variants"]["qae"]
+    variant["hyperparameters"] = {"width": 24, "bits": [1, 2], "depths": [1, 1, 1, 1], "channels": 4, **hyperparameters}
+    variant["train"]["weights"] = weights
+    assert why in refused(tree, "qae", document)
+
+
+def test_a_start_whose_weights_do_not_fit(tree: Path, make_codec: Callable[..., Codec]) -> None:
+    checkpoint.save(make_codec("wcae"), tree / "models" / "wcae" / "trained.safetensors", lmbda=0.01)
+    document = small_params()
+    wcae = document["variants"]["wcae"]
+    document["fine_tuned"]["wcae_ft"] = {**wcae, "start": "wcae", "data": "bundled-calibration", "codec": "nowcae"}
+    said = refused(tree, "wcae_ft", document)
+    assert "models/wcae/trained.safetensors: the weights do not fit codec 'nowcae'" in said
