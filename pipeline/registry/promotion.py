@@ -1,28 +1,26 @@
 """Promotion and rollback: which version of a registered model is the champion, and the recorded reason."""
 
 from collections.abc import Callable
-from typing import Any, Literal
 
 from pydantic import BaseModel
 
 from components.evaluation.selection import Gate, RateAndQuality, challenge
+from pipeline.documents.registry import FiguresOnTestSet, Outcome, VersionFigures
 from pipeline.registry.client import TrackingError
 from pipeline.registry.models import CHAMPION, RegisteredModel
-
-Figures = dict[str, Any]
-"""`bpp` and the metric that ranks codecs, of a version at the target rate on the test set."""
 
 
 class PromotionDecision(BaseModel):
     """The decision on a challenger, as its version's tag `decision` keeps it."""
 
-    outcome: Literal["promoted", "kept champion", "unchanged"]
+    outcome: Outcome
     why: str
     """The reason with its numbers."""
     test_set_sha256: str
     """The test set that both versions were measured on."""
-    challenger: Figures
-    champion: dict[str, Any] | None
+    challenger: FiguresOnTestSet
+    """The figures of the version that the decision is on."""
+    champion: VersionFigures | None
     """Version and figures of the champion before the decision."""
     champion_after: str | None
     """The champion's version after the decision."""
@@ -36,7 +34,7 @@ def decide(
     test_set_sha256: str,
     gate: Gate,
     metric: str,
-    figures_of: Callable[[str], Figures],
+    figures_of: Callable[[str], FiguresOnTestSet],
 ) -> PromotionDecision:
     """Decide whether a version becomes the champion, and carry that out.
 
@@ -58,23 +56,16 @@ def decide(
         and champion in (version, recorded.champion_after)
     ):
         return recorded
-    challenger_figures = figures_of(version)
-    champion_figures = None if champion is None else figures_of(champion)
-    outcome: Literal["promoted", "kept champion", "unchanged"]
-    if champion == version:
-        outcome, why = "unchanged", f"version {version} is the champion already"
-    elif "rolled_back" in model.tags(version):
-        outcome, why = "kept champion", f"version {version} was rolled back; register another checkpoint to replace it"
-    else:
-        champion_point = None if champion_figures is None else _point(champion_figures, metric)
-        outcome, why = challenge(_point(challenger_figures, metric), champion_point, gate, metric)
+    challenger = figures_of(version)
+    current = None if champion is None else VersionFigures(version=champion, **dict(figures_of(champion)))
+    outcome, why = _judge(model, version, challenger, current, gate, metric)
     promoted = outcome == "promoted"
     decision = PromotionDecision(
         outcome=outcome,
         why=why,
         test_set_sha256=test_set_sha256,
-        challenger=challenger_figures,
-        champion=None if champion is None else {"version": champion, **(champion_figures or {})},
+        challenger=challenger,
+        champion=current,
         champion_after=version if promoted else champion,
         # A later decision on the champion itself must keep the version that a rollback restores.
         replaced=champion if promoted else recorded and recorded.replaced,
@@ -83,6 +74,22 @@ def decide(
     if promoted:
         model.point(CHAMPION, version)
     return decision
+
+
+def _judge(
+    model: RegisteredModel,
+    version: str,
+    challenger: FiguresOnTestSet,
+    champion: VersionFigures | None,
+    gate: Gate,
+    metric: str,
+) -> tuple[Outcome, str]:
+    """The outcome for a version, and its reason."""
+    if champion is not None and champion.version == version:
+        return "unchanged", f"version {version} is the champion already"
+    if "rolled_back" in model.tags(version):
+        return "kept champion", f"version {version} was rolled back; register another checkpoint to replace it"
+    return challenge(_point(challenger, metric), None if champion is None else _point(champion, metric), gate, metric)
 
 
 def roll_back(model: RegisteredModel) -> tuple[str, str]:
@@ -107,8 +114,8 @@ def roll_back(model: RegisteredModel) -> tuple[str, str]:
     return champion, recorded.replaced
 
 
-def _point(figures: Figures, metric: str) -> RateAndQuality:
-    return RateAndQuality(figures["bpp"], figures[metric])
+def _point(figures: FiguresOnTestSet, metric: str) -> RateAndQuality:
+    return RateAndQuality(figures.bpp, getattr(figures, metric))
 
 
 def _recorded(model: RegisteredModel, version: str) -> PromotionDecision | None:

@@ -1,153 +1,190 @@
-"""The stage `register`: the leaderboard's winner into the registry, and the champion's alias through the gate.
+"""The stage `register`: the leaderboard's winner into the model registry, and its promotion if it passes the gate.
 
-It runs on every `dvc repro`, asks the registry what is already done, and does the rest: nothing, mostly.
+It runs on every `dvc repro`, asks the registry what is done already, and does what is missing, which mostly is nothing.
 """
 
-import json
+import logging
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from components.errors import RatewrightError
 from components.evaluation.selection import Gate
-from components.storage.atomic import read_json, write_json
 from pipeline.config import params
 from pipeline.config.params import Params
-from pipeline.entry import console, stage
+from pipeline.documents import Calibration, Leaderboard, RegistryRecord, read, write
+from pipeline.documents.leaderboard import RankedRow
+from pipeline.documents.registry import FiguresOnTestSet, VersionFigures
+from pipeline.entry import stage
 from pipeline.paths import Layout
 from pipeline.registry.models import CHALLENGER, CHAMPION, IDENTITY, RegisteredModel, checkpoint_of
-from pipeline.registry.promotion import decide
+from pipeline.registry.promotion import PromotionDecision, decide
 from pipeline.registry.runs import Run
 from pipeline.stages._data_set import pictures
 
-ABOUT = ("codec", "variant", "start", "lmbda", "step", "training", "data_sha256", "git_commit")
-"""Facts of a checkpoint that its release tells."""
+RELEASE_FACTS = ("codec", "variant", "start", "lmbda", "step", "training", "data_sha256", "git_commit")
+"""Metadata of a checkpoint that the MLflow run of its release logs."""
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class _Candidate:
-    """The winner: its checkpoint, what names it, its row on the leaderboard."""
+class _Winner:
+    """The leaderboard's winner.
+
+    Attributes:
+        checkpoint: Its calibrated checkpoint.
+        calibration: Content of calibration.json.
+        row: Its row on the leaderboard.
+    """
 
     checkpoint: Path
-    identity: str
-    model_hash: str
-    facts: dict[str, Any]
-    row: dict[str, Any]
+    calibration: Calibration
+    row: RankedRow
+
+    @property
+    def identity(self) -> str:
+        """What tells the checkpoint from any other: model hash and gain. It needs no torch to read."""
+        return f"{self.calibration.model_hash}:{self.calibration.gain}"
 
 
 def run(root: Path) -> None:
     """Write registry.json; a repeated run finds the same record and writes the same bytes."""
     settings, layout = params.load(root), Layout(root)
-    board = read_json(layout.leaderboard)
+    board = read(Leaderboard, layout.leaderboard)
     model = RegisteredModel(root, settings.model_name)
-    if board["winner"] is None:
-        if any(row["kind"] == "learned" for row in board["rows"]):
-            raise RatewrightError(f"nothing to register: {board['why']}")
-        # Lossless codecs and baselines alone, which no target is set for.
-        nothing = dict.fromkeys(("version", "challenger", "champion"))
-        record = {"model": model.name, "aliases": model.aliases(), "decision": "unchanged", "why": board["why"]}
-        record |= nothing
-        write_json(layout.registry, record)
-        console.print(f"register: nothing to register: {board['why']}, {layout.registry}")
+    if board.winner is None:
+        _record_no_winner(board, model, layout)
         return
-    candidate = _candidate(layout, board)
-    version = model.version_of(candidate.identity)
-    fresh = version is None
+    winner = _Winner(
+        layout.calibrated(board.winner),
+        read(Calibration, layout.calibration(board.winner)),
+        next(row for row in board.rows if row.name == board.winner),
+    )
+    version = model.version_of(winner.identity)
+    state = "registered" if version is None else "nothing to do: already registered as"
     if version is None:
-        version = _add(root, layout, model, candidate, board)
+        version = _add(root, layout, model, winner, board)
     if model.alias(CHALLENGER) != version:
         model.point(CHALLENGER, version)
-    gate = Gate(min_gain=settings.registry.min_gain, rate_slack=settings.registry.rate_slack)
-    decision = decide(
-        model,
-        version,
-        board["test_set_sha256"],
-        gate,
-        settings.selection.metric,
-        lambda version: _figures_on_test_set(root, settings, model, version, board),
+    decision = _decide(root, settings, model, version, board)
+    _record(decision, version, model, layout)
+    logger.info("register: %s %s version %s; %s: %s", state, model.name, version, decision.outcome, decision.why)
+    logger.info("register: champion is %s version %s, %s", model.name, model.alias(CHAMPION), layout.registry)
+
+
+def _record_no_winner(board: Leaderboard, model: RegisteredModel, layout: Layout) -> None:
+    """Write registry.json of a run that compared lossless codecs and baselines alone: no target is set for them.
+
+    Raises:
+        RatewrightError: The run has learned lossy codecs, none of which met the target.
+    """
+    if any(row.kind == "learned" for row in board.rows):
+        raise RatewrightError(f"nothing to register: {board.why}")
+    record = RegistryRecord(
+        model=model.name,
+        version=None,
+        aliases=model.aliases(),
+        decision="unchanged",
+        why=board.why,
+        challenger=None,
+        champion=None,
     )
-    write_json(
-        layout.registry,
-        {
-            "model": model.name,
-            "version": version,
-            "aliases": model.aliases(),
-            "decision": decision.outcome,
-            "why": decision.why,
-            "challenger": {"version": version, **decision.challenger},
-            "champion": decision.champion,
-        },
+    write(record, layout.registry)
+    logger.info("register: nothing to register: %s, %s", board.why, layout.registry)
+
+
+def _record(decision: PromotionDecision, version: str, model: RegisteredModel, layout: Layout) -> None:
+    """Write registry.json."""
+    record = RegistryRecord(
+        model=model.name,
+        version=version,
+        aliases=model.aliases(),
+        decision=decision.outcome,
+        why=decision.why,
+        challenger=VersionFigures(version=version, **dict(decision.challenger)),
+        champion=decision.champion,
     )
-    done = "registered" if fresh else "nothing to do: already registered as"
-    console.print(f"register: {done} {model.name} version {version}; {decision.outcome}: {decision.why}")
-    console.print(f"register: champion is {model.name} version {model.alias(CHAMPION)}, {layout.registry}")
+    write(record, layout.registry)
 
 
-def _candidate(layout: Layout, board: dict[str, Any]) -> _Candidate:
-    """Read what names the winner from calibration.json and leaderboard.json alone: torch is not needed for it."""
-    name = board["winner"]
-    facts = read_json(layout.calibration(name))
-    row = next(row for row in board["rows"] if row["name"] == name)
-    identity = f"{facts['model_hash']}:{facts['gain']}"
-    return _Candidate(layout.calibrated(name), identity, facts["model_hash"], facts, row)
-
-
-def _add(root: Path, layout: Layout, model: RegisteredModel, candidate: _Candidate, board: dict[str, Any]) -> str:
+def _add(root: Path, layout: Layout, model: RegisteredModel, winner: _Winner, board: Leaderboard) -> str:
+    """Register the winner with the report; returns its version."""
     from components.codecs.checkpoint import read_facts
 
-    facts = read_facts(candidate.checkpoint)
+    facts = read_facts(winner.checkpoint)
     tags = {
-        IDENTITY: candidate.identity,
-        "model_hash": candidate.model_hash,
+        IDENTITY: winner.identity,
+        "model_hash": winner.calibration.model_hash,
         "codec": facts["codec"],
         "git_commit": facts["git_commit"] or "",
         "data_sha256": facts["data_sha256"],
         "lmbda": repr(facts["lmbda"]),
-        "gain": repr(candidate.facts["gain"]),
-        "target_bpp": repr(board["target_bpp"]),
+        "gain": repr(winner.calibration.gain),
+        "target_bpp": repr(board.target_bpp),
         "calibrated_bpp": repr(facts["calibrated_bpp"]),
-        _point_tag(board): json.dumps(_figures(candidate.row, board)),
+        _figures_tag(board): _figures(winner.row.model_dump(), board.metric).model_dump_json(),
     }
-    about = {key: facts.get(key) for key in ABOUT}
-    with Run(root, f"release {board['winner']}", candidate.identity, about) as release:
-        release.log_row({"step": 0, **{k: v for k, v in candidate.row.items() if isinstance(v, (int, float))}})
+    about = {key: facts.get(key) for key in RELEASE_FACTS}
+    figures = {key: value for key, value in winner.row if isinstance(value, int | float)}
+    with Run(root, f"release {board.winner}", winner.identity, about) as release:
+        release.log_row({"step": 0, **figures})
         release.log_folder(layout.report, "report")
-        return model.add(candidate.checkpoint, release.id, tags)
+        return model.add(winner.checkpoint, release.id, tags)
+
+
+def _decide(
+    root: Path, settings: Params, model: RegisteredModel, version: str, board: Leaderboard
+) -> PromotionDecision:
+    """Promote the version to champion, or not."""
+    return decide(
+        model,
+        version,
+        _test_set_sha256(board),
+        Gate(min_gain=settings.registry.min_gain, rate_slack=settings.registry.rate_slack),
+        settings.selection.metric,
+        lambda version: _figures_on_test_set(root, settings, model, version, board),
+    )
 
 
 def _figures_on_test_set(
-    root: Path, settings: Params, model: RegisteredModel, version: str, board: dict[str, Any]
-) -> dict[str, Any]:
-    """A version's bpp and quality at the target on the pinned test set: from its tags, or measured now.
+    root: Path, settings: Params, model: RegisteredModel, version: str, board: Leaderboard
+) -> FiguresOnTestSet:
+    """A version's rate and quality at the target on the pinned test set: from its tags, or measured now.
 
-    A champion of other days was measured on the test set of those days; it is only compared on today's.
+    An earlier champion was measured on the test set of its own time; it is compared on today's.
     """
-    tag = _point_tag(board)
+    tag = _figures_tag(board)
     known = model.tags(version).get(tag)
     if known is not None:
-        return dict(json.loads(known))
+        return FiguresOnTestSet.model_validate_json(known)
     from components.codecs.checkpoint import load
     from components.codecs.coder import LearnedCoder
     from components.evaluation.measure import measure
     from components.evaluation.results import summarise
     from components.rate.gain_search import gain_at
 
-    console.print(f"register: measuring {model.name} version {version} on {board['test_set']}")
+    logger.info("register: measuring %s version %s on %s", model.name, version, board.test_set)
     codec, _ = load(checkpoint_of(root, f"models:/{model.name}/{version}"))
     originals = list(pictures(Layout(root).raw(settings.data.test)))
-    gain = gain_at(codec, [rgb for _, rgb in originals], board["target_bpp"], settings.registry.rate_slack)
-    figures = _figures(summarise(measure(LearnedCoder(codec, gain), originals)).model_dump(), board)
-    model.tag(version, **{tag: json.dumps(figures)})
+    gain = gain_at(codec, [rgb for _, rgb in originals], board.target_bpp, settings.registry.rate_slack)
+    point = summarise(measure(LearnedCoder(codec, gain), originals))
+    figures = _figures(point.model_dump(), board.metric)
+    model.tag(version, **{tag: figures.model_dump_json()})
     return figures
 
 
-def _figures(point: dict[str, Any], board: dict[str, Any]) -> dict[str, Any]:
-    return {"bpp": point["bpp"], board["metric"]: point[board["metric"]]}
+def _figures(point: dict[str, float | None], metric: str) -> FiguresOnTestSet:
+    return FiguresOnTestSet.model_validate({"bpp": point["bpp"], metric: point[metric]})
 
 
-def _point_tag(board: dict[str, Any]) -> str:
+def _figures_tag(board: Leaderboard) -> str:
     """The tag that holds a version's figures on this test set, by this metric, at the target."""
-    return f"at_target.{board['metric']}.{board['test_set_sha256'][:16]}"
+    return f"at_target.{board.metric}.{_test_set_sha256(board)[:16]}"
+
+
+def _test_set_sha256(board: Leaderboard) -> str:
+    assert board.test_set_sha256 is not None, "a winner was evaluated"
+    return board.test_set_sha256
 
 
 if __name__ == "__main__":
