@@ -133,3 +133,21 @@ def test_runnable_commands_were_found() -> None:
 @pytest.mark.parametrize("name", sorted(COMMANDS))
 def test_every_command_has_help(name: str) -> None:
     assert CliRunner().invoke(app, [name, "--help"]).exit_code == 0
+
+
+SOURCES = ("components", "pipeline", "dags", "docker", "benchmarks", "profiles")
+
+
+@pytest.fixture(scope="module")
+def words() -> set[str]:
+    """Every word of the sources and of the parameters."""
+    files = [path for folder in SOURCES for path in (CHECKOUT / folder).rglob("*") if path.suffix in (".py", ".yaml")]
+    texts = [path.read_text() for path in (*files, CHECKOUT / "dvc.yaml", CHECKOUT / "results/real/params.yaml")]
+    return set(re.findall(r"\w+", "\n".join(texts)))
+
+
+def test_names_of_the_code_exist(page: str, words: set[str]) -> None:
+    named = re.findall(r"`([\w.]+)`", _FENCE.sub("", page))
+    last = {name.split(".")[-1] for name in named if not name.endswith((".json", ".png", ".rw"))}
+    code_like = {name for name in last if re.fullmatch(r"[a-z]+(_[a-z0-9]+)+|([A-Z][a-z0-9]+){2,}", name)}
+    assert code_like <= words
