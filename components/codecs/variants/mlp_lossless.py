@@ -1,4 +1,4 @@
-"""mlp_lossless: a multilayer perceptron predicts every pixel from those before it (paper 002)."""
+"""MLP lossless: a multilayer perceptron predicts every pixel from those before it (paper 002; Sidpara and Makadia)."""
 
 import struct
 from collections.abc import Callable
@@ -29,31 +29,41 @@ from components.entropy.pixels.wavefront import Front, Wavefront, strips
 from components.errors import BitstreamError, RatewrightError
 
 Ints = NDArray[np.int32]
-Exchange = Callable[[int, Ints, Ints, Ints], Ints]
-"""(plane, rows of tables, predicted bytes, what the front holds) of coded pixels to the bytes that are there."""
+CodeValues = Callable[[int, Ints, Ints, Ints], Ints]
+"""Encodes or decodes the values of one plane of a front.
+
+Takes the number of the plane, the rows of the values' probability tables, the predicted values, and the values that the
+front holds (when encoding: the picture's); returns the picture's values.
+"""
 
 _GRAY = 1
 _LENGTH = struct.Struct("<I")
-_TYPICAL_SCALE = 16.0  # the number of the scale that training starts from
+_INITIAL_SCALE = 16.0  # index of the scale that training starts from
 
 
 class MlpLossless(Codec):
-    """
-        G, R - G, B - G --16 causal neighbours, errors so far--> MLP --> mean, scale, weight of a mixture of logistics
-        (value - mean) mod 256 --tables, range coder (rANS in lanes)--> bytes, and back, front by front
+    """A lossless codec: a perceptron predicts every pixel from causal neighbours, and the errors are entropy-coded.
 
-    Every 8-bit picture comes back as it was; one with R = G = B everywhere takes one plane. Loss: bits per pixel. There
-    is no rate parameter.
+        G, R - G, B - G --16 causal neighbours and their errors--> MLP --> mean, scale, weight of two logistics
+        (value - mean) mod 256 --probability tables--> rANS or Huffman code --> bytes
+        and back, in the order of a wavefront
 
-    With `coder` = huffman it is the paper's: the network predicts a value, the errors of each plane get one Huffman
-    code, made for the picture. With `range`, beyond the paper, it predicts a distribution for every value.
+    P. Sidpara and P. Makadia, "Image Compression using Deep Learning: Lossless (MLP) & Lossy (Auto-encoder & GAN)",
+    project report. Loss: L = R in bits per pixel. There is no rate parameter.
 
-    Departures. The paper does not say how it takes colour: here G is predicted first, then the differences R - G
-    and B - G with what is already known of the pixel. A linear prediction goes beside the network. The network is
-    trained in floating point and runs in integers (layers.causal).
+    Of the paper, with `coder` = "huffman": the network predicts a value, and the errors of each plane get one Huffman
+    code, made for the picture. Beyond the paper, with `coder` = "range": it predicts a distribution for every value.
 
-    width, head: units of the hidden layers, before and after planes part. window: side of what training looks at of
-    each patch.
+    Departures: the paper does not say how it codes colour. Here G is predicted first, then the differences R - G and
+    B - G from all that is known of the pixel; a picture with R = G = B everywhere takes one plane. A linear prediction
+    stands beside the network. The network is trained in floating point and runs in integers
+    (entropy.pixels.causal_mlp).
+
+    Args:
+        coder: "range" or "huffman".
+        width: units of the hidden layers that all planes share.
+        head: units of the hidden layers of one plane.
+        window: side of the squares that training takes from each patch, in pixels.
     """
 
     name: ClassVar[str] = "mlp_lossless"
@@ -69,18 +79,18 @@ class MlpLossless(Codec):
         self, coder: Literal["huffman", "range"] = "range", width: int = 32, head: int = 16, window: int = 64
     ) -> None:
         if coder not in ("huffman", "range"):
-            raise RatewrightError(f"mlp_lossless: coder is huffman or range, not {coder!r}")
+            raise RatewrightError(f"mlp_lossless: coder must be huffman or range, not {coder!r}")
         super().__init__(coder=coder, width=width, head=head, window=window)
         self.coder, self.window = coder, window
-        self.mlp = CausalMlp(width, head, _TYPICAL_SCALE)
-        # Of the errors of a plane, all pixels alike: what a Huffman code is made for, and nothing else uses.
+        self.mlp = CausalMlp(width, head, _INITIAL_SCALE)
+        # One distribution of each plane's errors, for all pixels: only the Huffman coder's training uses it.
         huffman = coder == "huffman"
-        self.plane_scale = nn.Parameter(torch.full((PLANES,), _TYPICAL_SCALE), requires_grad=huffman)
+        self.plane_scale = nn.Parameter(torch.full((PLANES,), _INITIAL_SCALE), requires_grad=huffman)
         self.plane_weight = nn.Parameter(torch.ones(PLANES), requires_grad=huffman)
         self.register_buffer("tables", logistics.tables())
 
     def forward(self, x: Tensor) -> Reconstruction:
-        """The picture, as it is, and its bits; in training those of a window of each, for the whole of it."""
+        """The pictures, unchanged, and their bits; in training estimated from one window of each picture."""
         red, green, blue = (255 * (self._windows(x) if self.training else x)).unbind(dim=1)
         here, predictions = self.mlp(torch.stack((green, red - green, blue - green), dim=1))
         bits = torch.zeros(len(x), device=x.device)
@@ -91,44 +101,35 @@ class MlpLossless(Codec):
         return Reconstruction(x, bits * x[0, 0].numel())
 
     def distortion_and_rate(self, x: Tensor, reconstruction: Reconstruction) -> tuple[Tensor, Tensor]:
-        """No distortion, and bits per pixel."""
+        """Zero distortion, and bits per pixel."""
         return x.new_zeros(()), reconstruction.bits.mean() / x[0, 0].numel()
 
     def objective(self, distortion: Scalar, rate: Scalar, lmbda: float) -> Scalar:  # noqa: ARG002
-        """The rate."""
+        """L = R, in bits per pixel."""
         return rate
 
     def analyse(self, x: Tensor) -> Tensor:
-        """The bytes of a picture."""
+        """A picture's values from 0 to 255."""
         return (255 * x).round().clamp(0, 255)
 
     def synthesise(self, y_hat: Tensor) -> Tensor:
-        """The picture of its bytes."""
+        """Values from 0 to 255 to the picture in [0, 1]."""
         return y_hat / 255
 
     def encode(self, latents: Tensor, gain: float) -> tuple[bytes, ...]:  # noqa: ARG002
-        """One section: whether the picture is gray, then every band with its length."""
+        """One section: a byte that says whether the picture is gray, then every strip after its length, u32."""
         red, green, blue = latents[0].cpu().numpy().astype(np.int16)
         planes = np.stack((green, red - green, blue - green))
         gray = not planes[1:].any()
-        predictor, parts = FixedPointMlp(self.mlp), [bytes((_GRAY * gray,))]
+        predictor = FixedPointMlp(self.mlp)
+        parts = [bytes((_GRAY * gray,))]
         for rows in strips(*green.shape):
-            band = planes[:, rows]
-            wavefront = Wavefront(*band.shape[1:])
-            wavefront.load(band)
-            writer = self._writer(band[0].size, 1 if gray else PLANES)
-
-            def encode(plane: int, tables: Ints, predicted: Ints, held: Ints, writer: ResidualEncoder = writer) -> Ints:
-                writer.encode(plane, tables, ((held - predicted) & 255).astype(np.uint8))
-                return held
-
-            _sweep(wavefront, predictor, encode, gray)
-            coded = writer.finish()
+            coded = self._encode_strip(planes[:, rows], predictor, gray)
             parts += [_LENGTH.pack(len(coded)), coded]
         return (b"".join(parts),)
 
     def decode(self, sections: tuple[bytes, ...], height: int, width: int) -> Tensor:
-        """The bytes (1, 3, H, W) of the picture."""
+        """The 8-bit values (1, 3, H, W) of the picture. Raises BitstreamError."""
         if len(sections) != 1 or len(sections[0]) < 1:
             raise BitstreamError("corrupted bitstream: one section was expected")
         gray, data = sections[0][0] == _GRAY, sections[0][1:]
@@ -136,67 +137,85 @@ class MlpLossless(Codec):
         for rows in strips(height, width):
             end = _LENGTH.size + (_LENGTH.unpack_from(data)[0] if len(data) >= _LENGTH.size else len(data))
             coded, data = data[_LENGTH.size : end], data[end:]
-            size = rows.stop - rows.start, width
-            wavefront, reader = Wavefront(*size), self._reader(size[0] * width, 1 if gray else PLANES, coded)
-
-            def decode(plane: int, tables: Ints, predicted: Ints, held: Ints, reader: ResidualDecoder = reader) -> Ints:  # noqa: ARG001
-                return (predicted + reader.decode(plane, tables)) & 255
-
-            _sweep(wavefront, predictor, decode, gray)
-            reader.finish()
-            planes.append(wavefront.planes())
+            planes.append(self._decode_strip(coded, rows.stop - rows.start, width, predictor, gray))
         if data:
-            raise BitstreamError("corrupted bitstream: more follows the last band")
+            raise BitstreamError("corrupted bitstream: bytes follow the last strip")
         green, red, blue = np.concatenate(planes, axis=1)
         rgb = np.stack((red + green, green, blue + green))
         return torch.from_numpy(rgb).to(self.gain.device, torch.float32)[None]
 
+    def _encode_strip(self, planes: NDArray[np.int16], predictor: FixedPointMlp, gray: bool) -> bytes:
+        wavefront = Wavefront(*planes.shape[1:])
+        wavefront.load(planes)
+        encoder = self._residual_encoder(planes[0].size, 1 if gray else PLANES)
+
+        def encode(plane: int, tables: Ints, predicted: Ints, values: Ints) -> Ints:
+            encoder.encode(plane, tables, ((values - predicted) & 255).astype(np.uint8))
+            return values
+
+        _code_strip(wavefront, predictor, encode, gray)
+        return encoder.finish()
+
+    def _decode_strip(
+        self, data: bytes, height: int, width: int, predictor: FixedPointMlp, gray: bool
+    ) -> NDArray[np.int16]:
+        wavefront = Wavefront(height, width)
+        decoder = self._residual_decoder(height * width, 1 if gray else PLANES, data)
+
+        def decode(plane: int, tables: Ints, predicted: Ints, _: Ints) -> Ints:
+            return (predicted + decoder.decode(plane, tables)) & 255
+
+        _code_strip(wavefront, predictor, decode, gray)
+        decoder.finish()
+        return wavefront.planes()
+
     def kmac_per_px(self) -> tuple[float, float]:
-        """The network's, which runs outside of torch, the same in both directions."""
+        """Those of the network, which runs outside of torch, the same in both directions."""
         return self.mlp.macs / 1000, self.mlp.macs / 1000
 
     def _windows(self, x: Tensor) -> Tensor:
-        """A square of each of (B, 3, H, W), somewhere."""
+        """A random square window of each of (B, 3, H, W)."""
         corners = [torch.randint(max(1, side - self.window + 1), (len(x),)).tolist() for side in x.shape[-2:]]
-        cut = [one[:, y : y + self.window, z : z + self.window] for one, y, z in zip(x, *corners, strict=True)]
-        return torch.stack(cut)
+        windows = [
+            one[:, top : top + self.window, left : left + self.window]
+            for one, top, left in zip(x, *corners, strict=True)
+        ]
+        return torch.stack(windows)
 
-    def _writer(self, pixels: int, planes: int) -> ResidualEncoder:
-        return (
-            HuffmanResidualEncoder(planes)
-            if self.coder == "huffman"
-            else RansResidualEncoder(_models(self.tables), pixels)
-        )
+    def _residual_encoder(self, pixels: int, planes: int) -> ResidualEncoder:
+        if self.coder == "huffman":
+            return HuffmanResidualEncoder(planes)
+        return RansResidualEncoder(_byte_models(self.tables), pixels)
 
-    def _reader(self, pixels: int, planes: int, data: bytes) -> ResidualDecoder:
+    def _residual_decoder(self, pixels: int, planes: int, data: bytes) -> ResidualDecoder:
         if self.coder == "huffman":
             return HuffmanResidualDecoder(planes, pixels, data)
-        return RansResidualDecoder(_models(self.tables), pixels, data)
+        return RansResidualDecoder(_byte_models(self.tables), pixels, data)
 
 
-def _models(tables: Tensor) -> ByteModels:
-    return _models_of(tables.cpu().numpy().tobytes())
-
-
-@lru_cache(maxsize=1)
-def _libraries() -> ThreadpoolController:
-    return ThreadpoolController()
+def _byte_models(tables: Tensor) -> ByteModels:
+    return _cached_byte_models(tables.cpu().numpy().tobytes())
 
 
 @lru_cache(maxsize=2)
-def _models_of(tables: bytes) -> ByteModels:
+def _cached_byte_models(tables: bytes) -> ByteModels:
     return ByteModels(np.frombuffer(tables, np.int16).reshape(-1, 256))
 
 
-def _sweep(wavefront: Wavefront, predictor: FixedPointMlp, exchange: Exchange, gray: bool) -> None:
-    """Go through a band: predict every front, exchange residuals, and leave the values in the wavefront."""
-    with _libraries().limit(limits=1, user_api="blas"):  # which threads make slower: fronts are small
+@lru_cache(maxsize=1)
+def _thread_pools() -> ThreadpoolController:
+    return ThreadpoolController()
+
+
+def _code_strip(wavefront: Wavefront, predictor: FixedPointMlp, code: CodeValues, gray: bool) -> None:
+    """Predict and code a strip, front by front; the wavefront holds the strip's values afterwards."""
+    with _thread_pools().limit(limits=1, user_api="blas"):  # fronts are small: threads make them slower
         for front in wavefront.walk():
-            _exchange(front, predictor, exchange, gray)
+            _code_front(front, predictor, code, gray)
 
 
-def _exchange(front: Front, predictor: FixedPointMlp, exchange: Exchange, gray: bool) -> None:
-    """Predict one front, plane by plane, and fill it in."""
+def _code_front(front: Front, predictor: FixedPointMlp, code: CodeValues, gray: bool) -> None:
+    """Predict and code the pixels of one front, plane by plane, and fill in its values and errors."""
     predictor.start(front.context, front.context_errors)
     shape, coded = front.values.shape[1:], front.coded
     green: Ints = np.zeros(shape[0] * shape[1], dtype=np.int32)
@@ -204,16 +223,16 @@ def _exchange(front: Front, predictor: FixedPointMlp, exchange: Exchange, gray: 
         reference = predictor.reference[plane].astype(np.int32)
         mean, scale, weight = predictor.predict(plane)
         base = (reference + green) << MEAN_BITS
-        mean = _between(mean + base, 256 << MEAN_BITS)
+        mean = _clamped(mean + base, 256 << MEAN_BITS)
         predicted = mean >> MEAN_BITS
         fraction = mean >> (MEAN_BITS - logistics.FRACTION_BITS) & (logistics.FRACTIONS - 1)
-        rows = logistics.row_of(fraction, _between(scale, logistics.SCALES), _between(weight, logistics.WEIGHTS))
+        rows = logistics.row_of(fraction, _clamped(scale, logistics.SCALES), _clamped(weight, logistics.WEIGHTS))
         held = front.values[plane].ravel().astype(np.int32) + green
         if coded is None:
-            values = exchange(plane, rows, predicted, held)
+            values = code(plane, rows, predicted, held)
         else:
             values = held
-            values[coded] = exchange(plane, rows[coded], predicted[coded], held[coded])
+            values[coded] = code(plane, rows[coded], predicted[coded], held[coded])
         here = values - green
         front.values[plane] = here.reshape(shape)
         errors = predictor.update(plane, here - reference, mean - base)
@@ -224,7 +243,7 @@ def _exchange(front: Front, predictor: FixedPointMlp, exchange: Exchange, gray: 
         front.values[1:], front.errors[1:] = 0, 0
 
 
-def _between(values: Ints, end: int) -> Ints:
-    """Values moved to 0 ... end - 1."""
+def _clamped(values: Ints, end: int) -> Ints:
+    """Values clamped to 0 ... end - 1, in place."""
     np.maximum(values, 0, out=values)
     return np.minimum(values, end - 1, out=values)

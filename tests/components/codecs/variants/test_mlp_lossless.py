@@ -122,5 +122,5 @@ def test_threads_and_layouts_change_nothing(
 
 
 def test_other_coders_are_refused() -> None:
-    with pytest.raises(RatewrightError, match="coder is huffman or range, not 'zip'"):
+    with pytest.raises(RatewrightError, match="coder must be huffman or range, not 'zip'"):
         build("mlp_lossless", {"coder": "zip"})
