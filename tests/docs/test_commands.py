@@ -6,12 +6,15 @@ import shlex
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 import typer
 from skimage import data
 from typer.testing import CliRunner
 
+from components.codecs.base import Codec
 from components.data.image_files import encode_png
 from docs.build import ROOT_PAGES
 from pipeline.cli import app
@@ -30,7 +33,7 @@ TOP = {"components", "pipeline", "dags", "docs", "docker", "tests", "benchmarks"
 MODULES = (*TOP, "tests")
 
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
-_RUNNABLE = re.compile(r"^<!-- runnable -->\n```sh\n(.*?)^```", re.MULTILINE | re.DOTALL)
+_RUNNABLE = re.compile(r"^<!-- runnable -->\n```(sh|python)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
 def code(text: str) -> str:
@@ -87,7 +90,9 @@ def test_root_pages_of_the_site_exist() -> None:
     assert all((CHECKOUT / name).is_file() for name in ROOT_PAGES)
 
 
-RUNNABLE = [(path, block) for path in PAGES for block in _RUNNABLE.findall(path.read_text())]
+RUNNABLE = [(path, *found) for path in PAGES for found in _RUNNABLE.findall(path.read_text())]
+SHELL = [(path, block) for path, language, block in RUNNABLE if language == "sh"]
+PYTHON = [(path, block) for path, language, block in RUNNABLE if language == "python"]
 
 
 @pytest.fixture(scope="module")
@@ -101,6 +106,9 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     model = folder / "models" / "atc_progressive" / "calibrated.safetensors"
     model.parent.mkdir(parents=True)
     model.write_bytes(gzip.decompress((CHECKOUT / "tests/golden/atc_progressive/model.safetensors.gz").read_bytes()))
+    kept = folder / "results/real/champion.safetensors"
+    kept.parent.mkdir(parents=True)
+    kept.symlink_to(CHECKOUT / "results/real/champion.safetensors")
     return folder
 
 
@@ -112,7 +120,7 @@ def commands(block: str) -> Iterator[list[str]]:
         yield arguments
 
 
-@pytest.mark.parametrize(("path", "block"), RUNNABLE, ids=lambda value: value.name if isinstance(value, Path) else "")
+@pytest.mark.parametrize(("path", "block"), SHELL, ids=lambda value: value.name if isinstance(value, Path) else "")
 def test_runnable_commands_run(path: Path, block: str, checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(checkout)
     for arguments in commands(block):
@@ -120,8 +128,29 @@ def test_runnable_commands_run(path: Path, block: str, checkout: Path, monkeypat
         assert result.exit_code == 0, f"{path}: ratewright {shlex.join(arguments)}: {result.output} {result.exception}"
 
 
+@pytest.mark.parametrize(("path", "block"), PYTHON, ids=lambda value: value.name if isinstance(value, Path) else "")
+def test_runnable_python_runs(path: Path, block: str, checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(checkout)
+    exec(compile(block, str(path), "exec"), {"__name__": "example"})
+
+
+def test_the_codec_of_the_tutorial_compresses() -> None:
+    (block,) = (block for path, block in PYTHON if path.name == "add-a-codec.md")
+    names: dict[str, Any] = {"__name__": "example"}
+    exec(block, names)
+    codec = names["Mine"](N=8, M=8).eval()
+    x = torch.rand(1, 3, 40, 30)
+    assert codec.decompress(codec.compress(x)).shape == x.shape
+
+
+def test_the_checklist_names_attributes_of_the_base_class() -> None:
+    text = (CHECKOUT / "components/codecs/README.md").read_text()
+    (step,) = re.findall(r"special cases: (.*?)\n\d", text, re.DOTALL)
+    assert {name.split(" ")[0] for name in re.findall(r"`([^`]+)`", step)} <= {*dir(Codec), *Codec.__annotations__}
+
+
 def test_runnable_commands_were_found() -> None:
-    assert {arguments[0] for _, block in RUNNABLE for arguments in commands(block)} >= {
+    assert {arguments[0] for _, block in SHELL for arguments in commands(block)} >= {
         "compress",
         "decompress",
         "info",
