@@ -21,12 +21,12 @@ LOG_VARIABLE = "RATEWRIGHT_LOG"
 LOG_LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING}
 
 console = Console(highlight=False, soft_wrap=True)
-"""Standard output: what a command was asked for, and progress bars. Messages go through `logging`."""
+"""Standard output, for the results of commands and for progress bars. Messages go through `logging`."""
 
 _LOGGERS = ("pipeline", "components", "__main__")  # a stage is the module __main__ of its process
 _VERBOSITY = {"-v": logging.DEBUG, "--verbose": logging.DEBUG, "-q": logging.WARNING, "--quiet": logging.WARNING}
 
-# Libraries that ask the network for something on import or on start; a firewall would make each wait.
+# These libraries use the network on import or on start; behind a firewall each would wait.
 _QUIET = {
     "NO_ALBUMENTATIONS_UPDATE": "1",
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -75,7 +75,7 @@ def set_up_logging(level: int | None = None, to: Console = console) -> None:
 
 
 def guarded(action: Callable[[], None]) -> NoReturn:
-    """Run `action` and exit: 0, or 2 with one line on standard error for what a user can mend."""
+    """Run `action` and exit with 0, or with 2 and one line on standard error for an error that a user can fix."""
     for name, value in _QUIET.items():
         os.environ.setdefault(name, value)
     signal.signal(signal.SIGTERM, _terminate)  # so that temporary files are removed
@@ -109,20 +109,20 @@ def stage(run: Callable[..., None]) -> NoReturn:
 
 @contextmanager
 def progress(label: str) -> Iterator["Bar"]:
-    """A progress bar on a terminal; elsewhere it prints nothing, so logs stay readable."""
+    """A progress bar on a terminal. Elsewhere it prints nothing, so that logs stay readable."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bars:
         yield Bar(bars, label)
 
 
 class Bar:
-    """One bar: call it with what is done and what there is in all."""
+    """One progress bar; calling it moves it."""
 
     def __init__(self, bars: Progress, label: str):
         self._bars, self._task = bars, bars.add_task(label, total=None)
 
     def __call__(self, done: int, total: int) -> None:
-        """Move the bar."""
+        """Show that `done` of `total` units of work are done."""
         self._bars.update(self._task, completed=done, total=total)
 
     def note(self, text: str) -> None:

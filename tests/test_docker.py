@@ -1,4 +1,4 @@
-"""The files of docker/, as what reads them does: Kubernetes' models of pods, and Ray's own options."""
+"""The files of docker/, read by Kubernetes' models of pods and compared with Ray's options."""
 
 import json
 import re
@@ -21,7 +21,7 @@ def documents(name: str) -> list[dict[str, Any]]:
 
 
 def understood(document: dict[str, Any], model: str) -> Any:
-    """`document` as Kubernetes' own model, which drops what it does not know: nothing."""
+    """`document` as Kubernetes' model. The model drops unknown keys: there are none."""
     read = API.deserialize(SimpleNamespace(data=json.dumps(document)), model)
     assert API.sanitize_for_serialization(read) == document
     return read

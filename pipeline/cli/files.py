@@ -21,7 +21,7 @@ def convert(source: str, target: str, conversion: Conversion, suffixes: tuple[st
     Args:
         source: A file, a folder, or - for standard input.
         target: A file, a folder if `source` is one, or - for standard output.
-        conversion: What to do with each.
+        conversion: Gives the new content of each.
         suffixes: Files of a folder with one of these suffixes are converted.
         suffix: The suffix of the new files in a folder.
 

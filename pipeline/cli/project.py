@@ -28,18 +28,18 @@ def use(
 
 def leaderboard() -> None:
     """Show the last results: the ranking, the report, the champion."""
-    from components.storage.atomic import read_json
     from pipeline.cli.tables import lossless_table, lossy_table
+    from pipeline.documents import Leaderboard, RegistryRecord, read
 
     layout = Layout(_checkout())
-    board, registered = read_json(layout.leaderboard), read_json(layout.registry)
-    if board["rows"]:
+    board, record = read(Leaderboard, layout.leaderboard), read(RegistryRecord, layout.registry)
+    if board.rows:
         console.print(lossy_table(board))
-    if lossless := board.get("lossless"):
-        console.print(lossless_table(board["test_set"], lossless))
-    console.print(f"winner    {board['winner']}")
+    if board.lossless:
+        console.print(lossless_table(board))
+    console.print(f"winner    {board.winner}")
     console.print(f"report    {layout.report / 'index.html'}")
-    console.print(f"champion  {registered['model']} version {registered['aliases'].get('champion')}")
+    console.print(f"champion  {record.model} version {record.aliases.get('champion')}")
 
 
 def keep(name: Annotated[str, typer.Argument(help="the name of the run, a folder of results/, such as real")]) -> None:

@@ -1,10 +1,9 @@
 """The leaderboard as tables on the terminal."""
 
-from typing import Any
-
 from rich.table import Table
 
 from components.metrics.table import METRICS
+from pipeline.documents import Leaderboard
 
 _LOSSLESS_COLUMNS = {
     "bpp": ("Rate, bpp", ".4f"),
@@ -17,28 +16,33 @@ _LOSSLESS_COLUMNS = {
 """Heading and number format of each column, by the field of a row."""
 
 
-def lossy_table(board: dict[str, Any]) -> Table:
+def lossy_table(board: Leaderboard) -> Table:
     """Lossy codecs at the target rate, best first, the winner in bold."""
     labels = [metric.label + (f", {metric.unit}" if metric.unit else "") for metric in METRICS.values()]
-    table = _table(f"{board['test_set']} at {board['target_bpp']:g} bpp", board["rows"], labels)
-    for row in board["rows"]:
-        figures = ("-" if row.get(field) is None else f"{row[field]:.4g}" for field in METRICS)
-        table.add_row(row["name"], *figures, style="bold" if row["name"] == board["winner"] else None)
+    table = _table(f"{board.test_set} at {board.target_bpp:g} bpp", [row.name for row in board.rows], labels)
+    for row in board.rows:
+        figures = (_figure(getattr(row, field, None), ".4g") for field in METRICS)
+        table.add_row(row.name, *figures, style="bold" if row.name == board.winner else None)
     return table
 
 
-def lossless_table(test_set: str, rows: list[dict[str, Any]]) -> Table:
+def lossless_table(board: Leaderboard) -> Table:
     """Lossless codecs, smallest first."""
-    table = _table(f"{test_set}, lossless", rows, [label for label, _ in _LOSSLESS_COLUMNS.values()])
-    for row in rows:
-        figures = ("-" if row[key] is None else format(row[key], spec) for key, (_, spec) in _LOSSLESS_COLUMNS.items())
-        table.add_row(row["name"], *figures)
+    labels = [label for label, _ in _LOSSLESS_COLUMNS.values()]
+    table = _table(f"{board.test_set}, lossless", [row.name for row in board.lossless], labels)
+    for row in board.lossless:
+        figures = (_figure(getattr(row, field), spec) for field, (_, spec) in _LOSSLESS_COLUMNS.items())
+        table.add_row(row.name, *figures)
     return table
 
 
-def _table(title: str, rows: list[dict[str, Any]], labels: list[str]) -> Table:
+def _figure(value: float | None, spec: str) -> str:
+    return "-" if value is None else format(value, spec)
+
+
+def _table(title: str, names: list[str], labels: list[str]) -> Table:
     table = Table(title=title, title_justify="left")
-    table.add_column("codec", min_width=max(len(row["name"]) for row in rows))  # names are not wrapped
+    table.add_column("codec", min_width=max(map(len, names)))  # names are not wrapped
     for label in labels:
         table.add_column(label, justify="right")
     return table

@@ -20,7 +20,7 @@ EXPERIMENT = "ratewright"
 
 
 class TrackingError(RatewrightError):
-    """MLflow cannot be reached, or does not hold what was asked for."""
+    """MLflow cannot be reached, or lacks a model, version or checkpoint."""
 
 
 def uri(root: Path) -> str:

@@ -14,7 +14,7 @@ IDENTITY = "checkpoint"
 """Tag of a version: the checkpoint's model hash and gain."""
 
 _PACKAGES = ("mlflow", "numpy", "torch", "constriction", "safetensors", "pillow", "pywavelets")
-"""What a process needs to run a registered model."""
+"""Packages that a process needs to run a registered model."""
 
 
 class RegisteredModel:

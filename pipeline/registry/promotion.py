@@ -45,7 +45,7 @@ def decide(
         model: The registered model.
         version: The challenger.
         test_set_sha256: The hash of the test set's manifest.
-        gate: What the challenger must show.
+        gate: The improvement that the gate demands.
         metric: The figure that ranks codecs, such as `psnr_db`.
         figures_of: Gives a version's figures on the test set; called only if a new decision is needed.
     """

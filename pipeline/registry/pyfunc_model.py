@@ -1,7 +1,8 @@
-"""The registered model, from code: pictures to bitstreams and back, without the checkout.
+"""The codec as an MLflow pyfunc model, which compresses and decompresses without the checkout.
 
 `predict` takes a list of bytes. An item that starts like a bitstream is decompressed to a PNG file; any other is
-read as a picture file and compressed. Its artifact `codec` is the checkpoint; the package `components` travels with it.
+read as a picture file and compressed. The artifact `codec` is the checkpoint. MLflow stores this module and the package
+`components` with the model.
 """
 
 from pathlib import Path
@@ -21,7 +22,7 @@ class CodecModel(PythonModel):
         self.coder = LearnedCoder(load(Path(context.artifacts["codec"]))[0])
 
     def predict(self, model_input: list[bytes]) -> list[bytes]:  # type: ignore[override]
-        """Each picture file to a bitstream, each bitstream to a PNG file."""
+        """Compress each picture file to a bitstream, and decompress each bitstream to a PNG file."""
         from components.codecs.bitstream import MAGIC
         from components.data.image_files import decode_rgb, encode_png
 

@@ -29,8 +29,8 @@ class Run:
         Args:
             root: The checkout.
             name: The run's name on MLflow's pages.
-            identity: What tells this work from any other, such as a hash of its parameters and data.
-            parameters: What to log of a new run; nested keys are joined with dots.
+            identity: A name for this work alone, such as a hash of its parameters and data.
+            parameters: Parameters that a new run logs; nested keys are joined with dots.
         """
         self._client = client(root)
         experiment = experiment_id(self._client)

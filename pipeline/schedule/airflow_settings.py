@@ -71,7 +71,7 @@ def parallel_tasks() -> int:
 
 
 def _keys() -> dict[str, str]:
-    """Secret keys, made once and kept in Airflow's folder, readable for its owner alone."""
+    """Secret keys, made once and stored in Airflow's folder, readable by its owner only."""
     path = HOME / "keys.json"
     if not path.exists():
         write_json(path, {name: secrets.token_urlsafe(32) for name in ("api", "jwt")})

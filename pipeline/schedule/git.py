@@ -1,4 +1,4 @@
-"""Git as a scheduled run needs it: commits made without touching what is checked out, and refs moved atomically."""
+"""Git for scheduled runs: commits that leave the checkout untouched, and refs that move together or not at all."""
 
 import os
 import subprocess

@@ -87,7 +87,7 @@ def _services(variables: dict[str, str]) -> Iterator[Services]:
 
 
 def _stop(services: Services) -> None:
-    """Ask the process groups to end; kill what is left after some seconds."""
+    """Terminate the process groups; kill the processes that remain after some seconds."""
     for service in services.values():
         _signal_group(service, signal.SIGTERM)
     deadline = time.monotonic() + _STOP_S

@@ -7,11 +7,11 @@ retrain/<run>. The branch follows if the run used the default params, and stays 
 
 import logging
 from pathlib import Path
-from typing import Any
 
 from components.errors import RatewrightError
-from components.storage.atomic import read_json, write_bytes
+from components.storage.atomic import write_bytes
 from pipeline.config import params
+from pipeline.documents import RegistryRecord, read
 from pipeline.paths import Layout
 from pipeline.schedule.dvc_graph import stage_nodes
 from pipeline.schedule.git import RUNS, Repository
@@ -76,7 +76,7 @@ def refuse_edits(repository: Repository) -> None:
 
 
 def finish(repository: Repository, plan: Plan, remote: str | None) -> None:
-    """Commit and tag a run's dvc.lock, and move the branch if it follows the run. A retry finds what is done.
+    """Commit and tag a run's dvc.lock, and move the branch if it follows the run. A retry repeats no step.
 
     Args:
         repository: The checkout that the run's stages wrote dvc.lock in.
@@ -161,8 +161,8 @@ def _clean_up(repository: Repository, plan: Plan, remote: str | None) -> None:
 
 
 def _message(root: Path, plan: Plan) -> str:
-    decision: dict[str, Any] = {}
-    if (registry := Layout(root).registry).exists():
-        decision = read_json(registry)
-    outcome = f"{decision['model']}: {decision['decision']}\n\n{decision['why']}" if decision else "no decision"
+    outcome, path = "no decision", Layout(root).registry
+    if path.exists():
+        record = read(RegistryRecord, path)
+        outcome = f"{record.model}: {record.decision}\n\n{record.why}"
     return f"Retrained, {outcome}\n\nRun {plan.run} of {plan.commit}"

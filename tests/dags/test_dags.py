@@ -1,4 +1,4 @@
-"""The DAGs without a scheduler: what they import, their edges beside DVC's own, the parameters they refuse."""
+"""The DAGs without a scheduler: their imports, their edges compared with DVC's, alerts."""
 
 import json
 import os
@@ -38,7 +38,7 @@ print(json.dumps({
 
 @pytest.fixture(scope="module")
 def probe(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, list[str]]]:
-    """What a process that parses the DAGs finds."""
+    """The DAGs as a process that parses them sees them."""
     environment = {
         **os.environ,
         "AIRFLOW_HOME": str(tmp_path_factory.mktemp("airflow")),

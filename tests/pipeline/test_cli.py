@@ -1,4 +1,4 @@
-"""The command line in processes of its own: exit codes, standard error, and what files are left."""
+"""The command line in processes of its own: exit codes, standard error, and the files afterwards."""
 
 import json
 import os
@@ -142,7 +142,7 @@ def test_compress_and_decompress(cli: Cli, photograph: Rgb, tmp_path: Path) -> N
 
 
 def test_fresh_processes(cli: Cli, photograph: Rgb, tmp_path: Path) -> None:
-    """The same without the fork of the other tests: one that works, and one that does not."""
+    """New processes in place of the forks of other tests: one succeeds, one fails."""
     codec = ("--checkpoint", "c.safetensors")
     done = cli.fresh("compress", "-", "-", *codec, stdin=encode_png(photograph))
     assert (done.returncode, done.stderr) == (0, b"")
@@ -174,7 +174,7 @@ PROGRESSIVE = ("--checkpoint", "progressive.safetensors")
 
 
 def test_a_rate_to_the_byte_and_less(cli: Cli, photograph: Rgb, tmp_path: Path) -> None:
-    """compress --bpp, truncate by rate and by bytes, and what info and decompress say of it."""
+    """compress --bpp, truncate by rate and by bytes, and the notes of info and decompress."""
     stream, shorter, picture = (str(tmp_path / name) for name in ("s.rw", "t.rw", "p.png"))
     height, width = photograph.shape[:2]
     cli.well("compress", "in.png", stream, "--bpp", "0.2", *PROGRESSIVE)

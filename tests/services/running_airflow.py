@@ -1,4 +1,4 @@
-"""A real Airflow for tests, run as `make airflow` runs it."""
+"""A real Airflow for tests, started like `make airflow`."""
 
 import json
 import signal
@@ -17,14 +17,14 @@ START_S, RUN_S = 180, 900
 
 @dataclass
 class Airflow:
-    """One that runs."""
+    """A running Airflow."""
 
     folder: Path
     environment: dict[str, str]
     process: subprocess.Popen[str]
 
     def retrain(self, *options: str) -> subprocess.CompletedProcess[str]:
-        """What `make retrain` does."""
+        """Start a retraining and follow it, like `make retrain`."""
         return subprocess.run(
             self.command("retrain", *options),
             cwd=self.folder,
@@ -44,7 +44,7 @@ class Airflow:
         ).stdout.strip()
 
     def ask(self, expression: str) -> Any:
-        """The value of an expression over `api`, which speaks to this Airflow."""
+        """The value of a Python expression over `api`, a session with this Airflow."""
         imports = "import json; from pipeline.schedule.airflow_api import Api; "
         probe = f"{imports}api = Api(); print(json.dumps({expression}))"
         done = subprocess.run(
@@ -59,7 +59,7 @@ class Airflow:
         return json.loads(done.stdout.splitlines()[-1])
 
     def processes(self) -> list[int]:
-        """Processes that run in this Airflow's environment."""
+        """Ids of the processes in this Airflow's environment."""
         mark = f"AIRFLOW_HOME={self.environment['AIRFLOW_HOME']}".encode()
         found = []
         for folder in Path("/proc").glob("[0-9]*"):
@@ -74,14 +74,14 @@ class Airflow:
         return found
 
     def task_log(self, task: str, run: str = "*") -> str:
-        """Everything that the tries of a task said."""
+        """The log of all tries of a task."""
         files = Path(self.environment["AIRFLOW_HOME"]).glob(f"logs/dag_id=*/run_id={run}/task_id={task}/*.log")
         return "\n".join(path.read_text() for path in sorted(files))
 
 
 @contextmanager
 def running_airflow(folder: Path, environment: dict[str, str], home: Path) -> Iterator[Airflow]:
-    """Airflow on the checkout `folder` with its files in `home`; its own schedules are a year away."""
+    """Airflow on the checkout `folder` with its files in `home`; its schedules are a year away."""
     apart = {
         "AIRFLOW_HOME": str(home),
         "RATEWRIGHT_AIRFLOW_PORT": str(free_port()),

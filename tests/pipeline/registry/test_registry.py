@@ -35,7 +35,7 @@ from tests.data_sets import write_data_set
 from tests.small_profile import small_params
 
 pytestmark = [
-    # Warnings inside MLflow and what it imports are not ours to mend.
+    # MLflow and its dependencies warn; that is not for this project to fix.
     pytest.mark.filterwarnings("ignore"),
 ]
 ROOT = Path(__file__).parents[3]
@@ -58,7 +58,7 @@ BOARD: Json = {
 
 
 class Checkout:
-    """A folder with what `register` reads, as the stages before it would leave it."""
+    """A folder with the files that `register` reads, like those of the stages before it."""
 
     def __init__(self, root: Path):
         self.root = root
@@ -89,7 +89,7 @@ class Checkout:
 
 @dataclass
 class Story:
-    """What registry.json said after each chapter, and what the registry held."""
+    """registry.json and the registry's content after each chapter."""
 
     checkout: Checkout
     codecs: list[Codec]
@@ -130,37 +130,37 @@ def story(
     checkout = Checkout(tmp_path_factory.mktemp("checkout"))
     write_data_set(checkout.root / "data" / "raw" / "bundled-test", photographs[:2])
     codecs = [make_codec("wcae", seed=seed) for seed in range(3)]
-    told = Story(checkout, codecs)
+    story = Story(checkout, codecs)
 
     def model() -> RegisteredModel:
         return RegisteredModel(checkout.root, MODEL)
 
     checkout.win(codecs[0], 30.0)
-    told.chapter("first")
-    told.tags["first"] = model().tags("1")
-    told.chapter("first again")
+    story.chapter("first")
+    story.tags["first"] = model().tags("1")
+    story.chapter("first again")
 
     checkout.win(codecs[1], 29.0)
-    told.chapter("worse")
-    told.chapter("worse again")
+    story.chapter("worse")
+    story.chapter("worse again")
 
     checkout.win(codecs[2], 31.0)
-    told.chapter("better")
-    told.chapter("better again")
+    story.chapter("better")
+    story.chapter("better again")
 
-    told.rolled_back = roll_back(model())
-    told.chapter("rolled back")
-    told.chapter("rolled back again")
+    story.rolled_back = roll_back(model())
+    story.chapter("rolled back")
+    story.chapter("rolled back again")
     try:
         roll_back(model())
     except TrackingError as error:
-        told.second_rollback = str(error)
+        story.second_rollback = str(error)
 
     write_data_set(checkout.root / "data" / "raw" / "bundled-test", photographs[2:4])
     checkout.win(codecs[1], 99.0, test_set="2" * 64)
-    told.chapter("another test set")
-    told.tags["another test set"] = model().tags("1")
-    return told
+    story.chapter("another test set")
+    story.tags["another test set"] = model().tags("1")
+    return story
 
 
 def test_the_first_champion_is_promoted(story: Story) -> None:
@@ -311,7 +311,7 @@ def test_without_a_lossy_codec_there_is_nothing_to_register(story: Story) -> Non
         for path, content in kept.items():
             (root / path).write_bytes(content)
     assert (record["decision"], record["why"], record["version"]) == ("unchanged", "lossless ones alone", None)
-    assert record["aliases"] == json.loads(kept["registry.json"])["aliases"], "champions of other days stay"
+    assert record["aliases"] == json.loads(kept["registry.json"])["aliases"], "earlier champions stay"
     assert "champion" in record["aliases"]
 
 

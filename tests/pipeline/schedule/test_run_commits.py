@@ -1,6 +1,5 @@
-"""A run as commits: pinned once, finished once, whatever happened in between."""
+"""The commits of a run: one that it uses and one with its result, also after retries and races."""
 
-import json
 import logging
 import subprocess
 from pathlib import Path
@@ -9,6 +8,7 @@ import pytest
 
 from components.errors import RatewrightError
 from pipeline.config import params
+from pipeline.documents import RegistryRecord, write
 from pipeline.schedule import run_commits
 from pipeline.schedule.git import RUNS, Repository
 from pipeline.schedule.plan import Plan, Request
@@ -44,7 +44,7 @@ def repository(tmp_path: Path) -> Repository:
 
 @pytest.fixture
 def adopted(repository: Repository) -> Repository:
-    """The same after a first run, which wrote the revisions of its sources down."""
+    """The same after a first run, which recorded the revisions of its sources."""
     finished(repository, prepared(repository, run_id="first"))
     return repository
 
@@ -69,7 +69,7 @@ def operator_commits(repository: Repository, path: str, text: str) -> str:
     return repository.head()
 
 
-def test_the_first_run_adopts_the_revisions_and_later_ones_are_of_the_tip(adopted: Repository) -> None:
+def test_the_first_run_records_the_revisions_and_later_ones_use_the_tip(adopted: Repository) -> None:
     settings = params.load(adopted.root)
     assert all(dataset.revision for dataset in settings.datasets.values())
     plan = prepared(adopted)
@@ -108,7 +108,7 @@ def test_an_unknown_variant_or_profile_is_refused_and_nothing_is_written(reposit
     assert not repository.git("for-each-ref", RUNS)
 
 
-def test_edits_are_refused_but_what_a_run_left_is_not(repository: Repository) -> None:
+def test_edits_are_refused_but_the_files_of_an_unfinished_run_are_not(repository: Repository) -> None:
     run_commits.refuse_edits(repository)
     prepared(repository, Request(training_steps=5))
     (repository.root / "dvc.lock").write_text("schema: '2.0'\n")
@@ -138,7 +138,7 @@ def test_a_run_of_the_default_params_moves_the_branch_and_a_requested_one_does_n
     assert not adopted.git("for-each-ref", RUNS)
 
 
-def test_the_commit_that_a_run_was_of_stays_in_its_history(repository: Repository) -> None:
+def test_the_commit_that_a_run_used_stays_in_its_history(repository: Repository) -> None:
     first = prepared(repository)
     assert first.commit != first.base
     theirs = operator_commits(repository, "notes.txt", "meanwhile")
@@ -173,8 +173,16 @@ def test_a_branch_whose_pipeline_changed_stays(adopted: Repository, caplog: pyte
 
 
 def test_the_decision_is_in_the_commits_message(adopted: Repository) -> None:
-    decision = {"model": "image-codec-0.15bpp", "decision": "kept champion", "why": "worse by 1 dB"}
-    (adopted.root / "registry.json").write_text(json.dumps(decision))
+    record = RegistryRecord(
+        model="image-codec-0.15bpp",
+        version="2",
+        aliases={"champion": "1"},
+        decision="kept champion",
+        why="worse by 1 dB",
+        challenger=None,
+        champion=None,
+    )
+    write(record, adopted.root / "registry.json")
     commit = finished(adopted, prepared(adopted))
     assert "image-codec-0.15bpp: kept champion\n\nworse by 1 dB" in adopted.git("log", "-1", "--format=%B", commit)
 

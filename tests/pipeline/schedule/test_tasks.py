@@ -1,4 +1,4 @@
-"""The tasks' program as the scheduler starts it, where no scheduler is needed to see what it does."""
+"""The tasks as the scheduler starts them, without a scheduler."""
 
 import json
 import subprocess
@@ -38,7 +38,7 @@ def test_prepare_ends_with_its_plan_and_a_stage_outside_it_is_skipped(clone: Clo
 
 
 def test_stages_run_with_the_workers_own_python(clone: Clone, tmp_path: Path) -> None:
-    """Whatever a shell's start-up file put in front of PATH."""
+    """A shell's start-up file may put another Python in front of PATH."""
     folder, environment = clone
     (tmp_path / "python").write_text("#!/bin/sh\necho the wrong python >&2; exit 3\n")
     (tmp_path / "python").chmod(0o755)

@@ -209,7 +209,8 @@ def test_the_command_prints_them_apart(
     tree: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tree / "dvc.yaml").touch()  # what tells a checkout
-    write_json(tree / "registry.json", {"model": "image-codec-1bpp", "aliases": {}})
+    record = {"model": "image-codec-1bpp", "aliases": {}, "decision": "unchanged", "why": "no lossy codec"}
+    write_json(tree / "registry.json", record | dict.fromkeys(("version", "challenger", "champion")))
     monkeypatch.chdir(tree)
     leaderboard()
     lossy, _, lossless = capsys.readouterr().out.partition("bundled-test, lossless")
