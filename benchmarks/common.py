@@ -13,7 +13,7 @@ from ruamel.yaml import YAML
 from components.data.shard_spec import ShardSpec
 from components.data.shard_writer import SourceImage, write_shards
 from components.distributed.parallel_map import in_processes
-from components.training.config import Row
+from components.training.callback import Validation
 from pipeline.config.params import Variant
 
 console = Console(highlight=False, soft_wrap=True)
@@ -33,7 +33,7 @@ class Clock:
         """Things per second if each step does `count`; the first step, a warm-up, is left out."""
         return count * (len(self.ends) - 1) / (self.ends[-1] - self.ends[0])
 
-    def on_validation(self, row: Row) -> None:
+    def on_validation(self, validation: Validation) -> None:
         """Do nothing."""
 
 

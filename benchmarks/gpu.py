@@ -42,9 +42,8 @@ from components.codecs.base import Codec
 from components.data.loader import Batch, training_batches
 from components.data.shard_reader import Shards
 from components.errors import BitstreamError, one_line
-from components.training import loop
+from components.training import run
 from components.training.job import TrainingJob
-from pipeline.stages._training import config_of
 
 CODECS = ("haar_hyper", "gmm", "wcae")
 PEERS: dict[str, tuple[str, dict[str, int]]] = {
@@ -85,17 +84,18 @@ class Bench:
     def job(self, name: str, compiled: bool = False) -> TrainingJob:
         """The training of a variant of the profile, with one step more than are timed."""
         variant = real_variant(name)
-        config = replace(
-            config_of(variant.train, seed=0),
-            steps=self.steps + 1,
-            precision=self.precision,
-            compile=compiled,
-            validate_every=self.steps + 1,
-            validation_patches=1,
-            workers=self.workers,
-        )
+        changes = {
+            "steps": self.steps + 1,
+            "minutes": None,
+            "precision": self.precision,
+            "compile": compiled,
+            "validate_every": self.steps + 1,
+            "validation_patches": 1,
+            "workers": self.workers,
+        }
         if self.batch_size is not None:
-            config = replace(config, batch_size=self.batch_size)
+            changes["batch_size"] = self.batch_size
+        config = variant.train.model_copy(update=changes)
         state = str(self.work / "state")
         return TrainingJob(name, "", variant.codec, variant.hyperparameters, config, self.shards, state)
 
@@ -124,7 +124,7 @@ class OurLoop:
 
     def codec(self) -> Codec:
         """The trained codec."""
-        codec, _ = self.job.begin()
+        codec, _ = self.job.initial_codec()
         codec.load_state_dict(self.best)
         return codec.eval()
 
@@ -142,7 +142,7 @@ def _timed_batches() -> Iterator[list[float]]:
             seconds.append(time.perf_counter() - started)
             yield batch
 
-    with patch.object(loop, "training_batches", timed):
+    with patch.object(run, "training_batches", timed):
         yield seconds
 
 
@@ -155,7 +155,7 @@ def plain(bench: Bench, job: TrainingJob, trainee: Ours | Peer) -> float:
     second = torch.optim.Adam(auxiliary, 1e-3) if auxiliary else None
     batches = training_batches(bench.shards, batch_size=config.batch_size, seed=0, start_step=0, workers=config.workers)
 
-    def run(steps: int) -> None:
+    def run_steps(steps: int) -> None:
         for batch in islice(batches, steps):
             x = (batch.patches.to(bench.device).float() / 255).contiguous()
             optimizer.zero_grad()
@@ -169,17 +169,17 @@ def plain(bench: Bench, job: TrainingJob, trainee: Ours | Peer) -> float:
                 second.step()
         bench.synchronised()
 
-    run(1)
-    return per_second(config.batch_size * bench.steps, lambda: run(bench.steps))
+    run_steps(1)
+    return per_second(config.batch_size * bench.steps, lambda: run_steps(bench.steps))
 
 
 def step_flops(bench: Bench, job: TrainingJob) -> int:
     """Floating point operations of a step's convolutions and matrix products."""
-    codec, _ = job.begin()
+    codec, _ = job.initial_codec()
     codec.to(bench.device).train()
     x = torch.rand(job.config.batch_size, 3, 256, 256, device=bench.device)
     with FlopCounterMode(display=False) as counter:
-        codec.loss(x, codec(x), job.config.lmbda).total.backward()  # type: ignore[no-untyped-call]
+        codec.loss(x, codec(x), job.config.lmbda or 1.0).total.backward()  # type: ignore[no-untyped-call]
     return int(counter.get_total_flops())
 
 

@@ -21,7 +21,7 @@ from benchmarks.common import bundled_shards, command_line, console, paired, per
 from components.codecs.table import codec_class
 from components.data.loader import augmented, training_batches
 from components.data.shard_reader import Shards
-from components.training.loop import to_channels_last
+from components.training.forward import to_channels_last
 
 PATCHES, BATCH, ROUNDS = 320, 8, 3
 

@@ -19,7 +19,7 @@ from ruamel.yaml import YAML
 from benchmarks.common import console
 from components.codecs import checkpoint
 from components.codecs.coder import LearnedCoder
-from components.rate.gain_search import bpp_of
+from components.rate.real_rate import bpp_of
 from components.storage.atomic import read_json
 from pipeline.config import params
 from pipeline.paths import CHECKOUT, Layout

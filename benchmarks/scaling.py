@@ -16,7 +16,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from unittest.mock import patch
@@ -25,11 +25,10 @@ import torch
 
 from benchmarks.common import Clock, bundled_shards, command_line, console, paired, real_variant
 from components.data.shard_reader import Shards
-from components.training.config import Row
+from components.training.callback import Validation
 from components.training.job import TrainingJob
 from components.training.launchers.local import LocalLauncher
 from components.training.state import TrainingState
-from pipeline.stages._training import config_of
 
 STEPS, ROUNDS = 6, 2
 SAVE_EVERY_S, KILLED_AFTER_S = 2.5, 4.0  # of the training that is killed
@@ -38,13 +37,14 @@ SAVE_EVERY_S, KILLED_AFTER_S = 2.5, 4.0  # of the training that is killed
 def job(folder: Path, steps: int, save_every_s: float = math.inf) -> TrainingJob:
     """A training with its shards and its state in `folder`."""
     variant = real_variant("factorized")
-    config = replace(
-        config_of(variant.train, seed=0),
-        steps=steps,
-        precision="32-true",
-        validate_every=1_000_000,
-        validation_patches=1,
-    )
+    changes = {
+        "steps": steps,
+        "minutes": None,
+        "precision": "32-true",
+        "validate_every": 1_000_000,
+        "validation_patches": 1,
+    }
+    config = variant.train.model_copy(update=changes)
     return TrainingJob(
         "factorized",
         "",
@@ -113,7 +113,7 @@ class StepPrinter:
         """Print the step."""
         print(step, flush=True)
 
-    def on_validation(self, row: Row) -> None:
+    def on_validation(self, validation: Validation) -> None:
         """Do nothing."""
 
 

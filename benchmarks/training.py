@@ -20,7 +20,8 @@ from components.data.loader import training_batches, validation_batches
 from components.data.shard_reader import Shards
 from components.layers.gdn import Gdn
 from components.training.config import TrainingConfig
-from components.training.loop import as_float, to_channels_last, train
+from components.training.forward import as_float, to_channels_last
+from components.training.loop import train
 from components.training.precision import Precision, fastest_precision
 
 STEPS, BATCH, ROUNDS, LMBDA = 4, 8, 3, 0.01

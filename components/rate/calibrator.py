@@ -6,8 +6,10 @@ from typing import Literal
 
 from components.arrays import Rgb
 from components.codecs.base import Codec
-from components.rate.gain_search import gain_at, rate_over_gain
-from components.rate.searches import Trial, search_lmbda
+from components.rate.gain_search import gain_for_target
+from components.rate.lambda_search import search_lambda
+from components.rate.real_rate import rate_function
+from components.rate.trial import Trial
 
 Phase = Literal["training", "trained", "fine_tune", "gain_search", "final"]
 """When a rate was measured: while lambda was controlled in training, after training, after a fine-tune at another
@@ -86,7 +88,7 @@ class Calibrator:
             self.steps += fine_tune(lmbda)
             return self._measure_weights("fine_tune")
 
-        search_lmbda(
+        search_lambda(
             rate_of,
             Trial(self.lmbda, self.history[-1].bpp),
             target_bpp,
@@ -113,14 +115,14 @@ class Calibrator:
             self.codec.gain.fill_(trial.value)
             self._record("gain_search", trial.bpp)
 
-        gain = gain_at(self.codec, self._pictures, target_bpp, tolerance, on_gain, over_gain=self._rate_over_gain)
+        gain = gain_for_target(self.codec, self._pictures, target_bpp, tolerance, on_gain, rate_at=self._rate_at)
         self.codec.gain.fill_(gain)
-        return self._record("final", self._rate_over_gain(self.codec.gain.item()))
+        return self._record("final", self._rate_at(self.codec.gain.item()))
 
     def _measure_weights(self, phase: Phase) -> float:
         """Analyse the pictures with the weights as they are now, and measure their rate at the codec's gain."""
-        self._rate_over_gain = rate_over_gain(self.codec, self._pictures)
-        return self._record(phase, self._rate_over_gain(self.codec.gain.item())).bpp
+        self._rate_at = rate_function(self.codec, self._pictures)
+        return self._record(phase, self._rate_at(self.codec.gain.item())).bpp
 
     def _record(self, phase: Phase, bpp: float) -> RateTrial:
         lmbda = self.lmbda if self.codec.has_lambda else None

@@ -8,7 +8,8 @@ from components.codecs.base import Codec
 from components.codecs.baselines.lossy import AtQuality, Classic
 from components.codecs.baselines.quality_search import largest_quality
 from components.codecs.coder import Coder, LearnedCoder
-from components.rate.gain_search import gain_at, rate_over_gain
+from components.rate.gain_search import gain_for_target
+from components.rate.real_rate import rate_function
 
 
 class CoderAtRate(Protocol):
@@ -31,12 +32,12 @@ class LearnedAtRate:
 
     def __init__(self, codec: Codec, pictures: Sequence[Rgb], tolerance: float):
         self._codec, self._pictures, self._tolerance = codec, pictures, tolerance
-        self._rate_over_gain = rate_over_gain(codec, pictures)
+        self._rate_at = rate_function(codec, pictures)
 
     def __call__(self, bpp: float, tolerance: float | None = None) -> LearnedCoder:
         """The codec with the gain that meets the rate. Raises CalibrationError."""
         tolerance = tolerance or self._tolerance
-        gain = gain_at(self._codec, self._pictures, bpp, tolerance, over_gain=self._rate_over_gain)
+        gain = gain_for_target(self._codec, self._pictures, bpp, tolerance, rate_at=self._rate_at)
         return LearnedCoder(self._codec, gain)
 
 

@@ -1,59 +1,83 @@
-"""What a training is told, and whom it tells: apart from the loop, whose libraries take seconds to import."""
+"""Training parameters of a codec, as params.yaml has them; importing this module imports no torch."""
 
-from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 OptimizerName = Literal["adam", "sgd"]
-Row = dict[str, Any]
-"""What the history has of a validation."""
+Schedule = Literal["constant", "cosine", "plateau"]
+PositiveInt = Annotated[int, Field(gt=0)]
+PositiveFloat = Annotated[float, Field(gt=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
 
 
-@dataclass(frozen=True)
-class TrainingConfig:
-    """How a codec is trained.
+class PublishedWeights(BaseModel):
+    """A file of weights that its authors published."""
 
-    steps, minutes: the budget, one of the two.
-    batch_size: patches in a step. learning_rate: at the start. optimizer: "adam", or "sgd" with momentum 0.9.
-    schedule: "constant"; "cosine" down to a hundredth over the budget; "plateau": a tenth after `patience`
-        validations without gain.
-    clip_norm: largest norm of the gradient. lmbda: where lambda starts.
-    precision: "auto" measures, or "32-true", "bf16-mixed".
-    compile: whether the codec's forward pass is what torch.compile makes of it.
-    validate_every: steps between validations. validation_patches: how many at the most.
-    seed: of the weights, the sample order, the flips and the noise. workers: loader processes.
-    max_skipped: share of the patches drawn, or of the train split while that is more, that may turn out damaged.
-    """
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, strict=True)
 
-    batch_size: int
-    learning_rate: float
-    lmbda: float
+    location: str
+    """A path, or an https:// or s3:// address of one .pth or .safetensors file."""
+    sha256: Annotated[str, Field(pattern="^[0-9a-fA-F]{8,64}$")]
+    """SHA-256 of the file, or at least its first 8 digits, as in the names of torchvision's files."""
+
+
+class TrainingConfig(BaseModel):
+    """How a codec is trained. The budget is either `steps` or `minutes`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, strict=True)
+
+    steps: PositiveInt | None = None
+    """Budget in steps of the optimiser."""
+    minutes: PositiveFloat | None = None
+    """Budget in minutes of wall-clock time; such a run is not reproducible to the bit."""
+    lmbda: PositiveFloat | None = None
+    """Initial lambda, in the units of the codec's own loss. Null for a codec without lambda. A fine-tuned variant
+    with null begins at the final lambda of the variant that it starts from."""
+    steer: bool = True
+    """Adjust lambda during training to meet the target rate; false keeps it fixed."""
+    steer_images: PositiveInt = 16
+    """Largest number of pictures of the calibration set whose rate adjusts lambda. Only the middles of a picture's
+    quarters are coded."""
+    batch_size: PositiveInt = 8
+    """Patches per step, over all workers."""
+    learning_rate: PositiveFloat
+    """Learning rate at the start of the schedule."""
     optimizer: OptimizerName = "adam"
-    steps: int | None = None
-    minutes: float | None = None
-    schedule: Literal["constant", "cosine", "plateau"] = "cosine"
-    patience: int = 5
-    clip_norm: float = 1.0
+    """Adam, or stochastic gradient descent with momentum 0.9."""
+    schedule: Schedule = "cosine"
+    """Learning-rate schedule. constant: no change. cosine: down to a hundredth over the budget. plateau: divided by ten
+    after `patience` validations without a lower loss."""
+    patience: PositiveInt = 5
+    """Validations without a lower loss before the plateau schedule lowers the learning rate."""
+    clip_norm: PositiveFloat = 1.0
+    """Largest norm of the gradient; larger gradients are scaled down."""
     precision: Literal["auto", "32-true", "bf16-mixed"] = "auto"
+    """Arithmetic: 32-bit floats or mixed bfloat16. auto measures which of them is faster on this machine; a fixed value
+    gives the same numbers on different machines."""
     compile: bool = False
-    validate_every: int = 200
-    validation_patches: int = 64
-    seed: int = 0
-    workers: int = 1
-    max_skipped: float = 0.01
+    """Compile the codec's forward pass with torch.compile. Compiling takes minutes; results differ in rounding."""
+    validate_every: PositiveInt = 200
+    """Steps between two validations."""
+    validation_patches: PositiveInt = 64
+    """Largest number of patches of the validation split that a validation measures."""
+    workers: Annotated[int, Field(ge=0)] = 1
+    """Loader processes; 0 loads in the training process."""
+    max_skipped: Share = 0.01
+    """Share of the patches drawn that may be undecodable; other patches replace them. Before the first epoch ends it is
+    a share of the train split."""
+    weights: dict[str, PublishedWeights] = {}
+    """Published weights to start from, by the names that the codec defines, such as resnet101."""
+
+    @model_validator(mode="after")
+    def _one_budget(self) -> "TrainingConfig":
+        if (self.steps is None) == (self.minutes is None):
+            raise ValueError("give the budget as steps or as minutes, and leave the other null")
+        return self
 
     def spent(self, step: int, elapsed_s: float) -> float:
-        """The share of the budget that is used, from 0 to 1."""
+        """Share of the budget used after `step` steps and `elapsed_s` seconds, from 0 to 1."""
         if self.steps is not None:
             return min(1.0, step / self.steps)
         assert self.minutes is not None
         return min(1.0, elapsed_s / (60 * self.minutes))
-
-
-class TrainingCallback(Protocol):
-    """Who is told how training goes."""
-
-    def on_step(self, spent: float, step: int, loss: float) -> None:
-        """After every step: the share of the budget used, the step, its loss."""
-
-    def on_validation(self, row: Row) -> None:
-        """After every validation: the row that the history gets."""

@@ -1,4 +1,4 @@
-"""Stopping between two steps, never within one, and not outliving who asked."""
+"""Stop requests by signal, and termination together with the parent process."""
 
 import ctypes
 import signal
@@ -7,20 +7,25 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+from components.errors import RatewrightError
+
 _PR_SET_PDEATHSIG = 1
+
+
+class Interrupted(RatewrightError):
+    """Training was stopped and its state saved; the same call resumes it."""
 
 
 @contextmanager
 def stop_requests() -> Iterator[Callable[[], bool]]:
-    """Yield a function that says whether SIGINT or SIGTERM came; a second SIGINT interrupts at once.
+    """Yield a function that tells whether SIGINT or SIGTERM arrived.
 
-    A repeated SIGTERM does not: the kernel sends one for each thread of a parent that died.
-
-    Outside the main thread, where Python takes no signal handlers, the function always says no.
+    A second SIGINT raises KeyboardInterrupt at once. A second SIGTERM does not: the kernel sends one for each thread of
+    a parent that died. Outside the main thread Python allows no signal handlers, and the function returns False.
     """
     requested = False
 
-    def note(number: int, frame: FrameType | None) -> None:
+    def on_signal(number: int, frame: FrameType | None) -> None:
         nonlocal requested
         if requested and number == signal.SIGINT:
             signal.default_int_handler(number, frame)
@@ -29,7 +34,7 @@ def stop_requests() -> Iterator[Callable[[], bool]]:
     if threading.current_thread() is not threading.main_thread():
         yield lambda: False
         return
-    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield lambda: requested
     finally:
@@ -38,9 +43,9 @@ def stop_requests() -> Iterator[Callable[[], bool]]:
 
 
 def die_with_parent() -> None:
-    """Have Linux send SIGTERM to this process when its parent ends, however that ends.
+    """Ask Linux to send SIGTERM to this process when its parent ends, even if the parent is killed.
 
-    A training whose scheduler task or dvc was killed saves its state and stops; it does not go on unseen beside
-    the retry that resumes it.
+    A training whose scheduler task or dvc was killed then saves its state and stops. Otherwise it would continue
+    beside the retry that resumes it.
     """
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

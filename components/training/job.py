@@ -1,4 +1,4 @@
-"""A training as plain data, so that it can run in another process or on another machine."""
+"""A training described by plain data, so that another process or machine can run it."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -13,19 +13,22 @@ from components.codecs.base import Codec
 from components.codecs.table import build
 from components.data.shard_reader import Shards
 from components.errors import RatewrightError
-from components.rate.gain_search import rate_over_gain
 from components.rate.lambda_controller import LambdaController
+from components.rate.real_rate import rate_function
 from components.storage.locations import fetched
-from components.training.config import Row, TrainingCallback, TrainingConfig
-from components.training.pretrained import load_into, read_weights
+from components.training.callback import TrainingCallback
+from components.training.config import TrainingConfig
+from components.training.pretrained import copy_weights, read_weights
 from components.training.state import TrainingState
 
 
 @dataclass(frozen=True)
 class RateTarget:
-    """What lambda is steered by: the rate of real bitstreams against `target_bpp`.
+    """The rate that training adjusts lambda to, and the pictures on which it measures the rate.
 
-    pictures: uint8 (H, W, 3) each. scale: what their rate is multiplied by, where they stand for larger ones.
+    target_bpp: bits per pixel of real bitstreams.
+    pictures: uint8 (H, W, 3) each, often crops that represent larger pictures.
+    scale: factor from the rate of `pictures` to the rate of the pictures that they represent.
     """
 
     target_bpp: float
@@ -33,20 +36,27 @@ class RateTarget:
     scale: float = 1.0
 
     def rate(self, codec: Codec) -> float:
-        """bpp of the pictures that `pictures` stand for, coded as the codec is now."""
-        return self.scale * rate_over_gain(codec, self.pictures)(codec.gain.item())
+        """Measure the real rate of `codec` at its present gain, in bits per pixel of the represented pictures."""
+        return self.scale * rate_function(codec, self.pictures)(codec.gain.item())
 
 
 @dataclass(frozen=True)
 class TrainingJob:
-    """One training of one codec, from where it begins or from where it was stopped.
+    """One training of one codec.
 
-    name: what it is called to the user. fingerprint: what it is, from parameters and data: the same one is the same
-        training, whoever asks for it.
-    codec, hyperparameters: as the table of codecs takes them. config: how it is trained.
-    shards: the patches. state: a path or an s3:// address at which its state is kept.
-    weights: files of published weights, by the names that the codec knows. start: a checkpoint to go on from.
-    Both are paths or addresses. save_every_s: time between saved states, which a kill costs at the most.
+    Attributes:
+        name: its name in messages.
+        fingerprint: hash of its parameters and data; jobs with the same hash are the same training.
+        codec: name in the table of codecs.
+        hyperparameters: arguments of the codec.
+        config: how it is trained.
+        shards: training and validation patches.
+        state: path or s3:// address of the training state.
+        seed: seed of the initial weights, the sample order and the noise.
+        weights: paths or addresses of published weights, by the names that the codec defines.
+        start: path or address of a checkpoint that training starts from; None for new weights.
+        rate_target: the rate that lambda is adjusted to; None keeps lambda.
+        save_every_s: seconds between saves of the state, which is the most work that a kill costs.
     """
 
     name: str
@@ -56,43 +66,62 @@ class TrainingJob:
     config: TrainingConfig
     shards: Shards
     state: str
+    seed: int = 0
     weights: Mapping[str, str] = field(default_factory=dict)
     start: str | None = None
     rate_target: RateTarget | None = None
     save_every_s: float = 60.0
 
-    def begin(self) -> tuple[Codec, list[str]]:
-        """The codec with the weights that it starts with, and what the user should know of those it has made up.
+    def initial_codec(self) -> tuple[Codec, list[str]]:
+        """Build the codec with its initial weights.
 
-        Raises RatewrightError for weights and checkpoints that cannot be had or do not fit.
+        Returns:
+            The codec, and messages for the user about weights that were drawn at random for want of published ones.
+
+        Raises:
+            RatewrightError: for weights or a checkpoint that cannot be read or do not fit the codec.
         """
-        torch.manual_seed(self.config.seed)
+        torch.manual_seed(self.seed)
         codec = build(self.codec, dict(self.hyperparameters))
         weights = {}
         for name, location in self.weights.items():
             with fetched(location) as path:
-                weights[name] = partial(load_into, weights=read_weights(path), what=f"{name} from {location}")
-        remarks = codec.load_pretrained(weights)
+                source = f"{name} from {location}"
+                weights[name] = partial(copy_weights, weights=read_weights(path), source=source)
+        messages = codec.load_pretrained(weights)
         if self.start is not None:
             with fetched(self.start) as path:
                 checkpoint.load_into(codec, path)
-            remarks = []
-        return codec, remarks
+            messages = []
+        return codec, messages
 
-    def refuse_uneven(self, workers: int) -> None:
-        """Raise RatewrightError where so many workers cannot have equal parts of every batch: before they start."""
+    def check_divisible(self, workers: int) -> None:
+        """Raise RatewrightError if the batches cannot be divided evenly among `workers` processes."""
         if self.config.batch_size % workers:
             raise RatewrightError(
-                f"{self.name}: batches of {self.config.batch_size} cannot be shared evenly by {workers} workers"
+                f"{self.name}: batches of {self.config.batch_size} cannot be divided evenly among {workers} workers"
             )
 
-    def train(self, callback: TrainingCallback, stopped: Callable[[], bool] = lambda: False) -> TrainingState:
-        """Train to the end in this process, a rank of a `ProcessGroup` if the environment says so. Raises as it."""
-        from components.training.loop import train  # imports Lightning
+    def train(self, callback: TrainingCallback, stop_requested: Callable[[], bool] = lambda: False) -> TrainingState:
+        """Train to the end in this process, which is one rank of a `ProcessGroup` if the environment defines one.
 
-        codec, _ = self.begin()
+        Args:
+            callback: receives the progress, on rank 0 only.
+            stop_requested: polled after every step; True stops the training.
+
+        Returns:
+            The final state, as `loop.train` returns it.
+
+        Raises:
+            Interrupted: if the training was stopped.
+            RatewrightError: if it failed, as `loop.train` does.
+        """
+        from components.training.loop import train  # imports Lightning, which takes seconds
+
+        codec, _ = self.initial_codec()
         controller, rate_of = None, None
         if self.rate_target is not None and codec.rate_parameter is not None and codec.has_lambda:
+            assert self.config.lmbda is not None
             controller = LambdaController(
                 self.rate_target.target_bpp, self.config.lmbda, codec.rate_parameter.raises_rate
             )
@@ -101,21 +130,12 @@ class TrainingJob:
             codec,
             self.shards,
             self.config,
+            seed=self.seed,
             state_path=self.state,
             fingerprint=self.fingerprint,
             callback=callback,
             controller=controller,
             rate_of=rate_of,
-            stopped=stopped,
+            stop_requested=stop_requested,
             save_every_s=self.save_every_s,
         )
-
-
-class NoCallback:
-    """An callback that keeps what it is told to itself."""
-
-    def on_step(self, spent: float, step: int, loss: float) -> None:
-        """Nothing."""
-
-    def on_validation(self, row: Row) -> None:
-        """Nothing."""

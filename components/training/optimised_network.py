@@ -1,4 +1,4 @@
-"""Those who train together, the codec and what trains against it: each a network with an optimiser of its own."""
+"""A network in training with its optimiser: the codec is one, and so is each of its discriminators."""
 
 from collections.abc import Callable, Iterable
 from functools import partial
@@ -10,7 +10,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from components.codecs.discriminator import Discriminator
 from components.training.config import OptimizerName
-from components.training.state import Tensors, optimizer_tensors, restore_optimizer, under
+from components.training.state import Tensors, optimizer_tensors, restore_optimizer, tensors_under
 
 _OPTIMIZERS: dict[OptimizerName, Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]] = {
     "adam": partial(torch.optim.Adam, fused=True),
@@ -19,11 +19,9 @@ _OPTIMIZERS: dict[OptimizerName, Callable[[Iterable[nn.Parameter]], torch.optim.
 
 
 class OptimisedNetwork:
-    """A network in training. `model` is what Fabric makes of it, for forward passes in the run's precision.
+    """A network and its optimiser.
 
-    optimizer: "adam", or "sgd" with momentum 0.9. pace: what learning rates are multiplied by.
-    kept: what `tensors` gave of the same player, to go on from; empty to start.
-    compiled: whether torch.compile makes the forward pass of `model`; `network` stays as it is.
+    `network` is the module itself. `model` is the module as Fabric wraps it, for forward passes in the run's precision.
     """
 
     def __init__(
@@ -32,44 +30,56 @@ class OptimisedNetwork:
         network: nn.Module,
         optimizer: OptimizerName,
         clip_norm: float,
-        pace: float,
-        kept: Tensors,
+        learning_rate_factor: float,
+        saved: Tensors,
         *,
         compiled: bool = False,
     ):
-        if kept:
-            network.load_state_dict(under("model", kept))
-        made = _OPTIMIZERS[optimizer](network.parameters())
-        if kept:
-            restore_optimizer(made, under("optimizer", kept))
-        self._fabric, self._clip_norm, self._pace = fabric, clip_norm, pace
+        """Wrap `network`, and resume its training where `saved` holds tensors.
+
+        Args:
+            fabric: Lightning Fabric on this rank's device.
+            network: trained in place.
+            optimizer: "adam", or "sgd" with momentum 0.9.
+            clip_norm: largest norm of the gradient.
+            learning_rate_factor: factor between the run's learning rate and that of this network.
+            saved: `tensors()` of the same network in an earlier process; empty for a new training.
+            compiled: compile the forward pass of `model` with torch.compile; `network` stays as it is.
+        """
+        if saved:
+            network.load_state_dict(tensors_under("model", saved))
+        torch_optimizer = _OPTIMIZERS[optimizer](network.parameters())
+        if saved:
+            restore_optimizer(torch_optimizer, tensors_under("optimizer", saved))
+        self._fabric, self._clip_norm, self._learning_rate_factor = fabric, clip_norm, learning_rate_factor
         self.network = network
-        # Tables in integers are not trained, and gloo cannot send every kind of them to the other ranks.
+        # Integer tables are not trained, and gloo cannot broadcast all of their types.
         constant = [name for name, buffer in network.named_buffers() if not buffer.is_floating_point()]
         DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(network, constant)  # type: ignore[no-untyped-call]
-        # Fabric takes it off and compiles what it wraps the network in. Noise is drawn as it is without.
+        # Fabric unwraps the compiled module, wraps the network and compiles the result. `fallback_random` draws the
+        # noise of the uncompiled pass.
         forward = torch.compile(network, options={"fallback_random": True}) if compiled else network
-        self.model, self.optimizer = fabric.setup(forward, made)
+        self.model, self.optimizer = fabric.setup(forward, torch_optimizer)
         if isinstance(network, Discriminator):
             self.model.mark_forward_method("loss")
 
-    def descend(self, loss: Tensor) -> None:
-        """One step of the optimiser."""
+    def step(self, loss: Tensor) -> None:
+        """Take one optimiser step down the clipped gradient of `loss`."""
         self._fabric.backward(loss)
         self._fabric.clip_gradients(self.model, self.optimizer, max_norm=self._clip_norm, error_if_nonfinite=False)
         self.optimizer.step()
         self.optimizer.zero_grad()
 
     def set_learning_rate(self, value: float) -> None:
-        """That of the run."""
+        """Set the learning rate to `value`, the run's rate, times the ratio of this network."""
         for group in self.optimizer.param_groups:
-            group["lr"] = self._pace * value
+            group["lr"] = self._learning_rate_factor * value
 
-    def forget(self) -> None:
-        """The optimiser's moments."""
+    def reset_moments(self) -> None:
+        """Clear the optimiser's moments."""
         self.optimizer.optimizer.state.clear()
 
     def tensors(self) -> Tensors:
-        """Its weights and the optimiser's state, flat."""
+        """The weights and the optimiser's state by name, as `saved` takes them."""
         parts = {"model": self.network.state_dict(), "optimizer": optimizer_tensors(self.optimizer)}
         return {f"{part}/{key}": value for part, tensors in parts.items() for key, value in tensors.items()}

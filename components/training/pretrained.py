@@ -1,4 +1,4 @@
-"""Weights that others published: one file, fetched, verified by its SHA-256 and copied into a module."""
+"""Published weights: a file is fetched, verified by its SHA-256, and its tensors are copied into a module."""
 
 import re
 from collections.abc import Mapping
@@ -17,12 +17,20 @@ from components.storage.sources import open_source
 
 
 def fetch_weights(location: str, sha256: str, folder: Path) -> Path:
-    """The file at `location` (a path, file://, http(s):// or s3://bucket/key), if it has this SHA-256.
+    """Fetch a file of weights and verify its SHA-256.
 
-    The first eight digits or more will do, as torchvision's file names have them. A local file stays where it is.
-    Another comes to lie in `folder` under its hash and its own suffix, and is not fetched again while it does.
-    Raises SourceError, in one line, for a file that cannot be had and for a wrong hash; `folder` then holds no more
-    than before.
+    Args:
+        location: a path, or a file://, http(s):// or s3://bucket/key address.
+        sha256: hash of the file; its first eight digits or more suffice, as in the names of torchvision's files.
+        folder: where a remote file is stored, under its hash and its own suffix. It is not fetched again while it is
+            there.
+
+    Returns:
+        The path of the file. A local file stays where it is.
+
+    Raises:
+        SourceError: in one line, for a file that cannot be fetched and for a wrong hash. `folder` then holds no new
+            file.
     """
     expected = sha256.lower()
     if not re.fullmatch("[0-9a-f]{8,64}", expected):
@@ -38,7 +46,7 @@ def fetch_weights(location: str, sha256: str, folder: Path) -> Path:
     if not prefix or not name:
         raise SourceError(f"{location}: names no file")
     if scheme.lower() in ("http", "https"):
-        name = unquote(name)  # the source quotes it again
+        name = unquote(name)  # the source quotes the name again
     path = folder / (expected + Path(name).suffix)
     if path.is_file() and sha256_of(path).startswith(expected):
         return path
@@ -49,10 +57,10 @@ def fetch_weights(location: str, sha256: str, folder: Path) -> Path:
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
-    """The tensors of a `.safetensors` file, or else of one that torch.save wrote, by name, on the CPU.
+    """Read tensors by name, on the CPU, from a `.safetensors` file or a file of torch.save.
 
-    Nothing pickled beyond tensors and plain containers is run. Raises CheckpointError for what is unreadable or no
-    flat table of tensors.
+    Pickled code is never run. Raises CheckpointError for an unreadable file, and for one that is not a flat table of
+    tensors.
     """
     weights = _read_safetensors(path) if path.suffix == ".safetensors" else _read_torch(path)
     if not isinstance(weights, dict) or not all(
@@ -62,17 +70,22 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     return dict(weights)
 
 
-def load_into(module: nn.Module, weights: Mapping[str, Tensor], what: str) -> None:
-    """Copy the module's whole state from `weights`; what it has no place for, such as a classifier, is ignored.
+def copy_weights(module: nn.Module, weights: Mapping[str, Tensor], source: str) -> None:
+    """Copy the module's whole state from published weights.
 
-    Only the counters `num_batches_tracked` of batch normalisation may be missing: files from before they came to be
-    lack them. Raises CheckpointError, naming `what`, if another is missing or has another shape; the module is then
-    as before.
+    Args:
+        module: changed in place.
+        weights: tensors by name. Tensors that the module lacks, such as those of a classifier, are ignored. The
+            counters `num_batches_tracked` of batch normalisation may be missing, as they are in old files.
+        source: where the weights are from, for the error.
+
+    Raises:
+        CheckpointError: if another tensor is missing or has another shape; the module is then unchanged.
     """
     state = module.state_dict()
     faults = [fault for key, value in state.items() if (fault := _fault(key, value, weights))]
     if faults:
-        raise CheckpointError(f"{what}: {len(faults)} of {len(state)} tensors do not fit, first {faults[0]}")
+        raise CheckpointError(f"{source}: {len(faults)} of {len(state)} tensors do not fit, first {faults[0]}")
     module.load_state_dict({key: weights.get(key, value) for key, value in state.items()})
 
 
@@ -98,8 +111,8 @@ def _read_torch(path: Path) -> object:
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except UnpicklingError as error:
-        # torch's own message advises to run the code.
-        raise CheckpointError(f"{path}: damaged, or holds code beside tensors, which is not run") from error
+        # torch's own message advises running the code.
+        raise CheckpointError(f"{path}: damaged, or contains pickled code, which is not run") from error
     except Exception as error:  # a damaged pickle may raise anything
         raise CheckpointError(f"{path}: not readable weights ({one_line(error)[:200]})") from error
 

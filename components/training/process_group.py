@@ -1,4 +1,4 @@
-"""The processes that train one codec together, each a rank with a part of every batch."""
+"""The processes that train one codec together; each is a rank that takes a part of every batch."""
 
 import os
 from typing import TypeVar
@@ -13,10 +13,14 @@ T = TypeVar("T")
 
 
 class ProcessGroup:
-    """Who this process is among those that train together, as RANK, WORLD_SIZE and LOCAL_RANK have it.
+    """This process's rank among the processes that train together, and collective operations over all ranks.
 
-    These are what torchrun and Ray set; without them it is alone. MASTER_ADDR and MASTER_PORT say where ranks meet,
-    over NCCL on GPUs and gloo elsewhere. Raises torch's errors where the others do not come.
+    RANK, WORLD_SIZE and LOCAL_RANK define the rank, as torchrun and Ray set them; without them there is one rank.
+    Several ranks connect at MASTER_ADDR and MASTER_PORT, over NCCL on GPUs and gloo on CPUs. Every rank must call the
+    collective operations `sum`, `any` and `broadcast` in the same order. torch raises its own errors where another rank
+    is missing.
+
+    rank: number of this process. ranks: how many there are. device: the device of this rank.
     """
 
     def __init__(self) -> None:
@@ -28,17 +32,20 @@ class ProcessGroup:
             distributed.init_process_group("nccl" if self.device.type == "cuda" else "gloo")
 
     def fabric(self, precision: str) -> Fabric:
-        """Fabric on this rank's device; with several ranks it averages their gradients (DDP)."""
+        """Set up Lightning Fabric on this rank's device; with several ranks it averages their gradients (DDP).
+
+        precision: "32-true" or "bf16-mixed".
+        """
         devices = 1 if self.device.index is None else [self.device.index]
         if self.ranks == 1:
             return Fabric(accelerator=self.device.type, devices=devices, precision=precision)
-        strategy = DDPStrategy(cluster_environment=_Given(self))
+        strategy = DDPStrategy(cluster_environment=_ExistingProcessGroup(self))
         fabric = Fabric(accelerator=self.device.type, devices=devices, precision=precision, strategy=strategy)
         fabric.launch()
         return fabric
 
     def sum(self, *values: float) -> list[float]:
-        """Each of `values` summed over the ranks, all of which ask at once."""
+        """Sum each of `values` over the ranks."""
         if self.ranks == 1:
             return list(values)
         together = torch.tensor(values, dtype=torch.float64, device=self.device)
@@ -46,11 +53,11 @@ class ProcessGroup:
         return [float(value) for value in together]
 
     def any(self, value: bool) -> bool:
-        """Whether one of the ranks, all of which ask at once, has True."""
+        """Return whether `value` is true on at least one rank."""
         return self.sum(value)[0] > 0
 
     def broadcast(self, value: T) -> T:
-        """What rank 0 has as `value`."""
+        """Return the `value` of rank 0."""
         if self.ranks == 1:
             return value
         box = [value]
@@ -58,34 +65,34 @@ class ProcessGroup:
         return box[0]
 
 
-class _Given(ClusterEnvironment):  # type: ignore[misc]
-    """A group for Fabric, which otherwise counts ranks itself, and the same number on every machine."""
+class _ExistingProcessGroup(ClusterEnvironment):  # type: ignore[misc]
+    """Gives Fabric the ranks that are connected already; its own count assumes equally many on every machine."""
 
-    def __init__(self, group: ProcessGroup):
+    def __init__(self, process_group: ProcessGroup):
         super().__init__()
-        self._team = group
+        self._process_group = process_group
 
     creates_processes_externally = True
-    main_address = main_port = None  # the ranks have met
+    main_address = main_port = None  # the ranks are connected
 
     @staticmethod
     def detect() -> bool:
         return False
 
     def world_size(self) -> int:
-        return self._team.ranks
+        return self._process_group.ranks
 
     def set_world_size(self, size: int) -> None:
         pass
 
     def global_rank(self) -> int:
-        return self._team.rank
+        return self._process_group.rank
 
     def set_global_rank(self, rank: int) -> None:
         pass
 
     def local_rank(self) -> int:
-        return 0  # of the devices that Fabric is given, which is one
+        return 0  # index among the devices that Fabric was given, of which there is one
 
     def node_rank(self) -> int:
         return 0

@@ -11,21 +11,22 @@ from torch import Tensor
 from components.errors import MissingError
 from components.storage.locations import fetched, storing
 from components.storage.tensors import save_tensors
+from components.training.callback import Validation
 
 Tensors = dict[str, Tensor]
 
 
 @dataclass
 class TrainingState:
-    """All that a run needs to go on as if it had not been stopped.
+    """State of a training run; a run that resumes from it gives the results of an uninterrupted one.
 
-    fingerprint: what the run is (parameters and data); a state of another run is not resumed.
-    step, elapsed_s: steps done and seconds spent. skipped: damaged patches that others stood in for.
-    halvings: of the learning rate, after divergences.
-    networks: tensors of the codec and of each discriminator, under their numbers, the codec's being 0.
-    best: the codec's weights at the best validation so far.
-    lmbda: the current one; best_parts: (distortion, rate) of the best validation.
-    plateau: the state of ReduceLROnPlateau; history: a row for each validation; precision: the one in use.
+    fingerprint: hash of the run's parameters and data; the state of another run is not resumed.
+    step: steps done. elapsed_s: seconds of training. skipped: undecodable patches that were replaced.
+    halvings: halvings of the learning rate, one after each divergence.
+    lmbda: the present lambda. precision: the arithmetic in use.
+    best_parts: (distortion, rate) of the best validation. best: the codec's weights at that validation.
+    plateau: the state of ReduceLROnPlateau. history: the validations so far.
+    networks: weights and optimiser state of each network, under its number; the codec has number 0.
     """
 
     fingerprint: str
@@ -37,23 +38,32 @@ class TrainingState:
     precision: str = ""
     best_parts: tuple[float, float] | None = None
     plateau: dict[str, Any] = field(default_factory=dict)
-    history: list[dict[str, Any]] = field(default_factory=list)
+    history: list[Validation] = field(default_factory=list)
     networks: Tensors = field(default_factory=dict)
     best: Tensors = field(default_factory=dict)
 
     _GROUPS = ("networks", "best")
 
     def save(self, location: str | Path) -> None:
-        """Write the state to a path or an s3:// address, whole or not at all. Raises RatewrightError."""
+        """Write the state to a path or s3:// address atomically. Raises RatewrightError."""
         tensors = {f"{group}/{key}": value for group in self._GROUPS for key, value in getattr(self, group).items()}
         rest = {key: value for key, value in vars(self).items() if key not in self._GROUPS}
+        rest["history"] = [validation.model_dump() for validation in self.history]
         save_tensors(tensors, location, {"state": json.dumps(rest)}, storing)
 
     @classmethod
     def load(cls, location: str | Path, fingerprint: str) -> "TrainingState":
-        """The state at `location`, or a fresh one where there is none or it belongs to another run.
+        """Read the state at `location`.
 
-        Raises SourceError for a storage that does not answer: a training is not begun anew because of that.
+        Args:
+            location: a path or s3:// address.
+            fingerprint: hash of the run that wants to resume.
+
+        Returns:
+            The state, or a new one where the file is missing, damaged or of another run.
+
+        Raises:
+            SourceError: for a storage that does not answer, so that no training begins again because of that.
         """
         from safetensors import SafetensorError, safe_open
 
@@ -63,6 +73,7 @@ class TrainingState:
                 rest = json.loads(file.metadata()["state"])
                 if rest["fingerprint"] != fingerprint:
                     return fresh
+                rest["history"] = [Validation(**row) for row in rest["history"]]
                 state = cls(**rest)
                 for name in file.keys():  # noqa: SIM118 - safe_open is not a mapping
                     group, _, key = name.partition("/")
@@ -72,19 +83,22 @@ class TrainingState:
             return fresh
 
 
-def under(prefix: str, tensors: Tensors) -> Tensors:
-    """Those whose names begin with `prefix`/, without it."""
+def tensors_under(prefix: str, tensors: Tensors) -> Tensors:
+    """Select the tensors whose names begin with `prefix`/, and remove the prefix from their names."""
     return {key.removeprefix(f"{prefix}/"): value for key, value in tensors.items() if key.startswith(f"{prefix}/")}
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer) -> Tensors:
-    """Adam's moments, or the momentum of SGD, as flat named tensors."""
+    """Return Adam's moments, or the momentum of SGD, as tensors by name."""
     state = optimizer.state_dict()["state"]
     return {f"{index}/{key}": value for index, entry in state.items() for key, value in entry.items()}
 
 
 def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: Tensors) -> None:
-    """The inverse of `optimizer_tensors`; moments get their parameter's memory layout, which fused Adam relies on."""
+    """Load what `optimizer_tensors` returned into `optimizer`.
+
+    Moments get the memory layout of their parameter, which fused Adam needs.
+    """
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     entries: dict[int, Tensors] = {}
     for name, value in tensors.items():

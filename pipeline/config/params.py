@@ -9,8 +9,10 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from components.data.dataset import Dataset
-from components.data.shard_spec import PositiveInt, ShardSpec, Share
+from components.data.shard_spec import ShardSpec, Share
 from components.errors import RatewrightError
+from components.training.config import TrainingConfig
+from components.training.resources import Resources
 
 FILE = "params.yaml"
 
@@ -38,63 +40,6 @@ class Roles(_Section):
         return self
 
 
-class PublishedWeights(_Section):
-    """A file of weights that others trained."""
-
-    location: str
-    """A path, or an https:// or s3:// address of one .pth or .safetensors file."""
-    sha256: Annotated[str, Field(pattern="^[0-9a-fA-F]{8,64}$")]
-    """Of the file; the first digits do, as torchvision's file names have them."""
-
-
-class Training(_Section):
-    """How a codec is trained; the budget is `steps` or `minutes`."""
-
-    steps: PositiveInt | None = None
-    """Steps of the optimiser."""
-    minutes: PositiveFloat | None = None
-    """Wall-clock minutes; such a run is not reproducible to the bit."""
-    lmbda: PositiveFloat | None = None
-    """Where lambda starts, in the units of the codec's own loss; null for a codec that has none, and in a fine-tuned
-    variant for the lambda that its start ended at."""
-    steer: bool = True
-    """Steer lambda to the target rate while training; false keeps it."""
-    steer_images: PositiveInt = 16
-    """Pictures of the calibration set that the steering measures the middles of the quarters of, at the most."""
-    batch_size: PositiveInt = 8
-    """Patches in a step."""
-    learning_rate: PositiveFloat
-    """At the start."""
-    optimizer: Literal["adam", "sgd"] = "adam"
-    """Adam, or stochastic gradient descent with momentum 0.9."""
-    schedule: Literal["constant", "cosine", "plateau"] = "cosine"
-    """constant; cosine to a hundredth over the budget; a tenth after `patience` validations without gain."""
-    patience: PositiveInt = 5
-    """Validations without gain before the plateau schedule acts."""
-    clip_norm: PositiveFloat = 1.0
-    """Largest norm of the gradient."""
-    precision: Literal["auto", "32-true", "bf16-mixed"] = "auto"
-    """auto measures which is faster here; the others fix it, for the same numbers on different machines."""
-    compile: bool = False
-    """Have torch.compile make the codec's forward pass, which takes minutes first; results differ in rounding."""
-    validate_every: PositiveInt = 200
-    """Steps between validations."""
-    validation_patches: PositiveInt = 64
-    """Patches measured in a validation, at the most."""
-    workers: Annotated[int, Field(ge=0)] = 1
-    """Loader processes."""
-    max_skipped: Share = 0.01
-    """Share of the patches drawn, or of all while fewer are drawn, that may turn out damaged; others stand in."""
-    weights: dict[str, PublishedWeights] = {}
-    """PublishedWeights weights to start with, by the names that the codec knows, such as resnet101."""
-
-    @model_validator(mode="after")
-    def _one_budget(self) -> "Training":
-        if (self.steps is None) == (self.minutes is None):
-            raise ValueError("give the budget as steps or as minutes, and leave the other null")
-        return self
-
-
 class Calibration(_Section):
     """How a trained codec is brought to the target rate."""
 
@@ -115,7 +60,7 @@ class Variant(_Section):
     """Its name in the table of codecs."""
     hyperparameters: dict[str, Any] = {}
     """The codec's own: sizes, depths."""
-    train: Training
+    train: TrainingConfig
     calibrate: Calibration = Calibration()
 
 
@@ -126,21 +71,6 @@ class FineTuned(Variant):
     """The variant of `variants` that it starts from: the same hyper-parameters, and weights of the same shapes."""
     data: str
     """The data set that it is trained on."""
-
-
-class Resources(_Section):
-    """What a training gets of the machines; batches are parted evenly among the workers, whatever their number."""
-
-    workers: PositiveInt | None = None
-    """Processes that train together; null for one on each GPU of this machine, or one: on Ray, one."""
-    gpus: Annotated[int, Field(ge=0, le=1)] = 0
-    """GPUs that Ray gives each worker."""
-    cpus: PositiveInt = 1
-    """Cores that Ray gives each worker."""
-    memory_gb: PositiveFloat | None = None
-    """Memory that Ray keeps for each worker; null for no claim."""
-    save_every_s: PositiveFloat = 60.0
-    """Seconds between saved states, which a kill costs at the most."""
 
 
 class RayCluster(_Section):

@@ -20,7 +20,7 @@ from components.codecs.baselines.lossy import BASELINES, AtQuality
 from components.codecs.baselines.quality_search import largest_quality
 from components.codecs.coder import Coder, LearnedCoder
 from components.metrics.quality import psnr_db
-from components.rate.gain_search import gain_at
+from components.rate.gain_search import gain_for_target
 from pipeline.reporting.style import DPI, STYLE
 
 PHOTOGRAPH = "portrait of Eileen Collins, NASA, public domain"
@@ -110,7 +110,7 @@ def _photograph() -> Rgb:
 def _coders(model: Path, name: str, original: Rgb, target_bpp: float) -> Iterator[tuple[str, Coder]]:
     """The learned codec, then the classic ones, each set to the rate on the photograph."""
     codec, _ = checkpoint.load(model)
-    yield name, LearnedCoder(codec, gain_at(codec, [original], target_bpp, TOLERANCE))
+    yield name, LearnedCoder(codec, gain_for_target(codec, [original], target_bpp, TOLERANCE))
     for classic in CLASSICS:
         baseline = BASELINES[classic]
         yield classic, AtQuality(baseline, largest_quality(baseline, [original], target_bpp).quality)

@@ -1,6 +1,5 @@
 """Fine-tunes of a trained codec at other lambdas, which the stage `calibrate` asks for."""
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ from components.training.job import TrainingJob
 from pipeline.config.params import Params
 from pipeline.paths import Layout
 from pipeline.stages._launcher import launcher_of
-from pipeline.stages._training import config_of, fingerprint, progress_logger, published_weights
+from pipeline.stages._training import fingerprint, progress_logger, published_weights
 
 LEARNING_RATE = 0.1
 """Learning rate of a fine-tune over that of the training."""
@@ -54,7 +53,7 @@ class FineTuner:
     def forget(self) -> None:
         """Remove the states of the fine-tunes: their result is safe, and nothing is to be resumed."""
         for job in self._jobs:
-            self._launcher.forget(job)
+            self._launcher.remove_state(job)
 
     def _job(self, lmbda: float, number: int) -> TrainingJob:
         work = self._layout.resumable("calibrate", self._name)
@@ -63,27 +62,27 @@ class FineTuner:
             fingerprint=fingerprint(self._facts, lmbda, number, self.steps),
             codec=self._variant.codec,
             hyperparameters=self._variant.hyperparameters,
-            config=self._config(lmbda, number),
+            config=self._config(lmbda),
             shards=Shards(str(self._layout.shards(self._settings.shards_of(self._name)))),
             state=str(work / f"{number}.safetensors"),
+            seed=self._settings.seed + number,
             weights=self._weights(),
             start=str(self._start(work / f"start-{number}.safetensors")),
             save_every_s=self._settings.resources_of(self._name).save_every_s,
         )
 
-    def _config(self, lmbda: float, number: int) -> TrainingConfig:
-        base = config_of(self._variant.train, self._settings.seed)
-        return replace(
-            base,
-            steps=self.steps,
-            minutes=None,
-            lmbda=lmbda,
-            learning_rate=LEARNING_RATE * base.learning_rate,
-            schedule="cosine",
-            validate_every=self.steps,
-            precision=self._facts["precision"],
-            seed=base.seed + number,
-        )
+    def _config(self, lmbda: float) -> TrainingConfig:
+        base = self._variant.train
+        changes = {
+            "steps": self.steps,
+            "minutes": None,
+            "lmbda": lmbda,
+            "learning_rate": LEARNING_RATE * base.learning_rate,
+            "schedule": "cosine",
+            "validate_every": self.steps,
+            "precision": self._facts["precision"],
+        }
+        return base.model_copy(update=changes)
 
     def _weights(self) -> dict[str, str]:
         """Files of the published networks that the loss needs; those inside the codec are trained already."""

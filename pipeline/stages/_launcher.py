@@ -2,11 +2,10 @@
 
 from typing import Protocol
 
-from components.training.config import TrainingCallback
+from components.training.callback import TrainingCallback
 from components.training.job import TrainingJob
 from components.training.state import TrainingState
 from pipeline.config.params import Params
-from pipeline.entry import console
 from pipeline.paths import Layout
 
 
@@ -19,7 +18,7 @@ class Launcher(Protocol):
         Raises Interrupted where it was stopped, RatewrightError where it failed; the same call goes on from there.
         """
 
-    def forget(self, job: TrainingJob) -> None:
+    def remove_state(self, job: TrainingJob) -> None:
         """Remove the state of a training whose results are safe: asked for again, it begins anew."""
 
 
@@ -31,14 +30,12 @@ def launcher_of(settings: Params, variant: str, layout: Layout) -> Launcher:
 
         return LocalLauncher(resources.workers)
     from components.training.launchers.ray import RayLauncher
-    from components.training.launchers.ray_supervisor import Demand
 
     ray = settings.ray
     return RayLauncher(
         ray.address,
-        Demand(resources.workers or 1, resources.cpus, resources.gpus, resources.memory_gb),
+        resources,
         storage=str(layout.ray) if ray.storage is None else ray.storage.rstrip("/"),
-        say=console.print,
         shards=ray.shards,
         cache_bytes=round(1e9 * ray.cache_gb),
         restarts=ray.restarts,

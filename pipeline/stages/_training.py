@@ -15,22 +15,15 @@ from components.arrays import Rgb
 from components.codecs.baselines.lossy import BASELINES, AtQuality
 from components.codecs.baselines.quality_search import largest_quality
 from components.errors import CalibrationError
-from components.rate.gain_search import bpp_of
-from components.training.config import Row, TrainingConfig
+from components.rate.real_rate import bpp_of
+from components.training.callback import Validation
+from components.training.config import PublishedWeights
 from components.training.job import RateTarget
 from components.training.pretrained import fetch_weights
-from pipeline.config.params import PublishedWeights, Training
 from pipeline.entry import Bar, console, progress
 
 PROGRESS_UNITS = 1000
-NO_LMBDA = 1.0  # for the loops of codecs that have none
 STEERING_SIDE = 512  # pixels of each calibration picture, either way, that the steering measures
-
-
-def config_of(training: Training, seed: int) -> TrainingConfig:
-    """The loop's configuration: the params without those that only the stage uses."""
-    fields = training.model_dump(exclude={"lmbda", "steer", "steer_images", "weights"})
-    return TrainingConfig(**fields, lmbda=NO_LMBDA if training.lmbda is None else training.lmbda, seed=seed)
 
 
 def published_weights(files: Mapping[str, PublishedWeights], folder: Path) -> dict[str, str]:
@@ -85,7 +78,7 @@ def git_commit(root: Path) -> str | None:
 class ProgressLogger:
     """Tells the user how training goes, and `also` (MLflow, say) of each validation."""
 
-    def __init__(self, label: str, bar: Bar, also: Callable[[Row], None]):
+    def __init__(self, label: str, bar: Bar, also: Callable[[Validation], None]):
         self._label, self._bar, self._also = label, bar, also
 
     def on_step(self, spent: float, step: int, loss: float) -> None:
@@ -93,22 +86,22 @@ class ProgressLogger:
         self._bar(round(spent * PROGRESS_UNITS), PROGRESS_UNITS)
         self._bar.note(f"{self._label} step {step} loss {loss:.4f}")
 
-    def on_validation(self, row: Row) -> None:
-        """Print the row."""
-        measured = row["calibration_bpp"]
+    def on_validation(self, validation: Validation) -> None:
+        """Log the validation."""
+        measured = validation.calibration_bpp
         console.print(
-            f"{self._label}: step {row['step']} loss {row['val_loss']:.5f} psnr {row['val_psnr_db']:.2f} dB"
-            f" estimated {row['val_bpp_estimated']:.3f} bpp"
-            + ("" if row["lmbda"] is None else f" lambda {row['lmbda']:.5g}")
+            f"{self._label}: step {validation.step} loss {validation.val_loss:.5f} psnr {validation.val_psnr_db:.2f} dB"
+            f" estimated {validation.val_bpp_estimated:.3f} bpp"
+            + ("" if validation.lmbda is None else f" lambda {validation.lmbda:.5g}")
             + ("" if measured is None else f" | calibration pictures {measured:.4f} bpp")
-            + (" | diverged: back to the best weights, half the learning rate" if row["diverged"] else "")
-            + (f" | {row['skipped']} damaged patches replaced" if row["skipped"] else "")
+            + (" | diverged: back to the best weights, half the learning rate" if validation.diverged else "")
+            + (f" | {validation.skipped} damaged patches replaced" if validation.skipped else "")
         )
-        self._also(row)
+        self._also(validation)
 
 
 @contextmanager
-def progress_logger(label: str, also: Callable[[Row], None]) -> Iterator[ProgressLogger]:
+def progress_logger(label: str, also: Callable[[Validation], None]) -> Iterator[ProgressLogger]:
     """A ProgressLogger with a progress bar."""
     with progress(label) as bar:
         yield ProgressLogger(label, bar, also)

@@ -16,7 +16,7 @@ from components.codecs.base import Codec
 from components.codecs.coder import LearnedCoder
 from components.errors import CalibrationError
 from components.rate.calibrator import Calibrator, RateTrial
-from components.rate.gain_search import bpp_of
+from components.rate.real_rate import bpp_of
 from pipeline.config import params
 from pipeline.config.params import Params
 from pipeline.documents import Calibration, HistoryRow, read_lines, write

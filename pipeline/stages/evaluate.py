@@ -16,7 +16,7 @@ from components.errors import CalibrationError, RatewrightError
 from components.evaluation.complexity import kmac_per_px, parameters, peak_mb
 from components.evaluation.measure import measure
 from components.evaluation.results import ImageResult, RatePoint, summarise
-from components.rate.gain_search import rate_and_psnr
+from components.rate.real_rate import rate_and_psnr
 from components.storage.atomic import write_bytes
 from pipeline.config import params
 from pipeline.config.params import Params

@@ -161,12 +161,12 @@ def _figures_on_test_set(
     from components.codecs.coder import LearnedCoder
     from components.evaluation.measure import measure
     from components.evaluation.results import summarise
-    from components.rate.gain_search import gain_at
+    from components.rate.gain_search import gain_for_target
 
     logger.info("register: measuring %s version %s on %s", model.name, version, board.test_set)
     codec, _ = load(checkpoint_of(root, f"models:/{model.name}/{version}"))
     originals = list(pictures(Layout(root).raw(settings.data.test)))
-    gain = gain_at(codec, [rgb for _, rgb in originals], board.target_bpp, settings.registry.rate_slack)
+    gain = gain_for_target(codec, [rgb for _, rgb in originals], board.target_bpp, settings.registry.rate_slack)
     point = summarise(measure(LearnedCoder(codec, gain), originals))
     figures = _figures(point.model_dump(), board.metric)
     model.tag(version, **{tag: figures.model_dump_json()})

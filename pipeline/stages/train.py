@@ -22,7 +22,6 @@ from pipeline.registry.runs import TRAINING_S, Run
 from pipeline.stages._data_set import pictures
 from pipeline.stages._launcher import launcher_of
 from pipeline.stages._training import (
-    config_of,
     fingerprint,
     git_commit,
     progress_logger,
@@ -50,14 +49,15 @@ def run(root: Path, name: str) -> None:
         fingerprint=identity,
         codec=variant.codec,
         hyperparameters=variant.hyperparameters,
-        config=config_of(training, settings.seed),
+        config=training,
         shards=Shards(str(shards)),
         state=str(layout.resumable("train", name) / "state.safetensors"),
+        seed=settings.seed,
         weights=published_weights(training.weights, layout.weights),
         start=None if start is None else str(layout.trained(start["variant"])),
         save_every_s=settings.resources_of(name).save_every_s,
     )
-    codec, remarks = job.begin()
+    codec, remarks = job.initial_codec()
     if training.steer and codec.has_lambda:
         rate_target = rate_target_for(settings.target_bpp, [rgb for _, rgb in samples[: training.steer_images]])
         job = replace(job, rate_target=rate_target)
@@ -68,7 +68,7 @@ def run(root: Path, name: str) -> None:
     launcher = launcher_of(settings, name, layout)
     with (
         Run(root, job.name, identity, {"seed": settings.seed, **variant.model_dump()}) as tracked,
-        progress_logger(job.name, tracked.log_row) as callback,
+        progress_logger(job.name, lambda row: tracked.log_row(row.model_dump())) as callback,
     ):
         state = launcher.train(job, callback)
         tracked.log_row({"step": state.step, TRAINING_S: state.elapsed_s})
@@ -77,7 +77,7 @@ def run(root: Path, name: str) -> None:
         for file, rgb in samples[:SAMPLES]:
             tracked.log_picture(f"reconstructions/{Path(file).stem}.png", coder.decode(coder.encode(rgb)))
 
-    history = "".join(json.dumps(row) + "\n" for row in state.history)
+    history = "".join(json.dumps(row.model_dump()) + "\n" for row in state.history)
     write_bytes(layout.history(name), history.encode())
     checkpoint.save(
         codec,
@@ -91,7 +91,7 @@ def run(root: Path, name: str) -> None:
         start=start,
         git_commit=git_commit(root),
     )
-    launcher.forget(job)
+    launcher.remove_state(job)
     console.print(f"{job.name}: {state.step} steps in {state.precision}, {layout.trained(name)}")
 
 

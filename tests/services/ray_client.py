@@ -6,15 +6,17 @@ are its codec's own.
 
 import hashlib
 import json
+import logging
 import sys
 from typing import Any
 
 from components.data.shard_reader import Shards
 from components.errors import RatewrightError
-from components.training.config import Row, TrainingConfig
+from components.training.callback import Validation
+from components.training.config import TrainingConfig
 from components.training.job import TrainingJob
 from components.training.launchers.ray import RayLauncher
-from components.training.launchers.ray_supervisor import Demand
+from components.training.resources import Resources
 from tests.conftest import small_hyperparameters
 
 
@@ -22,8 +24,15 @@ class Tell:
     def on_step(self, spent: float, step: int, loss: float) -> None:
         pass
 
-    def on_validation(self, row: Row) -> None:
-        tell(row=row)
+    def on_validation(self, validation: Validation) -> None:
+        tell(row=validation.model_dump())
+
+
+class Remarks(logging.Handler):
+    """Prints each log message."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        tell(remark=record.getMessage())
 
 
 def tell(**what: Any) -> None:
@@ -32,13 +41,16 @@ def tell(**what: Any) -> None:
 
 def main() -> None:
     launcher, job, config = (json.loads(argument) for argument in sys.argv[1:])
-    demand = Demand(**launcher.pop("demand"))
+    resources = Resources(**launcher.pop("resources"))
     shards = Shards(job.pop("shards"))
     training = TrainingJob(
         **job, hyperparameters=small_hyperparameters(job["codec"]), config=TrainingConfig(**config), shards=shards
     )
+    logger = logging.getLogger("components")
+    logger.setLevel(logging.INFO)
+    logger.addHandler(Remarks())
     try:
-        own = RayLauncher(**launcher, demand=demand, say=lambda line: tell(remark=line))
+        own = RayLauncher(**launcher, resources=resources)
         state = own.train(training, Tell())
     except RatewrightError as error:
         tell(error=str(error), kind=type(error).__name__)
@@ -46,8 +58,8 @@ def main() -> None:
     digest = hashlib.sha256()
     for name, value in sorted(state.best.items()):
         digest.update(name.encode() + value.numpy().tobytes())
-    tell(step=state.step, history=state.history, weights=digest.hexdigest())
-    own.forget(training)
+    tell(step=state.step, history=[row.model_dump() for row in state.history], weights=digest.hexdigest())
+    own.remove_state(training)
 
 
 if __name__ == "__main__":

@@ -95,14 +95,14 @@ class Cluster:
         storage: str = STORAGE,
         address: str | None = None,
         wait_s: float = 30.0,
-        demand: dict[str, int] | None = None,
+        resources: dict[str, int] | None = None,
         environment: dict[str, str] | None = None,
         **config: float,
     ) -> Client:
-        """Who asks for the training of that fingerprint, by two workers unless `demand` says otherwise."""
+        """Who asks for the training of that fingerprint, by two workers unless `resources` says otherwise."""
         launcher = {
             "address": address or self.address,
-            "demand": {"workers": 2, **(demand or {})},
+            "resources": {"workers": 2, **(resources or {})},
             "storage": storage,
             "wait_s": wait_s,
         }
@@ -204,7 +204,7 @@ def test_a_training_outlives_a_worker_its_client_and_a_stop(cluster: Cluster) ->
     first.process.kill()
 
     second = cluster.client("disturbed")
-    second.remark("attached to the training under way")
+    second.remark("attached to the running training")
     begun = second.remark("begins at step")
     assert len(cluster.processes("ray::Supervisor")) == 1
     second.remark("lost a worker")
@@ -235,8 +235,8 @@ def test_an_error_of_the_training_itself_arrives_and_is_not_tried_again(cluster:
 
 def test_more_than_the_cluster_has(cluster: Cluster) -> None:
     started = time.monotonic()
-    many = cluster.client("many", wait_s=2.0, demand={"workers": 4})
-    gpus = cluster.client("gpus", wait_s=2.0, demand={"gpus": 1})
+    many = cluster.client("many", wait_s=2.0, resources={"workers": 4})
+    gpus = cluster.client("gpus", wait_s=2.0, resources={"gpus": 1})
     said = [client.end()["error"] for client in (many, gpus)]
     assert time.monotonic() - started < 120, "twice the minute that one takes at the most"
     asked = ("4 workers with 1 CPUs, 0 GPUs each", "2 workers with 1 CPUs, 1 GPUs each")

@@ -1,22 +1,20 @@
-"""Which training of this machine has which GPU: told by locks on files, which end with their process."""
+"""Exclusive use of this machine's GPUs: a file lock for each GPU, released when the process that holds it ends."""
 
-import fcntl
 import os
 import tempfile
 import time
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterable, Sequence
 from itertools import islice
 from pathlib import Path
 
-_AGAIN_S = 1.0
+from filelock import FileLock, Timeout
 
-_held: list[str] = []
-"""What this process has."""
+_held: dict[str, FileLock] = {}
+"""Locks of this process by the name of the GPU."""
 
 
-def visible(count: int) -> list[str]:
-    """The names of this process's `count` GPUs, as CUDA_VISIBLE_DEVICES has them."""
+def visible_gpus(count: int) -> list[str]:
+    """Return the names of this process's `count` GPUs, as CUDA_VISIBLE_DEVICES gives them."""
     named = os.environ.get("CUDA_VISIBLE_DEVICES")
     return (
         [str(number) for number in range(count)]
@@ -25,37 +23,51 @@ def visible(count: int) -> list[str]:
     )
 
 
-def take(count: int, gpus: Sequence[str], folder: Path | None = None) -> list[str]:
-    """`count` of `gpus`, which no other process of this machine gets until this one ends; waits for so many.
+def acquire_gpus(
+    count: int, gpus: Sequence[str], folder: Path | None = None, *, retry_every_s: float = 1.0
+) -> list[str]:
+    """Lock `count` of `gpus` against every other process of this machine, and wait until so many are free.
 
-    What this process has it keeps, since CUDA does not change its devices. The locks lie in `folder`, by default that
-    of temporary files.
+    The process keeps the locks until it ends, since CUDA cannot change its devices.
+
+    Args:
+        count: number of GPUs.
+        gpus: names of the GPUs to choose from.
+        folder: where the lock files lie; by default the folder of temporary files.
+        retry_every_s: seconds between two attempts.
+
+    Returns:
+        The names of the locked GPUs.
     """
     folder = folder or Path(tempfile.gettempdir())
     while len(_held) < count:
-        # One process at a time, or two could hold half of what each needs.
-        with ExitStack() as turn, ExitStack() as locks:
-            _lock(turn, folder / "ratewright-gpus.lock", wait=True)
-            free = (name for name in gpus if _lock(locks, folder / f"ratewright-gpu-{name}.lock"))
-            taken = list(islice(free, count))
-            if len(taken) == count:
-                _held.extend(taken)
-                locks.pop_all()
+        # One process chooses at a time; otherwise two processes could each hold half of what both need.
+        with _file_lock(folder / "ratewright-gpus.lock"):
+            missing = count - len(_held)
+            free = dict(islice(_free_gpus(gpus, folder), missing))
+            if len(free) == missing:
+                _held.update(free)
+            else:
+                for lock in free.values():
+                    lock.release()
         if len(_held) < count:
-            time.sleep(_AGAIN_S)
-    return _held[:count]
+            time.sleep(retry_every_s)
+    return list(_held)[:count]
 
 
-def _lock(stack: ExitStack, path: Path, *, wait: bool = False) -> bool:
-    """Lock the file until `stack` ends; False where someone else has."""
-    try:
-        handle = os.open(path, os.O_RDONLY)  # another user's, perhaps
-    except FileNotFoundError:
-        handle = os.open(path, os.O_RDONLY | os.O_CREAT, 0o644)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-    except BlockingIOError:
-        os.close(handle)
-        return False
-    stack.callback(os.close, handle)
-    return True
+def _free_gpus(gpus: Sequence[str], folder: Path) -> Iterable[tuple[str, FileLock]]:
+    """Yield the GPUs that no process holds, each locked as it is yielded."""
+    for name in gpus:
+        if name in _held:
+            continue
+        lock = _file_lock(folder / f"ratewright-gpu-{name}.lock")
+        try:
+            lock.acquire(blocking=False)
+        except Timeout:
+            continue
+        yield name, lock
+
+
+def _file_lock(path: Path) -> FileLock:
+    """A lock on a file that every user of the machine may open, whoever created it."""
+    return FileLock(path, mode=0o666)

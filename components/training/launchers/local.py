@@ -1,4 +1,4 @@
-"""A training on this machine: one process, or several that share its GPUs or cores."""
+"""Trainings on this machine, in one process or in several that share its GPUs or cores."""
 
 import os
 import socket
@@ -12,58 +12,75 @@ import torch
 
 from components.errors import RatewrightError, one_line
 from components.storage.locations import remove
-from components.training.config import TrainingCallback
+from components.training.callback import NoOpCallback, TrainingCallback
 from components.training.interrupt import die_with_parent
-from components.training.job import NoCallback, TrainingJob
-from components.training.launchers.gpu_locks import take, visible
+from components.training.job import TrainingJob
+from components.training.launchers.gpu_locks import acquire_gpus, visible_gpus
 from components.training.state import TrainingState
 
 _GRACE_S = 10.0  # for the other ranks to end after rank 0
 
 
 class LocalLauncher:
-    """Runs trainings on `workers` processes, of which this one is the first; each on a GPU of its own if there are any.
+    """Runs trainings in several processes, of which this one is rank 0.
 
-    None: as many as there are GPUs, or rather the most of them that batches can be parted among evenly; one without
-    GPUs. It waits for GPUs that other processes of this machine train on, and has its own to itself until it ends.
+    On a machine with GPUs, every process has a GPU of its own. The launcher waits for GPUs that other processes of
+    this machine train on, and locks its own until this process ends.
     """
 
     def __init__(self, workers: int | None = None):
+        """Set the number of processes.
+
+        workers: None takes the largest number up to that of the GPUs that divides the batches evenly; one without GPUs.
+        """
         self._workers = workers
 
     def train(self, job: TrainingJob, callback: TrainingCallback) -> TrainingState:
-        """Train `job` to its end. Raises RatewrightError for more workers than GPUs, and where a worker is lost."""
+        """Train `job` to its end.
+
+        Args:
+            job: the training.
+            callback: receives the progress.
+
+        Returns:
+            The final state.
+
+        Raises:
+            Interrupted: on SIGINT or SIGTERM.
+            RatewrightError: for more workers than GPUs, if a worker is lost, and where the training fails.
+        """
         gpus = torch.cuda.device_count()
         ranks = self._workers or max(n for n in range(1, max(1, gpus) + 1) if job.config.batch_size % n == 0)
         if 0 < gpus < ranks:
             raise RatewrightError(f"{job.name}: {ranks} workers were asked for, and this machine has {gpus} GPUs")
-        job.refuse_uneven(ranks)
+        job.check_divisible(ranks)
         if gpus:
-            os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(take(ranks, visible(gpus)))
-        return job.train(callback) if ranks == 1 else _with_others(job, callback, ranks)
+            os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(acquire_gpus(ranks, visible_gpus(gpus)))
+        return job.train(callback) if ranks == 1 else _train_ranks(job, callback, ranks)
 
-    def forget(self, job: TrainingJob) -> None:
-        """Remove its state."""
+    def remove_state(self, job: TrainingJob) -> None:
+        """Remove the training's state."""
         remove(job.state)
 
 
-def _with_others(job: TrainingJob, callback: TrainingCallback, ranks: int) -> TrainingState:
+def _train_ranks(job: TrainingJob, callback: TrainingCallback, ranks: int) -> TrainingState:
+    """Train as rank 0, with the other ranks in processes of their own."""
     threads = torch.get_num_threads()
     share = max(1, threads // ranks)
-    meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(_free_port()), "WORLD_SIZE": str(ranks)}
+    rendezvous = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "WORLD_SIZE": str(ranks)}
     context = get_context("spawn")
     others = [
-        context.Process(target=_rank, args=(job, {**meeting, "RANK": str(rank), "LOCAL_RANK": str(rank)}, share))
+        context.Process(target=_rank, args=(job, {**rendezvous, "RANK": str(rank), "LOCAL_RANK": str(rank)}, share))
         for rank in range(1, ranks)
     ]
     for process in others:
         process.start()
     try:
         torch.set_num_threads(share)
-        with _environment({**meeting, "RANK": "0", "LOCAL_RANK": "0"}):
+        with _environment({**rendezvous, "RANK": "0", "LOCAL_RANK": "0"}):
             return job.train(callback)
-    except RuntimeError as error:  # of torch.distributed, for one
-        raise RatewrightError(f"{job.name}: {_lost(others) or one_line(error)}") from error
+    except RuntimeError as error:  # torch.distributed raises it where a rank is missing
+        raise RatewrightError(f"{job.name}: {_describe_loss(others) or one_line(error)}") from error
     finally:
         torch.set_num_threads(threads)
         _end(others)
@@ -72,18 +89,18 @@ def _with_others(job: TrainingJob, callback: TrainingCallback, ranks: int) -> Tr
 
 
 def _rank(job: TrainingJob, environment: dict[str, str], threads: int) -> None:
-    """What every process but the first does."""
+    """Train as another rank than 0, in a process of its own."""
     die_with_parent()
     os.environ.update(environment)
     torch.set_num_threads(threads)
     try:
-        job.train(NoCallback())
-    except RatewrightError as error:  # as rank 0 has it too, unless it is this rank's own
+        job.train(NoOpCallback())
+    except RatewrightError as error:  # rank 0 raises it as well, unless this rank alone failed
         raise SystemExit(one_line(error)) from None
 
 
-def _lost(others: Sequence[BaseProcess]) -> str | None:
-    """What became of a worker that ended before its time."""
+def _describe_loss(others: Sequence[BaseProcess]) -> str | None:
+    """Describe how a worker was lost; None if all of them still run."""
     deadline = time.monotonic() + _GRACE_S
     while time.monotonic() < deadline:
         for rank, process in enumerate(others, start=1):
@@ -96,6 +113,7 @@ def _lost(others: Sequence[BaseProcess]) -> str | None:
 
 
 def _end(others: Sequence[BaseProcess]) -> None:
+    """Wait for the other ranks to end, and kill those that do not."""
     deadline = time.monotonic() + _GRACE_S
     for process in others:
         process.join(max(0.0, deadline - time.monotonic()))
@@ -104,7 +122,8 @@ def _end(others: Sequence[BaseProcess]) -> None:
             process.join()
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Find a TCP port of this machine that no process uses."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

@@ -1,8 +1,8 @@
-"""Trainings on a Ray cluster, asked for and followed from anywhere, and never begun twice."""
+"""Trainings on a Ray cluster: started once, and followed from any machine that reaches the cluster."""
 
+import logging
 import tempfile
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,146 +15,166 @@ from components.distributed.ray_cluster import connect
 from components.errors import RatewrightError, one_line
 from components.storage.atomic import sha256_of
 from components.storage.locations import exists, put, remove
-from components.training.config import TrainingCallback
-from components.training.interrupt import stop_requests
+from components.training.callback import TrainingCallback
+from components.training.interrupt import Interrupted, stop_requests
 from components.training.job import TrainingJob
-from components.training.launchers.ray_supervisor import Demand, Supervisor
-from components.training.loop import Interrupted
+from components.training.launchers.ray_supervisor import Status, Supervisor, worker_count
+from components.training.resources import Resources
 from components.training.state import TrainingState
 
-_ASK_EVERY_S = 0.3
-_ANSWER_S = 180.0  # a supervisor has libraries to import
+logger = logging.getLogger(__name__)
+
+_POLL_EVERY_S = 0.3
+_ANSWER_S = 180.0  # a new supervisor imports libraries before it answers
 _STOP_S = 120.0  # for a training to end its step, or a validation, and save its state
 
 
 @dataclass(frozen=True)
 class RayLauncher:
-    """Runs trainings on the Ray cluster at `address` (see `connect`), each under a supervisor of its own there.
+    """Runs trainings on a Ray cluster, each under a supervisor of its own there.
 
-    storage: a folder that every node has, or an s3:// prefix: copies of shards and weights, and states of trainings.
-        S3 is reached with the credentials of whoever reads or writes: the nodes have their own.
-    shards: where nodes read shards from instead, the set under its name. cache_bytes: what a node keeps copies of.
-    restarts: how often a training goes on after it lost a worker. wait_s: what a cluster may take to grow.
+    Attributes:
+        address: the cluster, as `connect` takes it.
+        resources: workers, and what each of them gets.
+        storage: a folder that every node has, or an s3:// prefix. It holds copies of shards and weights, and the states
+            of trainings. Each node and this process use their own credentials for S3.
+        shards: a folder or prefix from which nodes read shards instead; each set lies under its name.
+        cache_bytes: how many bytes of remote shards a node keeps copies of.
+        restarts: how often a training resumes after it lost a worker.
+        wait_s: seconds that the cluster may take to provide the resources.
     """
 
     address: str | None
-    demand: Demand
+    resources: Resources
     storage: str
-    say: Callable[[str], None]
     shards: str | None = None
     cache_bytes: int = 0
     restarts: int = 3
     wait_s: float = 30.0
 
     def train(self, job: TrainingJob, callback: TrainingCallback) -> TrainingState:
-        """Train `job` to its end, or attach to the training that another process began and left.
+        """Train `job` to its end, or follow the same training if another process started it.
 
-        Raises Interrupted on SIGINT and SIGTERM, which stop the training, and RatewrightError where it fails, the
-        cluster lacks what it asks for, or is lost sight of: then it may go on.
+        Args:
+            job: the training.
+            callback: receives the progress.
+
+        Returns:
+            The final state.
+
+        Raises:
+            Interrupted: on SIGINT or SIGTERM, which stop the training.
+            RatewrightError: if the training fails, or the cluster lacks the resources. Also if the connection to the
+                cluster is lost; the training there may continue.
         """
-        job.refuse_uneven(self.demand.workers)
+        job.check_divisible(worker_count(self.resources))
         connect(self.address)
-        sent = self._sent(job)
+        uploaded = self._uploaded(job)
         for _ in range(self.restarts + 1):
-            supervisor = self._supervisor(sent)
+            supervisor = self._supervisor(uploaded)
             try:
-                self._follow(sent, supervisor, callback)
+                self._follow(uploaded, supervisor, callback)
             except RayActorError as error:
-                self.say(f"{job.name}: its supervisor was lost ({one_line(error)[:100]})")
+                logger.warning("%s: its supervisor was lost (%s)", job.name, one_line(error)[:100])
                 continue
             except (GetTimeoutError, RayError, ConnectionError) as error:
-                lost = f"lost sight of the cluster ({one_line(error)[:200]})"
+                lost = f"lost the connection to the cluster ({one_line(error)[:200]})"
                 raise RatewrightError(f"{job.name}: {lost}; the same command attaches to the training there") from error
-            finished = TrainingState.load(sent.state, job.fingerprint)
+            finished = TrainingState.load(uploaded.state, job.fingerprint)
             ray.kill(supervisor)
             return finished
         raise RatewrightError(f"{job.name}: its supervisor was lost {self.restarts + 1} times")
 
-    def forget(self, job: TrainingJob) -> None:
-        """Remove its state, and the checkpoint that it started from."""
+    def remove_state(self, job: TrainingJob) -> None:
+        """Remove the training's state, and the copy of the checkpoint that it started from."""
         remove(self._state_of(job))
         if job.start is not None:
-            remove(self._place_of(job.start))
+            remove(self._address_of(job.start))
 
     def _supervisor(self, job: TrainingJob) -> Any:
-        """That of the training, which is begun unless it is under way; a failed one is begun again."""
+        """Return the actor of the training, which is started if it is not running; a failed one is replaced."""
         name = f"training-{job.fingerprint[:32]}"
         try:
             known = ray.get_actor(name)
-            if ray.get(known.news.remote(0), timeout=_ANSWER_S).failure is None:
-                self.say(f"{job.name}: attached to the training under way")
+            if ray.get(known.status.remote(0), timeout=_ANSWER_S).failure is None:
+                logger.info("%s: attached to the running training", job.name)
                 return known
             ray.kill(known)
-        except (ValueError, RayActorError):  # none of this name, or one that just ended
+        except (ValueError, RayActorError):  # no actor of this name, or one that just ended
             pass
         actor = ray.remote(num_cpus=0, max_concurrency=4)(Supervisor)
-        lasting = actor.options(name=name, lifetime="detached", get_if_exists=True)
-        return lasting.remote(job, self.demand, self.restarts, self.wait_s)
+        detached = actor.options(name=name, lifetime="detached", get_if_exists=True)
+        return detached.remote(job, self.resources, self.restarts, self.wait_s)
 
     def _follow(self, job: TrainingJob, supervisor: Any, callback: TrainingCallback) -> None:
-        """Tell `callback` how the training goes, until its end. Raises what became of it."""
-        heard, deadline = 0, None
+        """Pass the progress to `callback` until the training ends. Raises the error that ended it."""
+        received, deadline = 0, None
         with stop_requests() as stopping:
             while True:
-                news = ray.get(supervisor.news.remote(heard), timeout=_ANSWER_S)
-                heard += len(news.lasting)
-                for entry in news.lasting:
-                    if isinstance(entry, str):
-                        self.say(f"{job.name}: {entry}")
-                    else:
-                        callback.on_validation(entry)
-                if news.progress is not None:
-                    callback.on_step(*news.progress)
-                if news.failure is not None:
+                status: Status = ray.get(supervisor.status.remote(received), timeout=_ANSWER_S)
+                received += len(status.entries)
+                _pass_on(job, status, callback)
+                if status.failure is not None:
                     ray.kill(supervisor)
-                    raise news.failure
-                if news.finished:
+                    raise status.failure
+                if status.finished:
                     return
                 if stopping() and deadline is None:
-                    deadline = time.monotonic() + (_STOP_S if news.running else 0.0)
+                    deadline = time.monotonic() + (_STOP_S if status.running else 0.0)
                     supervisor.stop.remote()
                 if deadline is not None and time.monotonic() > deadline:
                     ray.kill(supervisor)
                     raise Interrupted(f"{job.name}: stopped; run the same command to go on from its last saved state")
-                time.sleep(_ASK_EVERY_S)
+                time.sleep(_POLL_EVERY_S)
 
-    def _sent(self, job: TrainingJob) -> TrainingJob:
-        """The job with everything that it reads in the storage, and its state there."""
+    def _uploaded(self, job: TrainingJob) -> TrainingJob:
+        """Copy every file that the job reads to the storage, and return the job with those addresses."""
         return replace(
             job,
-            shards=self._reachable(job.shards),
+            shards=self._uploaded_shards(job.shards),
             state=self._state_of(job),
-            weights={name: self._stored(path) for name, path in job.weights.items()},
-            start=None if job.start is None else self._stored(job.start),
+            weights={name: self._uploaded_file(path) for name, path in job.weights.items()},
+            start=None if job.start is None else self._uploaded_file(job.start),
         )
 
     def _state_of(self, job: TrainingJob) -> str:
         return f"{self.storage}/states/{job.fingerprint}.safetensors"
 
-    def _reachable(self, shards: Shards) -> Shards:
-        """The same shards where the nodes can read them, copied there unless they are."""
+    def _uploaded_shards(self, shards: Shards) -> Shards:
+        """Return the same shards where the nodes can read them; copy them there if need be."""
         folder = Path(shards.location)
         index = folder / "index.json"
         cache = str(Path(tempfile.gettempdir()) / "ratewright-shards")
         if self.shards is not None:
             elsewhere = Shards(f"{self.shards.rstrip('/')}/{folder.name}", cache, self.cache_bytes)
             if elsewhere.index() != shards.index():
-                raise RatewrightError(f"{elsewhere.location}: other shards than {folder}")
+                raise RatewrightError(f"{elsewhere.location}: these shards differ from {folder}")
             return elsewhere
         location = f"{self.storage}/shards/{sha256_of(index)[:32]}"
         if not exists(f"{location}/index.json"):
             files = sorted(path.name for path in folder.glob("*.tar"))
-            self.say(f"copies {len(files)} shards to {location}")
-            for name in [*files, index.name]:  # the index last: where it is, all is
+            logger.info("copying %d shards to %s", len(files), location)
+            for name in [*files, index.name]:  # the index last: it marks a complete copy
                 put(folder / name, f"{location}/{name}")
         return Shards(location, cache, self.cache_bytes)
 
-    def _stored(self, path: str) -> str:
-        """A copy of the file in the storage."""
-        location = self._place_of(path)
+    def _uploaded_file(self, path: str) -> str:
+        """Copy the file to the storage if it is not there, and return the address of the copy."""
+        location = self._address_of(path)
         if not exists(location):
             put(Path(path), location)
         return location
 
-    def _place_of(self, path: str) -> str:
+    def _address_of(self, path: str) -> str:
         return f"{self.storage}/files/{sha256_of(Path(path))}{Path(path).suffix}"
+
+
+def _pass_on(job: TrainingJob, status: Status, callback: TrainingCallback) -> None:
+    """Log the messages of `status`, and call `callback` with its validations and its last step."""
+    for entry in status.entries:
+        if isinstance(entry, str):
+            logger.info("%s: %s", job.name, entry)
+        else:
+            callback.on_validation(entry)
+    if status.progress is not None:
+        callback.on_step(*status.progress)

@@ -8,7 +8,7 @@ from components.arrays import Rgb
 from components.codecs.base import Codec
 from components.codecs.coder import LearnedCoder
 from components.rate.calibrator import Calibrator, RateTrial
-from components.rate.gain_search import bpp_of
+from components.rate.real_rate import bpp_of
 
 
 def test_the_gain_meets_the_target(make_codec: Callable[..., Codec], photographs: list[Rgb]) -> None:

@@ -11,6 +11,7 @@ import torch
 
 from components.errors import MissingError, SourceError
 from components.storage.locations import exists, fetched, put, remove, storing
+from components.training.callback import Validation
 from components.training.state import TrainingState
 from tests.components.storage.conftest import names
 from tests.site import Site
@@ -81,11 +82,25 @@ def test_the_web_is_not_written_to(site: Site, tmp_path: Path) -> None:
     assert site.requests == []
 
 
+VALIDATION = Validation(
+    step=1,
+    lmbda=0.01,
+    lr=1e-3,
+    train_loss=0.5,
+    val_loss=0.4,
+    val_psnr_db=20.0,
+    val_bpp_estimated=0.3,
+    skipped=0,
+    diverged=False,
+    calibration_bpp=None,
+)
+
+
 def a_state(step: int, size: int = 100) -> TrainingState:
     generator = torch.Generator().manual_seed(step)
     weights = {"w": torch.rand(size, generator=generator)}
     networks = {"0/model/w": torch.rand(size, generator=generator), "0/optimizer/0/step": torch.tensor(float(step))}
-    return TrainingState("f", step, 1.5, best_parts=(0.1, 0.2), history=[{"step": 1}], networks=networks, best=weights)
+    return TrainingState("f", step, 1.5, best_parts=(0.1, 0.2), history=[VALIDATION], networks=networks, best=weights)
 
 
 def assert_same(state: TrainingState, other: TrainingState) -> None:

@@ -10,9 +10,10 @@ from pathlib import Path
 import torch
 
 from components.data.shard_reader import Shards
-from components.training.config import Row, TrainingConfig
+from components.training.callback import Validation
+from components.training.config import TrainingConfig
+from components.training.interrupt import Interrupted
 from components.training.job import TrainingJob
-from components.training.loop import Interrupted
 from tests.conftest import small_hyperparameters
 
 
@@ -23,7 +24,7 @@ class Tell:
     def on_step(self, spent: float, step: int, loss: float) -> None:  # noqa: ARG002
         print(json.dumps({"codec": self.name, "step": step, "loss": loss}), flush=True)  # noqa: T201
 
-    def on_validation(self, row: Row) -> None:
+    def on_validation(self, validation: Validation) -> None:
         pass
 
 
@@ -31,7 +32,9 @@ def job_of(name: str, shards: Path, states: Path, config: TrainingConfig, save_e
     """The training of a small codec, with its state in the folder `states`."""
     state = str(states / f"{name}.safetensors")
     hyperparameters = small_hyperparameters(name)
-    return TrainingJob(name, "f", name, hyperparameters, config, Shards(str(shards)), state, save_every_s=save_every_s)
+    return TrainingJob(
+        name, "f", name, hyperparameters, config, Shards(str(shards)), state, seed=3, save_every_s=save_every_s
+    )
 
 
 def main() -> None:

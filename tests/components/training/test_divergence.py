@@ -1,24 +1,23 @@
 """A training that diverges goes back, or says so."""
 
 import math
-from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import pytest
 import torch
 
 from components.codecs.base import Codec
 from components.errors import RatewrightError
-from components.training.loop import Interrupted
-from tests.components.training.trainer import SHORT, Trainer, Watch, interrupt
+from components.training.interrupt import Interrupted
+from tests.components.training.trainer import SHORT, Trainer, Watch, changed, interrupt
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def test_a_loss_that_is_not_finite_is_said_in_one_line(trainer: Trainer) -> None:
     with pytest.raises(RatewrightError, match=r"diverged: the loss is nan at step \d+; lower learning_rate"):
-        trainer(replace(SHORT, lmbda=math.nan))
+        trainer(changed(SHORT, lmbda=math.nan))
     assert not trainer.state.exists()
 
 
@@ -27,13 +26,10 @@ class Astray:
 
     def __init__(self, trainer: Trainer, at: int = 0):
         self.watch, self.at = Watch(8, self.act), at
-        make = trainer.make_codec
+        trainer.prepare = self.prepare
 
-        def made(*args: Any, **kwargs: Any) -> Codec:
-            self.codec = make(*args, **kwargs)
-            return self.codec
-
-        trainer.make_codec = made
+    def prepare(self, codec: Codec) -> None:
+        self.codec = codec
 
     def act(self) -> None:
         with torch.no_grad():
@@ -47,19 +43,19 @@ class Astray:
 def test_a_training_that_diverges_goes_on_from_its_best_weights_at_half_the_rate(
     trainer: Trainer, tmp_path: Path, schedule: Literal["constant", "cosine", "plateau"]
 ) -> None:
-    config = replace(SHORT, schedule=schedule)
+    config = changed(SHORT, schedule=schedule)
     undisturbed = Watch()
     trainer(config, undisturbed)
     trainer.state = tmp_path / "astray.safetensors"
     astray = Astray(trainer)
     weights, _ = trainer(config, astray.watch)
     rows = astray.watch.rows
-    assert [row["diverged"] for row in rows] == [False, False, True, False]
-    assert rows[2]["val_loss"] > 4 * rows[1]["val_loss"]
-    assert rows[3]["val_loss"] < 1.5 * rows[1]["val_loss"]
-    assert rows[2]["calibration_bpp"] is None
-    assert rows[3]["lmbda"] == rows[2]["lmbda"], "what was led astray does not steer"
-    assert rows[3]["lr"] == pytest.approx(undisturbed.rows[3]["lr"] / 2)
+    assert [row.diverged for row in rows] == [False, False, True, False]
+    assert rows[2].val_loss > 4 * rows[1].val_loss
+    assert rows[3].val_loss < 1.5 * rows[1].val_loss
+    assert rows[2].calibration_bpp is None
+    assert rows[3].lmbda == rows[2].lmbda, "what was led astray does not steer"
+    assert rows[3].lr == pytest.approx(undisturbed.rows[3].lr / 2)
 
     trainer.state = tmp_path / "interrupted.safetensors"
     with pytest.raises(Interrupted):

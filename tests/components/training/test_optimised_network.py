@@ -10,9 +10,11 @@ import torch
 
 from components.codecs.base import Codec
 from components.data.shard_reader import Shards
-from components.training.config import OptimizerName, Row, TrainingConfig
-from components.training.loop import Interrupted, train
-from components.training.state import TrainingState, under
+from components.training.callback import Validation
+from components.training.config import OptimizerName, TrainingConfig
+from components.training.interrupt import Interrupted
+from components.training.loop import train
+from components.training.state import TrainingState, tensors_under
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 Weights = dict[str, torch.Tensor]
@@ -28,7 +30,7 @@ class Stop:
         if step == self.at:
             signal.raise_signal(signal.SIGINT)
 
-    def on_validation(self, row: Row) -> None:
+    def on_validation(self, validation: Validation) -> None:
         pass
 
 
@@ -47,12 +49,11 @@ def run(make_codec: Callable[..., Codec], tiny_shards: Path, tmp_path: Path) -> 
             precision="32-true",
             validate_every=3,
             validation_patches=3,
-            seed=9,
             workers=0,
             **others,
         )
         path = tmp_path / state
-        train(codec, Shards(str(tiny_shards)), config, state_path=path, fingerprint="", callback=Stop(stop))
+        train(codec, Shards(str(tiny_shards)), config, seed=9, state_path=path, fingerprint="", callback=Stop(stop))
         return dict(codec.state_dict()), TrainingState.load(path, "").networks
 
     return one
@@ -62,7 +63,7 @@ def run(make_codec: Callable[..., Codec], tiny_shards: Path, tmp_path: Path) -> 
     ("name", "optimizer", "networks"),
     [("gan_ae_w", "adam", 2), ("gan_ae_dc", "adam", 2), ("gan_ae_w", "sgd", 2), ("wcae", "sgd", 1)],
 )
-def test_all_players_go_on_bit_for_bit(
+def test_all_networks_resume_bit_for_bit(
     name: str, optimizer: OptimizerName, networks: int, run: Callable[..., tuple[Weights, Weights]]
 ) -> None:
     straight = run(name, optimizer, "straight")
@@ -77,19 +78,17 @@ def test_all_players_go_on_bit_for_bit(
     assert {key.partition("/")[0] for key in kept} == {str(number) for number in range(networks)}
     momentum = "exp_avg" if optimizer == "adam" else "momentum_buffer"
     for number in range(networks):
-        assert under(f"{number}/optimizer/0", kept)[momentum].abs().max() > 0, "it has learned"
+        assert tensors_under(f"{number}/optimizer/0", kept)[momentum].abs().max() > 0, "it has learned"
 
 
-def test_discriminators_learn_at_a_pace_of_their_own(
+def test_discriminators_have_a_learning_rate_of_their_own(
     make_codec: Callable[..., Codec], run: Callable[..., tuple[Weights, Weights]]
 ) -> None:
     (discriminator,) = make_codec("gan_ae_w", seed=1).discriminators()
     _, kept = run("gan_ae_w", "adam", "state")
-    after = under("1/model", kept)
+    after = tensors_under("1/model", kept)
     moved = max(float((after[key] - value).abs().max()) for key, value in discriminator.state_dict().items())
-    assert 0 < moved <= 6 * discriminator.learning_rate_factor * 2e-3 * 1.1, (
-        "Adam moves no weight by more than the rate, or hardly"
-    )
+    assert 0 < moved <= 6 * discriminator.learning_rate_factor * 2e-3 * 1.1, "Adam's steps are about its rate"
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # those of torch by torch
@@ -101,7 +100,7 @@ def test_a_compiled_codec_keeps_the_names_of_its_weights_and_its_noise(
         with pytest.raises(Interrupted):
             run("wcae", "adam", "compiled", stop=4, compile=True)
         compiled, kept = run("wcae", "adam", "compiled", compile=True)
-    assert under("0/model", kept).keys() == plain.keys()
+    assert tensors_under("0/model", kept).keys() == plain.keys()
     assert all(torch.equal(compiled[key], value) for key, value in plain.items())
 
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from components.errors import CheckpointError, SourceError
 from components.layers.resnet import ResNet
 from components.training import pretrained
-from components.training.pretrained import fetch_weights, load_into, read_weights
+from components.training.pretrained import copy_weights, fetch_weights, read_weights
 from tests.site import Site
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -153,7 +153,7 @@ def test_a_published_file_fits(tmp_path: Path, zipped: bool) -> None:
     path = tmp_path / "w.pth"
     torch.save(OrderedDict(weights), path, _use_new_zipfile_serialization=zipped)
     network = small()
-    load_into(network, read_weights(path), str(path))
+    copy_weights(network, read_weights(path), str(path))
     assert_holds(network, weights)
     assert network.bn1.num_batches_tracked == 7
     assert network.conv1.weight.requires_grad
@@ -167,7 +167,7 @@ def test_a_safetensors_file_fits(tmp_path: Path, site: Site) -> None:
     location = f"{site.address}w.safetensors"
     path = fetch_weights(location, hashlib.sha256(content).hexdigest(), tmp_path / "cache")
     network = small()
-    load_into(network, read_weights(path), location)
+    copy_weights(network, read_weights(path), location)
     assert_holds(network, weights)
 
 
@@ -229,7 +229,7 @@ def test_missing_tensors() -> None:
     network, weights = small(), published(seed=1)
     before = {key: value.clone() for key, value in network.state_dict().items()}
     del weights["layer2.0.bn1.running_var"], weights["layer3.0.conv1.weight"]
-    said = refused(CheckpointError, load_into, network, weights, "some.pth")
+    said = refused(CheckpointError, copy_weights, network, weights, "some.pth")
     total = len(before)
     assert said == f"some.pth: 2 of {total} tensors do not fit, first layer2.0.bn1.running_var: missing"
     assert_holds(network, before)
@@ -239,7 +239,7 @@ def test_tensors_of_another_shape() -> None:
     network, weights = small(), published(seed=1)
     before = {key: value.clone() for key, value in network.state_dict().items()}
     weights["conv1.weight"] = torch.ones(4, 1, 7, 7)
-    said = refused(CheckpointError, load_into, network, weights, "some.pth")
+    said = refused(CheckpointError, copy_weights, network, weights, "some.pth")
     assert "some.pth: 1 of " in said
     assert "conv1.weight: shape (4, 1, 7, 7) instead of (4, 3, 7, 7)" in said
     assert_holds(network, before)
@@ -248,7 +248,7 @@ def test_tensors_of_another_shape() -> None:
 def test_counters_may_be_missing() -> None:
     network, weights = small(), published(seed=1)
     old = {key: value for key, value in weights.items() if not key.endswith("num_batches_tracked")}
-    load_into(network, old, "some.pth")
+    copy_weights(network, old, "some.pth")
     assert network.bn1.num_batches_tracked == 0
     assert_holds(network, {**network.state_dict(), **old})
 

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
@@ -19,10 +19,10 @@ from safetensors import safe_open
 from components.codecs.table import CODECS
 from components.errors import RatewrightError
 from components.training.config import TrainingConfig
-from components.training.launchers.local import LocalLauncher
-from components.training.launchers.local import _free_port as free_port
+from components.training.launchers.local import LocalLauncher, free_port
 from components.training.state import TrainingState
 from tests.components.training.ranks import job_of
+from tests.components.training.trainer import changed
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 ROOT = Path(__file__).parents[3]
@@ -36,7 +36,6 @@ SHORT = TrainingConfig(
     precision="32-true",
     validate_every=2,
     validation_patches=2,
-    seed=3,
     workers=0,
 )
 QUIET = "mlp_lossless"  # which draws no noise where the window it looks at is the whole patch
@@ -87,7 +86,7 @@ def two_ranks(shards_of_32: Path) -> Iterator[Start]:
     def start(config: TrainingConfig, states: Path, names: Sequence[str]) -> Ranks:
         meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "WORLD_SIZE": "2"}
         command = [sys.executable, "-m", "tests.components.training.ranks", str(shards_of_32), str(states)]
-        command += [json.dumps(asdict(config)), *names]
+        command += [json.dumps(config.model_dump()), *names]
         for rank in range(2):
             environment = {**os.environ, **meeting, "RANK": str(rank), "OMP_NUM_THREADS": "1"}
             started.append(subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True))
@@ -127,15 +126,15 @@ def test_every_codec_trains_on_two_ranks(
         path = f"{name}.safetensors"
         assert described(together / path) == described(tmp_path / path), name
         left, other = (TrainingState.load(folder / path, "f") for folder in (together, tmp_path))
-        assert (left.step, [row["step"] for row in left.history]) == (2, [2])
-        assert left.history[0].keys() == other.history[0].keys()
+        assert (left.step, [row.step for row in left.history]) == (2, [2])
+        assert left.history[0].model_fields_set == other.history[0].model_fields_set
 
 
 def test_without_noise_two_ranks_train_as_one_and_one_goes_on_from_there(
     two_ranks: Start, shards_of_32: Path, tmp_path: Path
 ) -> None:
     """The second rank alone is told to stop: both do, at the same step."""
-    ranks = two_ranks(replace(SHORT, steps=10_000, validate_every=10_000), tmp_path / "two", [QUIET])
+    ranks = two_ranks(changed(SHORT, steps=10_000, validate_every=10_000), tmp_path / "two", [QUIET])
     losses: dict[int, float] = {}
     while len(losses) < 3:
         line = json.loads(ranks.first.readline())
@@ -149,7 +148,7 @@ def test_without_noise_two_ranks_train_as_one_and_one_goes_on_from_there(
     assert ranks.processes[1].communicate()[0] == json.dumps({"codec": QUIET, "interrupted": stopped}) + "\n"
     assert TrainingState.load(tmp_path / "two" / f"{QUIET}.safetensors", "f").step == last
 
-    config = replace(SHORT, steps=last + 4, validate_every=last + 4)
+    config = changed(SHORT, steps=last + 4, validate_every=last + 4)
     straight, resumed = Watch(), Watch()
     job_of(QUIET, shards_of_32, tmp_path / "one", config).train(straight)
     job_of(QUIET, shards_of_32, tmp_path / "two", config).train(resumed)
@@ -175,12 +174,12 @@ def test_a_launcher_has_workers_train_as_the_ranks_do(
     assert all(torch.equal(value, kept.best[key]) for key, value in state.best.items())
     assert children() == []
     assert not {"RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT"} & os.environ.keys()
-    launcher.forget(job)
+    launcher.remove_state(job)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_killed_worker_is_named_and_the_training_goes_on(shards_of_32: Path, tmp_path: Path) -> None:
-    config = replace(SHORT, steps=30)
+    config = changed(SHORT, steps=30)
     job = job_of("wcae", shards_of_32, tmp_path, config, save_every_s=0.0)
     with pytest.raises(RatewrightError) as caught:
         LocalLauncher(workers=2).train(job, Watch(5, lambda: os.kill(children()[0], signal.SIGKILL)))
@@ -198,5 +197,5 @@ def test_a_killed_worker_is_named_and_the_training_goes_on(shards_of_32: Path, t
 def test_workers_that_cannot_share_a_batch(shards_of_32: Path, tmp_path: Path) -> None:
     with pytest.raises(RatewrightError) as caught:
         LocalLauncher(workers=3).train(job_of("wcae", shards_of_32, tmp_path, SHORT), Watch())
-    assert str(caught.value) == "wcae: batches of 4 cannot be shared evenly by 3 workers"
+    assert str(caught.value) == "wcae: batches of 4 cannot be divided evenly among 3 workers"
     assert children() == []

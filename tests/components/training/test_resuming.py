@@ -8,15 +8,13 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from components.training.config import TrainingConfig
-from components.training.interrupt import stop_requests
-from components.training.loop import Interrupted
-from tests.components.training.trainer import SHORT, Run, Trainer, Watch, assert_same, interrupt
+from components.training.interrupt import Interrupted, stop_requests
+from tests.components.training.trainer import SHORT, Run, Trainer, Watch, assert_same, changed, interrupt
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -54,18 +52,20 @@ def test_the_state_of_another_run_is_not_resumed(trainer: Trainer, straight: Run
 def test_a_damaged_state_is_not_resumed(data: bytes, trainer: Trainer) -> None:
     trainer.state.write_bytes(data)
     watch = Watch()
-    trainer(replace(SHORT, steps=2, validation_patches=1), watch)
+    trainer(changed(SHORT, steps=2, validation_patches=1), watch)
     assert watch.steps == [1, 2]
 
 
 KILLED = """
+import json
 import sys
 from pathlib import Path
 import torch
 torch.set_num_threads(1)
 from components.codecs.table import codec_class
 from components.data.shard_reader import Shards
-from components.training import loop
+from components.training.config import TrainingConfig
+from components.training.loop import train
 from components.rate.lambda_controller import LambdaController
 shards, state = Path(sys.argv[1]), Path(sys.argv[2])
 
@@ -75,14 +75,14 @@ class Tell:
     def on_validation(self, row):
         pass
 
-config = loop.TrainingConfig(**eval(sys.argv[3]))
+config = TrainingConfig(**json.loads(sys.argv[3]))
 torch.manual_seed(1)
 codec = codec_class("wcae")()
 def a_rate(codec):
     return 0.4 + float(next(codec.parameters()).detach().abs().mean())
-loop.train(codec, Shards(str(shards)), config, state_path=state, fingerprint="this run", callback=Tell(),
-           controller=LambdaController(0.5, config.lmbda, raises_rate=False), rate_of=a_rate,
-           save_every_s=float(sys.argv[4]))
+train(codec, Shards(str(shards)), config, seed=9, state_path=state, fingerprint="this run", callback=Tell(),
+      controller=LambdaController(0.5, config.lmbda, raises_rate=False), rate_of=a_rate,
+      save_every_s=float(sys.argv[4]))
 """
 
 
@@ -90,7 +90,7 @@ def killed(
     trainer: Trainer, config: TrainingConfig, save_every_s: float, end: Callable[[int], None]
 ) -> tuple[int, str]:
     """A run in a process group of its own, which `end` ends by its pid after five steps: its exit code and errors."""
-    arguments = [str(trainer.shards), str(trainer.state), repr(vars(config)), str(save_every_s)]
+    arguments = [str(trainer.shards), str(trainer.state), config.model_dump_json(), str(save_every_s)]
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
     with subprocess.Popen(
         [sys.executable, "-c", KILLED, *arguments],
@@ -123,7 +123,7 @@ def test_a_run_killed_in_the_middle_goes_on_bit_for_bit(trainer: Trainer, straig
 
 def test_a_stop_that_the_loader_gets_too_keeps_the_state(trainer: Trainer, straight: Run) -> None:
     """As a terminal or a scheduler stops: the signal goes to the whole group, the loader's workers among it."""
-    _, errors = killed(trainer, replace(SHORT, workers=2), math.inf, lambda pid: os.killpg(pid, signal.SIGTERM))
+    _, errors = killed(trainer, changed(SHORT, workers=2), math.inf, lambda pid: os.killpg(pid, signal.SIGTERM))
     stopped = re.search(r"Interrupted: stopped at step (\d+); run the same command", errors)
     assert stopped, errors
     watch = Watch()

@@ -3,13 +3,15 @@
 import signal
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from components.codecs.base import Codec
 from components.data.shard_reader import Shards
 from components.rate.lambda_controller import LambdaController
-from components.training.config import Row, TrainingConfig
+from components.training.callback import Validation
+from components.training.config import TrainingConfig
 from components.training.loop import train
 from components.training.state import TrainingState
 
@@ -25,9 +27,14 @@ SHORT = TrainingConfig(
     precision="32-true",
     validate_every=3,
     validation_patches=5,
-    seed=9,
     workers=0,
 )
+SEED = 9
+
+
+def changed(config: TrainingConfig, **fields: Any) -> TrainingConfig:
+    """A copy with other values of some fields, which need not be valid."""
+    return config.model_copy(update=fields)
 
 
 class Watch:
@@ -38,7 +45,7 @@ class Watch:
         self.steps: list[int] = []
         self.losses: list[float] = []
         self.spent: list[float] = []
-        self.rows: list[Row] = []
+        self.rows: list[Validation] = []
 
     def on_step(self, spent: float, step: int, loss: float) -> None:
         self.steps.append(step)
@@ -47,8 +54,8 @@ class Watch:
         if step == self.at:
             self.act()
 
-    def on_validation(self, row: Row) -> None:
-        self.rows.append(row)
+    def on_validation(self, validation: Validation) -> None:
+        self.rows.append(validation)
 
 
 def interrupt() -> None:
@@ -58,21 +65,29 @@ def interrupt() -> None:
 class Trainer:
     """Runs the loop on the tiny shards with a fresh codec each time, as the stage does."""
 
-    def __init__(self, make_codec: Make, shards: Path, state: Path, name: str = "wcae"):
-        self.make_codec, self.shards, self.state, self.name = make_codec, shards, state, name
+    def __init__(self, make_codec: Make, shards: Path, state: Path, prepare: Callable[[Codec], None] = lambda _: None):
+        """prepare: called with each fresh codec."""
+        self.make_codec, self.shards, self.state, self.prepare = make_codec, shards, state, prepare
 
     def __call__(
-        self, config: TrainingConfig = SHORT, watch: Watch | None = None, *, fingerprint: str = "this run"
+        self,
+        config: TrainingConfig = SHORT,
+        watch: Watch | None = None,
+        *,
+        fingerprint: str = "this run",
+        seed: int = SEED,
     ) -> Run:
-        codec = self.make_codec(self.name, seed=1)
+        codec = self.make_codec("wcae", seed=1)
+        self.prepare(codec)
         state = train(
             codec,
             Shards(str(self.shards)),
             config,
+            seed=seed,
             state_path=self.state,
             fingerprint=fingerprint,
             callback=watch or Watch(),
-            controller=LambdaController(0.5, config.lmbda, raises_rate=False),
+            controller=LambdaController(0.5, config.lmbda or 1.0, raises_rate=False),
             rate_of=a_rate,
         )
         assert not codec.training

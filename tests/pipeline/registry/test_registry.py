@@ -19,7 +19,7 @@ from components.codecs.coder import LearnedCoder
 from components.data.image_files import encode_png
 from components.evaluation.measure import measure
 from components.evaluation.results import summarise
-from components.rate.gain_search import gain_at
+from components.rate.gain_search import gain_for_target
 from components.storage.atomic import read_json, write_json
 from pipeline.registry.client import TrackingError, client, uri
 from pipeline.registry.models import (
@@ -224,7 +224,7 @@ def test_on_another_test_set_both_are_measured_anew(story: Story, photographs: l
     assert (said["version"], said["champion"]["version"]) == ("2", "1")
     pictures = [(str(k), rgb) for k, rgb in enumerate(photographs[2:4])]
     for codec, who in ((story.codecs[0], "champion"), (story.codecs[1], "challenger")):
-        gain = gain_at(codec, [rgb for _, rgb in pictures], TARGET, 0.03)
+        gain = gain_for_target(codec, [rgb for _, rgb in pictures], TARGET, 0.03)
         point = summarise(measure(LearnedCoder(codec, gain), pictures)).model_dump()
         assert said[who]["bpp"] == pytest.approx(point["bpp"])
         assert said[who]["psnr_db"] == pytest.approx(point["psnr_db"])

@@ -9,7 +9,7 @@ from components.arrays import Rgb
 from components.codecs.base import Codec
 from components.codecs.baselines.lossy import BASELINES, AtQuality
 from components.codecs.coder import LearnedCoder
-from components.rate.gain_search import bpp_of
+from components.rate.real_rate import bpp_of
 from pipeline.stages._training import STEERING_SIDE, rate_target_for
 
 

@@ -14,7 +14,8 @@ from components.codecs.variants.gan_ae_dc import DcganDiscriminator
 from components.codecs.variants.gan_ae_w import WassersteinDiscriminator
 from components.data.shard_reader import Shards
 from components.errors import RatewrightError
-from components.training.config import Row, TrainingConfig
+from components.training.callback import Validation
+from components.training.config import TrainingConfig
 from components.training.loop import train
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -32,7 +33,7 @@ class Silent:
     def on_step(self, spent: float, step: int, loss: float) -> None:
         pass
 
-    def on_validation(self, row: Row) -> None:
+    def on_validation(self, validation: Validation) -> None:
         pass
 
 

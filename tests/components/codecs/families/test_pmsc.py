@@ -15,7 +15,8 @@ from components.codecs.variants.pmsc import Pmsc
 from components.data.shard_reader import Shards
 from components.entropy.channel_flags import decode_flags
 from components.entropy.range_coder import SymbolDecoder
-from components.training.config import Row, TrainingConfig
+from components.training.callback import Validation
+from components.training.config import TrainingConfig
 from components.training.loop import train
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -26,7 +27,7 @@ class Silent:
     def on_step(self, spent: float, step: int, loss: float) -> None:
         """Nothing."""
 
-    def on_validation(self, row: Row) -> None:
+    def on_validation(self, validation: Validation) -> None:
         """Nothing."""
 
 

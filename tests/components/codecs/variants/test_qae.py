@@ -17,9 +17,10 @@ from components.entropy.bit_depths import MIDDLE
 from components.errors import CalibrationError, RatewrightError
 from components.layers.resnet import ResNet
 from components.layers.vgg import Vgg19
-from components.rate.gain_search import gain_at, rate_and_psnr
-from components.rate.searches import Trial
-from components.training.pretrained import fetch_weights, load_into, read_weights
+from components.rate.gain_search import gain_for_target
+from components.rate.real_rate import rate_and_psnr
+from components.rate.trial import Trial
+from components.training.pretrained import copy_weights, fetch_weights, read_weights
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 SMALL = {"width": 6, "bits": [2, 8], "depths": [1, 1, 1, 1], "channels": 4}
@@ -42,7 +43,7 @@ def vgg_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def published(name: str, path: Path, folder: Path) -> partial[None]:
     found = fetch_weights(str(path), hashlib.sha256(path.read_bytes()).hexdigest(), folder)
-    return partial(load_into, weights=read_weights(found), what=name)
+    return partial(copy_weights, weights=read_weights(found), source=name)
 
 
 def test_widths_and_depths_of_one_checkpoint(x: Tensor) -> None:
@@ -68,16 +69,16 @@ def test_the_gain_is_the_last_rung_below_the_target_with_the_best_picture(photog
     }
     target = (rates[3][0] + rates[4][0]) / 2
     told: list[Trial] = []
-    found = gain_at(codec, photographs[:2], target, 0.01, told.append)
+    found = gain_for_target(codec, photographs[:2], target, 0.01, told.append)
     below = [
         max((g for g in operating_points if rates[g][0] <= target), default=None)
         for operating_points in codec.operating_points
     ]
     assert found == max((g for g in below if g is not None), key=lambda g: rates[g][1] or 0)
     assert all(trial.bpp == rates[int(trial.value)][0] for trial in told)
-    assert gain_at(codec, photographs[:2], 100.0, 0.01) in (5, 11), "more than there is: the widest"
+    assert gain_for_target(codec, photographs[:2], 100.0, 0.01) in (5, 11), "more than there is: the widest"
     with pytest.raises(CalibrationError, match=r"no rate below 0.001 bpp: the lowest is 0\.\d+ bpp"):
-        gain_at(codec, photographs[:2], 0.001, 0.01)
+        gain_for_target(codec, photographs[:2], 0.001, 0.01)
 
 
 def test_pooling_leaves_one_vector_for_each_square(x: Tensor) -> None:
@@ -119,7 +120,7 @@ def test_a_perceptual_loss_without_weights_names_the_file(x: Tensor) -> None:
 
 def test_the_perceptual_loss_is_added_mu_times(x: Tensor, vgg_file: Path, tmp_path: Path) -> None:
     vgg = Vgg19()
-    load_into(vgg, read_weights(vgg_file), "vgg19")
+    copy_weights(vgg, read_weights(vgg_file), "vgg19")
     totals = {}
     for mu in (0.0, 0.1, 1.0):
         torch.manual_seed(0)

@@ -8,16 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from components.training.launchers.gpu_locks import visible
+from components.training.launchers.gpu_locks import visible_gpus
 
 ROOT = Path(__file__).parents[4]
 HOLDER = """
 import sys
 from pathlib import Path
 from components.training.launchers import gpu_locks as gpus
-gpus._AGAIN_S = 0.02
 for count in sys.argv[1].split(","):
-    print(",".join(gpus.take(int(count), sys.argv[2].split(","), Path(sys.argv[3]))), flush=True)
+    taken = gpus.acquire_gpus(int(count), sys.argv[2].split(","), Path(sys.argv[3]), retry_every_s=0.02)
+    print(",".join(taken), flush=True)
 sys.stdin.readline()
 """
 
@@ -68,7 +68,7 @@ def test_who_wants_two_waits_for_both(holder: Start) -> None:
     both = holder("2", "a,b")
     one.end()
     with pytest.raises(subprocess.TimeoutExpired):
-        both.process.wait(1.0)
+        both.process.wait(0.5)
     third = holder("1", "a")
     assert third.taken() == ["a"], "who waits has half of it only while it looks"
     third.end()
@@ -88,12 +88,12 @@ def test_the_locks_of_the_killed_are_free(holder: Start) -> None:
     assert holder("2", "a,b").taken() == ["a", "b"]
 
 
-def test_visible(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_visible_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    assert visible(3) == ["0", "1", "2"]
+    assert visible_gpus(3) == ["0", "1", "2"]
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5,GPU-8f,2")
-    assert visible(3) == ["5", "GPU-8f", "2"]
+    assert visible_gpus(3) == ["5", "GPU-8f", "2"]
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5,-1,2")
-    assert visible(1) == ["5"], "as CUDA does, which stops at what is no GPU"
+    assert visible_gpus(1) == ["5"], "as CUDA does, which stops at what is no GPU"
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    assert visible(0) == []
+    assert visible_gpus(0) == []

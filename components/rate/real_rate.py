@@ -1,0 +1,53 @@
+"""Real rate of a codec: bits of whole bitstreams, headers included, over pixels."""
+
+from collections.abc import Callable, Iterable, Sequence
+from functools import cache
+
+from components.arrays import Rgb
+from components.codecs.base import Codec
+from components.codecs.coder import Coder
+from components.codecs.tensors import to_tensor
+from components.metrics.quality import psnr_db
+
+
+def bpp_of(coder: Coder, pictures: Iterable[Rgb]) -> float:
+    """Measure bits per pixel of real files: total bits over total pixels."""
+    size, pixels = 0, 0
+    for rgb in pictures:
+        size += len(coder.encode(rgb))
+        pixels += rgb.shape[0] * rgb.shape[1]
+    return 8 * size / pixels
+
+
+def rate_and_psnr(coder: Coder, pictures: Sequence[Rgb]) -> tuple[float, float | None]:
+    """Measure bits per pixel (total over total) and mean PSNR in dB of real files.
+
+    A losslessly coded picture has no PSNR and does not count in the mean; the mean is None where all are lossless.
+    """
+    size, values = 0, []
+    for rgb in pictures:
+        data = coder.encode(rgb)
+        size += len(data)
+        values.append(psnr_db(rgb, coder.decode(data)))
+    finite = [value for value in values if value is not None]
+    pixels = sum(rgb.shape[0] * rgb.shape[1] for rgb in pictures)
+    return 8 * size / pixels, sum(finite) / len(finite) if finite else None
+
+
+def rate_function(codec: Codec, pictures: Iterable[Rgb]) -> Callable[[float], float]:
+    """Return the real rate of `pictures` in bits per pixel as a function of the gain (1 / quantiser step).
+
+    The analysis transform runs once, here. Each new gain costs the entropy coding of every picture. The codec must not
+    change while the function is in use.
+    """
+    latents, pixels = [], 0
+    for rgb in pictures:
+        x = to_tensor(rgb).to(codec.gain.device)
+        latents.append((codec.latents(x), x.shape[-2:]))
+        pixels += rgb.shape[0] * rgb.shape[1]
+
+    @cache
+    def rate(gain: float) -> float:
+        return 8 * sum(len(codec.pack(latent, size, gain)) for latent, size in latents) / pixels
+
+    return rate

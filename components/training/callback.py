@@ -1,0 +1,58 @@
+"""Callbacks of a training, and the record of a validation that they receive."""
+
+from typing import Protocol
+
+from pydantic import BaseModel, ConfigDict
+
+
+class Validation(BaseModel):
+    """Results of one validation: a line of history.jsonl."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, strict=True)
+
+    step: int
+    """Steps done."""
+    lmbda: float | None
+    """Lambda during this validation; null for a codec whose rate no lambda controls."""
+    lr: float
+    """Learning rate of the codec's optimiser."""
+    train_loss: float
+    """Loss of the last training batch."""
+    val_loss: float
+    """Mean loss of the validation patches, in the units of the codec's paper."""
+    val_psnr_db: float
+    """Mean PSNR of the validation patches in dB."""
+    val_bpp_estimated: float
+    """Mean rate of the validation patches in bits per pixel, estimated by the entropy model."""
+    skipped: int
+    """Undecodable patches that were replaced so far."""
+    diverged: bool
+    """Whether the loss was so high that training returned to the best weights."""
+    calibration_bpp: float | None
+    """Bits per pixel of real bitstreams of the calibration pictures; null where lambda is not adjusted."""
+
+
+class TrainingCallback(Protocol):
+    """Receives the progress of a training."""
+
+    def on_step(self, spent: float, step: int, loss: float) -> None:
+        """Called after every step.
+
+        Args:
+            spent: share of the budget used, from 0 to 1.
+            step: steps done.
+            loss: the codec's loss on the batch.
+        """
+
+    def on_validation(self, validation: Validation) -> None:
+        """Called after every validation, once the training state is saved where a save was due."""
+
+
+class NoOpCallback:
+    """A callback that ignores all progress."""
+
+    def on_step(self, spent: float, step: int, loss: float) -> None:
+        """Do nothing."""
+
+    def on_validation(self, validation: Validation) -> None:
+        """Do nothing."""
