@@ -14,6 +14,7 @@ venv: $(BIN)/.installed ## .venv with the locked versions and the project, edita
 $(BIN)/.installed: requirements.lock pyproject.toml
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --no-deps -r requirements.lock
+	$(BIN)/pip install --quiet --constraint requirements.lock torch # a CUDA build needs libraries that the lock does not list
 	$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
