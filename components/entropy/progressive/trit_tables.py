@@ -1,10 +1,17 @@
-"""Trits: the digits of latents in base 3, each with what its Gaussian says of it.
+"""Tables of trits: probabilities, expected values and coding priorities of base-3 digits under Gaussians.
 
-A value that is known to lie in an interval of 3^k bins is told more by a trit: which third it is in. Seen from the
-Gaussian that it comes from, all such intervals are alike but for two figures: how wide the Gaussian is beside a
-third, and how far the middle of the interval is from its mean. So two small tables of integers serve every trit of
-every plane: the frequencies of the three thirds, and where in the interval the value is expected. Another gives the
-trit's rank: the logarithm of how much distortion it takes away for each bit (DPICT, Lee et al. 2022).
+DPICT (Lee, Jeon, Choi, Park and Kim, "DPICT: Deep progressive image compression using trit-planes", CVPR 2022) slices
+latents into trit planes: digits in base 3, most significant first. A value that lies in an interval of 3^k bins is
+coded by its next trit, which says in which third of the interval it lies.
+
+Seen from the Gaussian of the element, all such intervals are alike but for two figures: the Gaussian's scale over the
+width of a third, and the distance of the interval's middle from the mean. So small tables of integers, with a row for
+the one and a column for the other, serve every trit of every plane:
+
+    frequencies  of the three thirds
+    shift        the expected value within the interval
+    rank         the priority of the trit: log of (expected reduction in distortion / expected bits), as in
+                 DPICT's rate-distortion prioritised transmission
 """
 
 import math
@@ -30,34 +37,35 @@ _UNITS_PER_LOG, _UNITS_PER_LOG_BITS = 29827, 12
 _UNITS_PER_SHIFT, _UNITS_PER_SHIFT_BITS = 64641, 16
 _UNITS_OF_ONE = 4115
 
-_WIDTHS = SCALES + _PER_PLANE  # of a Gaussian beside a third: from 0.11 up in the same steps
-_AS_WIDE = 3 * _PER_PLANE  # the width of a Gaussian about as wide as the interval: 0.11 * 3^3 thirds
+_WIDTHS = SCALES + _PER_PLANE  # rows: scales of a Gaussian over a third, from 0.11 up in the same steps
+_AS_WIDE = 3 * _PER_PLANE  # the row of a Gaussian about as wide as the interval: 0.11 * 3^3 thirds
 _FAR_SHARPER = 3 * UNIT
-_REACH = 128  # distances from the mean: to 8 times the Gaussian's or the interval's width, whichever is larger
+_REACH = 128  # columns: distances up to 8 times the Gaussian's or the interval's width, whichever is larger
 _PER_WIDTH = 16
 _INVERSE_BITS = 12
-_SHIFT_BITS = 14  # where in an interval a value is expected, in these parts of the interval
+_SHIFT_BITS = 14  # expected values are in these parts of the interval
 _SUPPORT = 6.11  # standard deviations on each side that the planes hold: all but 1e-9 of a Gaussian
-_REACH_OF_TRITS = 6
+_OUTLIER_SIGMAS = 6
 _TOLERANCE = 3  # bins that a value may lie off, however narrow its Gaussian
 _PRIORITY_UNIT = 2 * LOG_GAIN_UNIT  # distortion falls with the square of the gain
-PRIORITY_PER_PLANE = 2076  # round(2 * log(3) / _PRIORITY_UNIT): intervals three times as wide, distortions nine times
+PRIORITY_PER_PLANE = 2076
+"""round(2 * log(3) / _PRIORITY_UNIT): intervals three times as wide have distortions nine times as large."""
 _NEVER = -(1 << 20)
 
 LOWEST_PRIORITY = round(math.log(0.14) / _PRIORITY_UNIT)
-"""Trits of a lower rank are not worth their bits in a stream whose quantiser step is one bin: halfway, in the
-logarithm, between those that make the bins of a flat density and those that would split them."""
+"""Trits of a lower priority are not worth their bits in a stream whose quantiser step is one bin. The bound is halfway,
+in the logarithm, between the trits that make the bins of a flat density and those that would split them."""
 
 
 class Gaussians(NamedTuple):
-    """Those of n elements: `mean` (n,) in bins, in fixed point, and `units` (n,) of scale. int64."""
+    """Distributions of n elements, int64: `mean` (n,) in bins, in fixed point, and `units` (n,) of log-scale."""
 
     mean: Tensor
     units: Tensor
 
 
 class Intervals(NamedTuple):
-    """What is known of n values, in bins: each is one of the 3^planes bins around the middle. int64."""
+    """Intervals that hold n values, int64: the 3^planes bins around `middle`; `planes` (n,) trits are still to come."""
 
     middle: Tensor
     planes: Tensor
@@ -69,13 +77,18 @@ class Intervals(NamedTuple):
 
 
 def powers_of_3(exponents: Tensor) -> Tensor:
-    """3^exponents as integers; 1 for those below 0."""
+    """3^exponents as integers; 1 for negative exponents."""
     table = torch.tensor([3**k for k in range(20)], device=exponents.device)
     return table[exponents.clamp_min(0)]
 
 
 def units_of(log_scale: Tensor, shift: Tensor) -> Tensor:
-    """Units of a scale in bins, given its logarithm in the fixed point of exact networks, and the shift of the gain."""
+    """Units of the scale of an element in bins.
+
+    Args:
+        log_scale: logarithm of the scale in latent space, in fixed point (components.layers.fixed_point).
+        shift: log-gain (components.entropy.gain); bins are 1 / gain wide.
+    """
     units = rounding_shift(log_scale * _UNITS_PER_LOG, _UNITS_PER_LOG_BITS) + _UNITS_OF_ONE
     units = units + rounding_shift(shift * _UNITS_PER_SHIFT, _UNITS_PER_SHIFT_BITS)
     return units.clamp_(0, _LARGEST_UNITS).long()
@@ -87,12 +100,12 @@ def scale_of(units: Tensor) -> Tensor:
 
 
 class TritTables(nn.Module):
-    """The tables, computed once, when a codec is made, and kept in its checkpoint.
+    """Integer tables of trits, computed once, when a codec is made, and kept in its checkpoint.
 
-    frequencies: (widths, distances, 3) with sum TOTAL. shift: (widths, distances), where the value is expected, from
-    the middle, in 2^-14 of the interval. rank: (widths, distances), of an interval of three bins. inverse: (widths,)
-    columns in an interval, in 2^-12. scale: (SCALES,) in bins, in fixed point. planes: (SCALES,) of the interval that a
-    value is in from the start.
+    Buffers: `frequencies` (widths, distances, 3), sums TOTAL. `shift` (widths, distances), the expected value from the
+    middle of the interval, in 2^-14 of its width. `rank` (widths, distances), the priority in an interval of three
+    bins. `inverse` (widths,), columns in an interval, in 2^-12. `scale` (SCALES,), in bins, in fixed point. `planes`
+    (SCALES,), of the interval that a value is in from the start.
     """
 
     frequencies: Tensor
@@ -129,59 +142,69 @@ class TritTables(nn.Module):
         self.register_buffer("planes", planes.ceil().clamp_min(2).int())
 
     def moved(self, gaussians: Gaussians, shift: Tensor, log_factor: Tensor) -> Gaussians:
-        """Means moved by `shift` standard deviations, scales by a factor, both in the fixed point of exact networks."""
+        """Gaussians with other means and scales.
+
+        Args:
+            gaussians: of n elements.
+            shift: (n,) standard deviations to add to the means, in fixed point.
+            log_factor: (n,) logarithms of factors of the scales, in fixed point.
+        """
         units = gaussians.units + rounding_shift(log_factor * _UNITS_PER_LOG, _UNITS_PER_LOG_BITS).long()
         mean = gaussians.mean + (shift.long() * self.scale.long()[_nearest(gaussians.units)] >> ACTIVATION_BITS)
         return Gaussians(mean, units.clamp_(0, _LARGEST_UNITS))
 
     def start(self, gaussians: Gaussians) -> Intervals:
-        """What is known before the first trit."""
+        """The intervals before the first trit: around zero, wide enough for all but 1e-9 of each Gaussian."""
         planes = self.planes[_nearest(gaussians.units)].long()
         return Intervals(torch.zeros_like(planes), planes)
 
     def is_outlier(self, gaussians: Gaussians, values: Tensor, plane: int) -> Tensor:
-        """Which of values (n,) are so far beyond their Gaussians that their trits may never come, by 3^plane bins."""
-        reach = self.scale.long()[_nearest(gaussians.units)] * _REACH_OF_TRITS >> ACTIVATION_BITS
+        """Mask of the values (n,) so far outside their Gaussians that their trits may never come.
+
+        An outlier lies beyond six standard deviations, and at least 3 * 3^plane bins, from zero.
+        """
+        reach = self.scale.long()[_nearest(gaussians.units)] * _OUTLIER_SIGMAS >> ACTIVATION_BITS
         return values.abs() > reach.clamp_min(_TOLERANCE * 3**plane)
 
-    def place(self, gaussians: Gaussians, known: Intervals) -> tuple[Tensor, Tensor]:
+    def place(self, gaussians: Gaussians, intervals: Intervals) -> tuple[Tensor, Tensor]:
         """The row and the column (n,) of intervals in the tables."""
-        row = (_nearest(gaussians.units) - _PER_PLANE * (known.planes - 1)).clamp_(0, _WIDTHS - 1)
-        distance = (known.middle * UNIT - gaussians.mean) * self.inverse.long()[row]
-        part = known.width << (_INVERSE_BITS + ACTIVATION_BITS)
+        row = (_nearest(gaussians.units) - _PER_PLANE * (intervals.planes - 1)).clamp_(0, _WIDTHS - 1)
+        distance = (intervals.middle * UNIT - gaussians.mean) * self.inverse.long()[row]
+        part = intervals.width << (_INVERSE_BITS + ACTIVATION_BITS)
         column = torch.div(2 * distance + part, 2 * part, rounding_mode="floor")
         return row, column.clamp_(-_REACH, _REACH) + _REACH
 
-    def priorities(self, gaussians: Gaussians, known: Intervals) -> Tensor:
-        """(n,) ranks of the next trits, between those of the scales around; of intervals of one bin the lowest."""
-        _, column = self.place(gaussians, known)
-        row = (gaussians.units >> _UNIT_BITS) - _PER_PLANE * (known.planes - 1)
+    def priorities(self, gaussians: Gaussians, intervals: Intervals) -> Tensor:
+        """(n,) priorities of the next trits, interpolated between scales; the lowest for intervals of one bin."""
+        _, column = self.place(gaussians, intervals)
+        row = (gaussians.units >> _UNIT_BITS) - _PER_PLANE * (intervals.planes - 1)
         below, above = (self.rank.long()[near.clamp(0, _WIDTHS - 1), column] for near in (row, row + 1))
         part = gaussians.units & (1 << _UNIT_BITS) - 1
-        ranks = below + ((above - below) * part >> _UNIT_BITS) + PRIORITY_PER_PLANE * (known.planes - 1)
-        return ranks.where(known.planes > 0, _NEVER)
+        priorities = below + ((above - below) * part >> _UNIT_BITS) + PRIORITY_PER_PLANE * (intervals.planes - 1)
+        return priorities.where(intervals.planes > 0, _NEVER)
 
     def sharpness(self, place: tuple[Tensor, Tensor]) -> Tensor:
-        """How wide the Gaussians are beside the intervals: the logarithm, in planes, in fixed point."""
+        """How wide the Gaussians are beside the intervals: the logarithm to base 3, in fixed point, within +-3."""
         sharpness = (place[0] - _AS_WIDE) * (UNIT // _PER_PLANE)
         return sharpness.clamp_(-_FAR_SHARPER, _FAR_SHARPER).double()
 
-    def expected(self, place: tuple[Tensor, Tensor], known: Intervals) -> Tensor:
-        """(n,) values to reconstruct, in bins, in fixed point: within the intervals."""
+    def expected(self, place: tuple[Tensor, Tensor], intervals: Intervals) -> Tensor:
+        """(n,) values to reconstruct, in bins, in fixed point: expected values within the intervals."""
         bits = _SHIFT_BITS - ACTIVATION_BITS
-        return known.middle * UNIT + (self.shift.long()[place] * known.width + (1 << bits - 1) >> bits)
+        return intervals.middle * UNIT + (self.shift.long()[place] * intervals.width + (1 << bits - 1) >> bits)
 
 
-def next_trits(values: Tensor, known: Intervals) -> Tensor:
-    """(n,) next trits 0, 1, 2 of values (n,) in their intervals."""
-    third = powers_of_3(known.planes - 1)
-    trits = torch.div(values - known.middle + (3 * third - 1) // 2, third, rounding_mode="floor")
+def next_trits(values: Tensor, intervals: Intervals) -> Tensor:
+    """(n,) next trits 0, 1 or 2 of values (n,), which say in which third of their intervals they lie."""
+    third = powers_of_3(intervals.planes - 1)
+    trits = torch.div(values - intervals.middle + (3 * third - 1) // 2, third, rounding_mode="floor")
     return trits.clamp_(0, 2)
 
 
-def split(known: Intervals, trits: Tensor) -> Intervals:
-    """Intervals after their next trits (n,)."""
-    return Intervals(known.middle + (trits - 1) * powers_of_3(known.planes - 1), known.planes - 1)
+def split(intervals: Intervals, trits: Tensor) -> Intervals:
+    """The thirds of intervals that their next trits (n,) select."""
+    middle = intervals.middle + (trits - 1) * powers_of_3(intervals.planes - 1)
+    return Intervals(middle, intervals.planes - 1)
 
 
 def _nearest(units: Tensor) -> Tensor:
