@@ -50,7 +50,7 @@ def keep(name: Annotated[str, typer.Argument(help="the name of the run, a folder
     from pipeline.reporting.kept_runs import keep as keep_run
 
     folder = keep_run(_checkout(), name)
-    console.print(f"kept in {folder}; `python -m pipeline.reporting.kept_runs --write` renews README")
+    console.print(f"kept in {folder}; `make results` renews the tables and plots")
 
 
 def rollback(
