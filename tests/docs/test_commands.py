@@ -116,8 +116,8 @@ def commands(block: str) -> Iterator[list[str]]:
     """The arguments of each `ratewright` of a block."""
     for line in block.splitlines():
         program, *arguments = shlex.split(line, comments=True)
-        assert program == "ratewright", line
-        yield arguments
+        if program == "ratewright":
+            yield arguments
 
 
 @pytest.mark.parametrize(("path", "block"), SHELL, ids=lambda value: value.name if isinstance(value, Path) else "")
