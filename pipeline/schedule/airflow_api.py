@@ -7,12 +7,13 @@ replace no more than the paths of three requests.
 import json
 import logging
 import time
-from typing import Any
+from typing import Any, Self
 
 from components.errors import RatewrightError
 from pipeline.schedule.airflow_settings import PORT, URL, USER, password
 
-_POLL_S = 2.0
+POLL_S = 2.0
+"""Seconds between two looks at a run."""
 _UNREPORTED = ("none", "scheduled", "queued", "skipped")
 """States of a task that the log leaves out."""
 
@@ -20,7 +21,10 @@ logger = logging.getLogger(__name__)
 
 
 class Api:
-    """A session with Airflow's REST API. Every method raises RatewrightError with one line."""
+    """A session with Airflow's REST API, closed at the end of its context.
+
+    Every method raises RatewrightError with one line if Airflow does not answer or refuses.
+    """
 
     def __init__(self) -> None:
         import httpx
@@ -28,6 +32,12 @@ class Api:
         self._client = httpx.Client(base_url=URL, timeout=60)
         answer = self.call("POST", "/auth/token", {"username": USER, "password": password()})
         self._client.headers["authorization"] = f"Bearer {answer['access_token']}"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._client.close()
 
     def call(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
         """Send a request with a JSON body; returns the JSON answer."""
@@ -61,7 +71,7 @@ class Api:
             if state in ("success", "failed"):
                 logger.info(f"{dag}: {run_id} {state}")
                 return state
-            time.sleep(_POLL_S)
+            time.sleep(POLL_S)
 
 
 def _log_task(dag: str, task: dict[str, Any]) -> None:

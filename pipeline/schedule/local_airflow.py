@@ -55,10 +55,10 @@ def retrain(
         "target_bpp": target_bpp,
         "training_steps": training_steps,
     }
-    api = Api()
-    run_id = api.trigger("retrain", {key: value for key, value in request.items() if value is not None})
-    console.print(f"retrain: {run_id}, {URL}/dags/retrain/runs/{run_id}", markup=False)
-    state = api.follow("retrain", run_id)
+    with Api() as api:
+        run_id = api.trigger("retrain", {key: value for key, value in request.items() if value is not None})
+        console.print(f"retrain: {run_id}, {URL}/dags/retrain/runs/{run_id}", markup=False)
+        state = api.follow("retrain", run_id)
     if state != "success":
         raise RatewrightError(f"the run {run_id} ended as {state}; its tasks' logs give the reason")
 

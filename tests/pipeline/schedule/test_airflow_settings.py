@@ -1,0 +1,35 @@
+"""The environment of the Airflow on this machine."""
+
+from pathlib import Path
+
+import pytest
+
+from components.errors import RatewrightError
+from pipeline.schedule import airflow_settings
+from pipeline.schedule.airflow_settings import environment, password
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(airflow_settings, "HOME", tmp_path)
+    return tmp_path
+
+
+def test_a_users_own_settings_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert environment()["AIRFLOW__CORE__EXECUTOR"] == "LocalExecutor"
+    monkeypatch.setenv("AIRFLOW__CORE__EXECUTOR", "CeleryExecutor")
+    assert environment()["AIRFLOW__CORE__EXECUTOR"] == "CeleryExecutor"
+
+
+def test_keys_are_made_once_for_their_owner_alone(home: Path) -> None:
+    first, second = environment(), environment()
+    assert first["AIRFLOW__API_AUTH__JWT_SECRET"] == second["AIRFLOW__API_AUTH__JWT_SECRET"]
+    assert first["AIRFLOW__API_AUTH__JWT_SECRET"] != first["AIRFLOW__API__SECRET_KEY"]
+    assert (home / "keys.json").stat().st_mode & 0o777 == 0o600
+
+
+def test_the_password_is_the_one_that_airflow_made(home: Path) -> None:
+    with pytest.raises(RatewrightError, match="has not run here yet"):
+        password()
+    (home / "simple_auth_manager_passwords.json.generated").write_text('{"admin": "secret"}')
+    assert password() == "secret"
