@@ -22,7 +22,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from benchmarks.common import command_line, console, per_second
 from components.codecs.table import build
 from components.codecs.tensors import to_tensor
-from components.evaluation.complexity import peak_mb
+from components.evaluation.complexity import peak_memory_mb
 
 PAIRS: tuple[tuple[str, dict[str, int], str, dict[str, int]], ...] = (
     ("factorized", {"N": 128, "M": 192}, "bmshj2018-factorized", {"N": 128, "M": 192}),
@@ -197,7 +197,7 @@ def large() -> None:
         for height, width in LARGE:
             encode, decode = coding_times(coder, photograph(height, width))
             table.add_row(
-                coder.name, f"{height * width / 1e6:.1f}", f"{encode:.2f}", f"{decode:.2f}", f"{peak_mb():.0f}"
+                coder.name, f"{height * width / 1e6:.1f}", f"{encode:.2f}", f"{decode:.2f}", f"{peak_memory_mb():.0f}"
             )
     console.print(table)
 

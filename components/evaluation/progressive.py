@@ -1,4 +1,4 @@
-"""What a progressive codec makes of the first bytes of one file, beside JPEG 2000's quality layers."""
+"""Quality over the length of a prefix: a progressive codec's stream, and JPEG 2000 with quality layers."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -14,15 +14,20 @@ from components.codecs.tensors import to_tensor
 from components.metrics.quality import quality_of
 
 LOWEST_BPP, HIGHEST_BPP = 0.02, 0.5
-POINTS = 40
-JPEG2000_LAYERS = 20  # each costs its packets' headers
-SMALLEST = 64  # bytes: the header and a little
+"""Rates of the shortest and the longest prefix, in bits per pixel."""
+PREFIXES = 40
+"""Number of prefixes of a learned codec's stream."""
+JPEG2000_LAYERS = 20
+"""Number of quality layers. Each costs bytes for the headers of its packets."""
+SHORTEST = 64
+"""Bytes of the shortest prefix of a small picture: the header and a little more."""
 SHOWN_BPP = (0.02, 0.05, 0.1, 0.15, 0.25, 0.5)
+"""Rates whose decoded pictures are kept, in bits per pixel."""
 
 
 @dataclass(frozen=True)
-class Prefix:
-    """The picture that some first bytes give."""
+class PrefixQuality:
+    """Rate and quality of the picture that a prefix decodes to; None where a figure does not exist."""
 
     bytes: int
     bpp: float
@@ -30,35 +35,44 @@ class Prefix:
     ms_ssim: float | None
 
 
-def prefixes(codec: Codec, rgb: Rgb, keep: Callable[[float, Rgb], None]) -> Iterator[Prefix]:
-    """One stream of a progressive codec, cut to `POINTS` sizes; `keep(bpp, decoded)` sees those of `SHOWN_BPP`."""
+def learned_prefixes(codec: Codec, rgb: Rgb, keep: Callable[[float, Rgb], None]) -> Iterator[PrefixQuality]:
+    """Decode `PREFIXES` prefixes of one stream of a progressive codec.
+
+    Args:
+        codec: a progressive codec.
+        rgb: the picture.
+        keep: called with each rate in `SHOWN_BPP` and the picture that the prefix nearest to it decodes to.
+
+    Yields:
+        Rate and quality of each prefix, shortest first.
+    """
     x = to_tensor(rgb)
     stream = progressive_stream(codec, codec.latents(x), x.shape[-2:], HIGHEST_BPP)
     coder, pixels = LearnedCoder(codec), rgb.shape[0] * rgb.shape[1]
     least, most = (int(bpp * pixels / 8) for bpp in (LOWEST_BPP, HIGHEST_BPP))
-    sizes = np.geomspace(max(least, SMALLEST), max(most, SMALLEST), POINTS).astype(int).tolist()
+    sizes = np.geomspace(max(least, SHORTEST), max(most, SHORTEST), PREFIXES).astype(int).tolist()
     shown = {min(sizes, key=lambda size: abs(size - bpp * pixels / 8)): bpp for bpp in SHOWN_BPP}
     for size in sizes:
-        file = stream.truncate(size)
-        decoded = coder.decode(file)
+        prefix = stream.truncate(size)
+        decoded = coder.decode(prefix)
         if size in shown:
             keep(shown[size], decoded)
-        yield _prefix(len(file), rgb, decoded)
+        yield _quality(len(prefix), rgb, decoded)
 
 
-def jpeg2000_prefixes(rgb: Rgb) -> Iterator[Prefix]:
-    """A JPEG 2000 file of `JPEG2000_LAYERS` quality layers, cut after each."""
+def jpeg2000_prefixes(rgb: Rgb) -> Iterator[PrefixQuality]:
+    """Decode a JPEG 2000 file of `JPEG2000_LAYERS` quality layers after each layer."""
     rates = np.geomspace(LOWEST_BPP, HIGHEST_BPP, JPEG2000_LAYERS)
     for size, decoded in jpeg2000_layers(rgb, rates.tolist()):
-        yield _prefix(size, rgb, decoded)
+        yield _quality(size, rgb, decoded)
 
 
-def violations(curve: Sequence[Prefix]) -> int:
-    """How many prefixes are worse in PSNR than the one before."""
+def psnr_drops(curve: Sequence[PrefixQuality]) -> int:
+    """The number of prefixes with a lower PSNR than the shorter one before."""
     values = [point.psnr_db for point in curve if point.psnr_db is not None]
     return sum(after < before for before, after in pairwise(values))
 
 
-def _prefix(size: int, rgb: Rgb, decoded: Rgb) -> Prefix:
+def _quality(size: int, rgb: Rgb, decoded: Rgb) -> PrefixQuality:
     quality = quality_of(rgb, decoded)
-    return Prefix(size, 8 * size / (rgb.shape[0] * rgb.shape[1]), quality.psnr_db, quality.ms_ssim)
+    return PrefixQuality(size, 8 * size / (rgb.shape[0] * rgb.shape[1]), quality.psnr_db, quality.ms_ssim)

@@ -50,4 +50,4 @@ class ClassicAtRate:
 
     def __call__(self, bpp: float, tolerance: float | None = None) -> AtQuality:  # noqa: ARG002 - qualities are close
         """The codec at the largest quality within the rate. Raises CalibrationError."""
-        return AtQuality(self._classic, largest_quality(self._classic, self._pictures, bpp, known=self._known).quality)
+        return AtQuality(self._classic, largest_quality(self._classic, self._pictures, bpp, rates=self._known))

@@ -113,7 +113,7 @@ def _coders(model: Path, name: str, original: Rgb, target_bpp: float) -> Iterato
     yield name, LearnedCoder(codec, gain_for_target(codec, [original], target_bpp, TOLERANCE))
     for classic in CLASSICS:
         baseline = BASELINES[classic]
-        yield classic, AtQuality(baseline, largest_quality(baseline, [original], target_bpp).quality)
+        yield classic, AtQuality(baseline, largest_quality(baseline, [original], target_bpp))
 
 
 @rc_context(STYLE)

@@ -81,7 +81,7 @@ def _learned(name: str, settings: Params, layout: Layout, test: Sequence[Rgb]) -
 
 def _lossy_baseline(name: str, settings: Params, calibration: Sequence[Rgb], test: Sequence[Rgb]) -> EvaluatedCodec:
     classic = BASELINES[name]
-    quality = largest_quality(classic, calibration, settings.target_bpp).quality
+    quality = largest_quality(classic, calibration, settings.target_bpp)
     description = Description(
         name=name,
         target_bpp=settings.target_bpp,

@@ -10,7 +10,7 @@ from components.codecs.baselines.lossy import AtQuality
 from components.codecs.coder import Coder, LearnedCoder
 from components.codecs.tensors import to_tensor
 from components.data.image_files import encode_png
-from components.evaluation.progressive import Prefix, jpeg2000_prefixes, prefixes, violations
+from components.evaluation.progressive import PrefixQuality, jpeg2000_prefixes, learned_prefixes, psnr_drops
 from components.storage.atomic import write_bytes, write_json
 
 
@@ -20,16 +20,16 @@ def keep_prefixes(coder: Coder, image: str, rgb: Rgb, folder: Path) -> None:
     def keep(bpp: float, decoded: Rgb) -> None:
         write_bytes(folder / f"{bpp:g}.png", encode_png(decoded))
 
-    curve: list[Prefix] = []
+    curve: list[PrefixQuality] = []
     if isinstance(coder, LearnedCoder) and coder.codec.progressive:
         folder.mkdir(parents=True, exist_ok=True)
-        curve = list(prefixes(coder.codec, rgb, keep))
+        curve = list(learned_prefixes(coder.codec, rgb, keep))
     elif isinstance(coder, AtQuality) and coder.classic.name == "jpeg2000":
         folder.mkdir(parents=True, exist_ok=True)
         curve = list(jpeg2000_prefixes(rgb))
     if curve:
         points = [asdict(point) for point in curve]
-        write_json(folder / "curve.json", {"image": image, "violations": violations(curve), "points": points})
+        write_json(folder / "curve.json", {"image": image, "violations": psnr_drops(curve), "points": points})
 
 
 def keep_maps(coder: Coder, image: str, rgb: Rgb, path: Path) -> None:

@@ -47,7 +47,7 @@ def rate_target_for(target_bpp: float, pictures: Sequence[Rgb]) -> RateTarget:
         return RateTarget(target_bpp, pieces)
     webp = BASELINES["webp"]
     try:
-        quality = largest_quality(webp, pieces, target_bpp).quality
+        quality = largest_quality(webp, pieces, target_bpp)
     except CalibrationError:
         quality = webp.low
     coder = AtQuality(webp, quality)

@@ -13,7 +13,7 @@ from components.arrays import Rgb
 from components.codecs.coder import Coder, LearnedCoder
 from components.data.image_files import encode_png
 from components.errors import CalibrationError, RatewrightError
-from components.evaluation.complexity import kmac_per_px, parameters, peak_mb
+from components.evaluation.complexity import kmac_per_px, peak_memory_mb
 from components.evaluation.measure import measure
 from components.evaluation.results import ImageResult, RatePoint, summarise
 from components.rate.real_rate import rate_and_psnr
@@ -182,10 +182,10 @@ def _costs(coder: Coder) -> Costs:
     if isinstance(coder, LearnedCoder):
         encoder, decoder = kmac_per_px(coder.codec)
         return Costs(
-            parameters=parameters(coder.codec),
+            parameters=count_parameters(coder.codec),
             encoder_kmac_per_px=encoder,
             decoder_kmac_per_px=decoder,
-            peak_mb=peak_mb(),
+            peak_mb=peak_memory_mb(),
         )
     return Costs(
         parameters=None,
@@ -194,7 +194,7 @@ def _costs(coder: Coder) -> Costs:
         encoder_kmac_per_px_why=NO_NETWORK,
         decoder_kmac_per_px=None,
         decoder_kmac_per_px_why=NO_NETWORK,
-        peak_mb=peak_mb(),
+        peak_mb=peak_memory_mb(),
     )
 
 

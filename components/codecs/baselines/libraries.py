@@ -1,4 +1,4 @@
-"""Pictures through Pillow and imagecodecs: what the classic codecs share, lossy and lossless."""
+"""Files written and read by Pillow and imagecodecs, for the lossy and the lossless classic codecs."""
 
 import io
 import struct
@@ -11,8 +11,17 @@ from components.arrays import Rgb
 from components.errors import BitstreamError, ImageError
 
 
-def encoded(name: str, encoder: Callable[[Rgb], bytes], rgb_HWC: Rgb) -> bytes:
-    """What `encoder` of codec `name` makes of a picture; raises `ImageError` for one that is not uint8 (H, W, 3)."""
+def checked_encode(name: str, encoder: Callable[[Rgb], bytes], rgb_HWC: Rgb) -> bytes:
+    """Encode a picture, with one kind of error for all libraries.
+
+    Args:
+        name: of the codec, for messages.
+        encoder: a contiguous picture to the bytes of a file.
+        rgb_HWC: the picture.
+
+    Raises:
+        ImageError: the picture is not uint8 (H, W, 3), or the library refuses it.
+    """
     if rgb_HWC.dtype != np.uint8 or rgb_HWC.ndim != 3 or rgb_HWC.shape[2] != 3 or rgb_HWC.size == 0:
         raise ImageError(f"{name}: not a uint8 (H, W, 3) picture: {rgb_HWC.dtype} {rgb_HWC.shape}")
     try:
@@ -22,8 +31,8 @@ def encoded(name: str, encoder: Callable[[Rgb], bytes], rgb_HWC: Rgb) -> bytes:
         raise ImageError(f"{name}: cannot encode a {width}x{height} picture: {error}") from error
 
 
-def save(rgb_HWC: Rgb, container: str, **options: Any) -> bytes:
-    """A file as Pillow writes it."""
+def pillow_encode(rgb_HWC: Rgb, container: str, **options: Any) -> bytes:
+    """A picture as a file of one of Pillow's formats, with options of that format's writer."""
     from PIL import Image
 
     buffer = io.BytesIO()
@@ -32,12 +41,12 @@ def save(rgb_HWC: Rgb, container: str, **options: Any) -> bytes:
 
 
 def pillow_decoder(container: str) -> Callable[[bytes], Rgb]:
-    """Pillow's reader of one format; it raises `BitstreamError`."""
+    """A reader of one of Pillow's formats, which raises `BitstreamError` for a bad file."""
 
     def decode(data: bytes) -> Rgb:
         from PIL import Image
 
-        # What Pillow's readers raise for a bad file is not one class; a SyntaxError is a broken header.
+        # Pillow's readers raise errors of many classes for bad files; a SyntaxError is a broken header.
         bad = (
             OSError,
             SyntaxError,
@@ -69,14 +78,22 @@ def pillow_version(feature: str, library: str) -> Callable[[], str]:
 
 
 def jpegxl_decode(data: bytes) -> Rgb:
-    """A JPEG XL picture; raises `BitstreamError`."""
+    """The picture in a JPEG XL file; raises `BitstreamError`."""
     import imagecodecs
 
     return imagecodecs_decode(lambda: imagecodecs.jpegxl_decode(data, numthreads=1), "JPEG XL")
 
 
 def imagecodecs_decode(decode: Callable[[], Any], kind: str) -> Rgb:
-    """The picture that a reader of imagecodecs returns; raises `BitstreamError`, which names the `kind` of file."""
+    """Call a reader of imagecodecs, and check that it returns 8-bit RGB.
+
+    Args:
+        decode: the reader, with its data.
+        kind: of file, for messages.
+
+    Raises:
+        BitstreamError: the file is bad, or not 8-bit RGB.
+    """
     try:
         decoded = np.asarray(decode())
     except (RuntimeError, ValueError, MemoryError) as error:

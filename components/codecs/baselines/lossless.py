@@ -1,7 +1,7 @@
-"""The classic lossless codecs that learned ones are measured against, each at its smallest within sensible time.
+"""The classic lossless codecs that learned ones are compared with, at their smallest files within sensible time.
 
-A picture is `rgb_HWC`: uint8, shape (H, W, 3), sRGB; every size from 1x1 up comes back as it was. Every bitstream is
-a whole file, headers included, without metadata. The settings were chosen by the bytes of Kodak pictures.
+A picture is `rgb_HWC`: uint8, shape (H, W, 3), sRGB. Every size from 1x1 up is coded without a change. Every bitstream
+is a whole file, headers included, without metadata. The settings were chosen by the bytes of Kodak pictures.
 """
 
 import io
@@ -12,23 +12,30 @@ import numpy as np
 
 from components.arrays import Rgb
 from components.codecs.baselines.libraries import (
-    encoded,
+    checked_encode,
     imagecodecs_decode,
     imagecodecs_version,
     jpegxl_decode,
     pillow_decoder,
+    pillow_encode,
     pillow_version,
-    save,
 )
 
 
 @dataclass(frozen=True)
 class Lossless:
-    """One classic lossless codec, which is a Coder as it stands."""
+    """A classic lossless codec. It is a `Coder`.
+
+    Attributes:
+        name: as in the params.
+        settings: in words, for a report.
+        encoder: a picture to a file.
+        decoder: a file to a picture.
+        library: gives the libraries behind the codec, with their versions.
+    """
 
     name: str
     settings: str
-    """The settings, for a report."""
     encoder: Callable[[Rgb], bytes]
     decoder: Callable[[bytes], Rgb]
     library: Callable[[], str]
@@ -40,15 +47,15 @@ class Lossless:
 
     def encode(self, rgb_HWC: Rgb) -> bytes:
         """The file of a uint8 (H, W, 3) picture; raises `ImageError` for a picture the codec does not take."""
-        return encoded(self.name, self.encoder, rgb_HWC)
+        return checked_encode(self.name, self.encoder, rgb_HWC)
 
     def decode(self, data: bytes) -> Rgb:
-        """The uint8 (H, W, 3) picture of a file; raises `BitstreamError` where there is none."""
+        """The uint8 (H, W, 3) picture in a file; raises `BitstreamError` for a bad file."""
         return self.decoder(data)
 
 
 _PNG_FILTERS = (0x10, 0x20, 0x40, 0x80, 0xF8)
-"""libpng's masks: Sub, Up, Average or Paeth for every row, or the one of all that suits each row."""
+"""libpng's filter masks: Sub, Up, Average or Paeth for all rows, or the best of all for each row."""
 
 
 def _png_encode(rgb_HWC: Rgb) -> bytes:
@@ -76,9 +83,9 @@ _LONGEST = 2**16 - 1  # pixels of a side in a frame header
 
 
 def _jpegls_encode(rgb_HWC: Rgb) -> bytes:
-    """A JPEG-LS file of three scans: each component with contexts of its own, which interleaved ones would share.
+    """A JPEG-LS file of three scans. Each component has contexts of its own; interleaved components would share them.
 
-    CharLS writes them as three gray files; their scans come together under one frame header (T.87, Annex C).
+    CharLS writes three gray files, whose scans are put together under one frame header (T.87, Annex C).
     """
     import imagecodecs
 
@@ -106,11 +113,11 @@ def _jpegls_decode(data: bytes) -> Rgb:
 
 
 def _jpeg2000_encode(rgb_HWC: Rgb) -> bytes:
-    return save(rgb_HWC, "JPEG2000", irreversible=False, mct=1, no_jp2=True, comment=" ")
+    return pillow_encode(rgb_HWC, "JPEG2000", irreversible=False, mct=1, no_jp2=True, comment=" ")
 
 
 def _webp_encode(rgb_HWC: Rgb) -> bytes:
-    return save(rgb_HWC, "WEBP", lossless=True, quality=75, method=6)
+    return pillow_encode(rgb_HWC, "WEBP", lossless=True, quality=75, method=6)
 
 
 def _jpegxl_encode(rgb_HWC: Rgb) -> bytes:

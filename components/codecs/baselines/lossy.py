@@ -1,8 +1,8 @@
-"""The classic codecs that learned ones are measured against, each at its best settings for PSNR.
+"""The classic lossy codecs that learned ones are compared with, each at its best settings for PSNR.
 
-A picture is `rgb_HWC`: uint8, shape (H, W, 3), sRGB. Every size from 1x1 up is taken as it is (no codec here
-refuses one, so nothing is padded), and every bitstream is a whole file as the codec's own tools read it,
-headers included, without metadata. The settings were chosen by mean PSNR on Kodak pictures near 0.15 bpp.
+A picture is `rgb_HWC`: uint8, shape (H, W, 3), sRGB. Every size from 1x1 up is coded as it is, without padding. Every
+bitstream is a whole file as the codec's own tools read it, headers included, without metadata. The settings were chosen
+by mean PSNR on Kodak pictures near 0.15 bpp.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -12,28 +12,35 @@ import numpy as np
 
 from components.arrays import Rgb
 from components.codecs.baselines.libraries import (
-    encoded,
+    checked_encode,
     imagecodecs_version,
     jpegxl_decode,
     pillow_decoder,
+    pillow_encode,
     pillow_version,
-    save,
 )
 
 
 @dataclass(frozen=True)
 class Classic:
-    """One classic codec. A larger quality gives a larger file."""
+    """A classic lossy codec. A larger quality gives a larger file.
+
+    Attributes:
+        name: as in the params.
+        low: the lowest quality.
+        high: the highest quality.
+        integer: whether qualities are whole numbers.
+        settings: the settings and the meaning of the quality in words, for a report.
+        encoder: a picture and a quality to a file.
+        decoder: a file to a picture.
+        library: gives the libraries behind the codec, with their versions.
+    """
 
     name: str
     low: float
-    """The lowest quality admitted."""
     high: float
-    """The highest quality admitted."""
     integer: bool
-    """Whether the quality takes whole numbers only."""
     settings: str
-    """The settings and what the quality means, for a report."""
     encoder: Callable[[Rgb, float], bytes]
     decoder: Callable[[bytes], Rgb]
     library: Callable[[], str]
@@ -44,42 +51,42 @@ class Classic:
         return self.library()
 
     def encode(self, rgb_HWC: Rgb, quality: float) -> bytes:
-        """The bitstream of a uint8 (H, W, 3) picture.
+        """The file of a uint8 (H, W, 3) picture.
 
-        Raises `ValueError` for a quality out of range, `ImageError` for a picture the codec does not take.
+        Raises `ValueError` for a quality out of range, and `ImageError` for a picture that the codec does not take.
         """
         if not self.low <= quality <= self.high or (self.integer and quality != int(quality)):
             kind = "a whole number" if self.integer else "a number"
             raise ValueError(f"{self.name}: quality {quality} is not {kind} from {self.low:g} to {self.high:g}")
-        return encoded(self.name, lambda rgb: self.encoder(rgb, quality), rgb_HWC)
+        return checked_encode(self.name, lambda rgb: self.encoder(rgb, quality), rgb_HWC)
 
     def decode(self, data: bytes) -> Rgb:
-        """The uint8 (H, W, 3) picture of a bitstream; raises `BitstreamError` where there is none."""
+        """The uint8 (H, W, 3) picture in a file; raises `BitstreamError` for a bad file."""
         return self.decoder(data)
 
 
 @dataclass(frozen=True)
 class AtQuality:
-    """A classic codec at one quality as a Coder."""
+    """A classic codec at one quality. It is a `Coder`."""
 
     classic: Classic
     quality: float
 
     def encode(self, rgb_HWC: Rgb) -> bytes:
-        """The whole file."""
+        """The whole file of a picture."""
         return self.classic.encode(rgb_HWC, self.quality)
 
     def decode(self, data: bytes) -> Rgb:
-        """The picture of a file."""
+        """The picture in a file."""
         return self.classic.decode(data)
 
 
 def _jpeg_tables(quality: float) -> list[list[int]]:
     """Luma and chroma quantiser steps (64 each, row by row), 1 to 255.
 
-    The steps rise gently with frequency: far flatter than Annex K of the standard, which weighs by
-    visibility. The DC step is finer than its neighbours, and the subsampled chroma finer than the luma, since
-    at low rates an error there covers the whole block (or four) and costs few bits to mend.
+    The steps rise gently with frequency, far less than in Annex K of the standard, which weights by visibility. The DC
+    step is finer than its neighbours, and the subsampled chroma finer than the luma: at low rates an error there covers
+    the whole block, or four, and few bits remove it.
     """
     v, u = np.mgrid[:8, :8]
     luma = 16.0 + 2.0 * (u + v)
@@ -90,9 +97,9 @@ def _jpeg_tables(quality: float) -> list[list[int]]:
 
 def _jpeg_encode(rgb_HWC: Rgb, quality: float) -> bytes:
     tables = _jpeg_tables(quality)
-    # The same coefficients either way: the tables of progressive scans cost small files more than they save.
+    # Both hold the same coefficients. In small files the tables of progressive scans cost more than they save.
     files = (
-        save(rgb_HWC, "JPEG", qtables=tables, subsampling="4:2:0", optimize=True, progressive=progressive)
+        pillow_encode(rgb_HWC, "JPEG", qtables=tables, subsampling="4:2:0", optimize=True, progressive=progressive)
         for progressive in (False, True)
     )
     return min(files, key=len)
@@ -103,7 +110,7 @@ def _jpeg2000_encode(rgb_HWC: Rgb, quality: float) -> bytes:
 
 
 def _jpeg2000(rgb_HWC: Rgb, layers_bpp: Sequence[float]) -> bytes:
-    return save(
+    return pillow_encode(
         rgb_HWC,
         "JPEG2000",
         irreversible=True,
@@ -116,11 +123,11 @@ def _jpeg2000(rgb_HWC: Rgb, layers_bpp: Sequence[float]) -> bytes:
 
 
 def _webp_encode(rgb_HWC: Rgb, quality: float) -> bytes:
-    return save(rgb_HWC, "WEBP", quality=quality, method=6)
+    return pillow_encode(rgb_HWC, "WEBP", quality=quality, method=6)
 
 
 def _avif_encode(rgb_HWC: Rgb, quality: float) -> bytes:
-    return save(
+    return pillow_encode(
         rgb_HWC,
         "AVIF",
         quality=int(quality),
@@ -197,13 +204,20 @@ _CODECS = (
 )
 
 BASELINES: dict[str, Classic] = {codec.name: codec for codec in _CODECS}
-"""The baselines by name."""
+"""The lossy baselines by name."""
 
 
 def jpeg2000_layers(rgb_HWC: Rgb, layers_bpp: Sequence[float]) -> Iterator[tuple[int, Rgb]]:
-    """Bytes and picture of a progressive JPEG 2000 file after each of its quality layers, rates in ascending order.
+    """A progressive JPEG 2000 file after each of its quality layers.
 
-    Each is made as a file of that many layers: the packets of a layer do not depend on those that follow.
+    Each prefix is encoded as a file of that many layers, because a layer's packets do not depend on later layers.
+
+    Args:
+        rgb_HWC: the picture.
+        layers_bpp: rate after each layer in bits per pixel, rising.
+
+    Yields:
+        Bytes and picture after each layer.
     """
     for count in range(1, len(layers_bpp) + 1):
         data = _jpeg2000(rgb_HWC, layers_bpp[:count])

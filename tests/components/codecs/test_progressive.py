@@ -14,7 +14,6 @@ from components.codecs.coder import LearnedCoder, byte_budget
 from components.codecs.table import CODECS, codec_class
 from components.codecs.tensors import to_tensor
 from components.errors import BitstreamError
-from components.evaluation.progressive import POINTS, jpeg2000_prefixes, prefixes, violations
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 PROGRESSIVE = [name for name in CODECS if codec_class(name).progressive]
@@ -122,26 +121,6 @@ def test_a_rate_beyond_all_planes_is_met_from_below(name: str, used: Callable[[s
     data = LearnedCoder(used(name), bpp=24.0).encode(photograph)
     assert len(data) < byte_budget(24.0, photograph.shape)
     assert parse(data).full_length == len(parse(data).sections[0])
-
-
-@NAMES
-def test_more_bytes_are_hardly_ever_worse(name: str, used: Callable[[str], Codec], photograph: Rgb) -> None:
-    shown: list[float] = []
-    curve = list(prefixes(used(name), photograph, lambda bpp, _: shown.append(bpp)))
-    assert len(curve) == POINTS
-    assert [point.bytes for point in curve] == sorted(point.bytes for point in curve)
-    assert violations(curve) <= 0.3 * POINTS, "of an untrained codec"
-    assert (curve[-1].psnr_db or 0) > (curve[0].psnr_db or 0) + 3
-    assert shown == sorted(shown)
-    assert len(shown) >= 4
-
-
-def test_jpeg2000_grows_by_layers(photograph: Rgb) -> None:
-    curve = list(jpeg2000_prefixes(photograph))
-    values = [point.psnr_db or 0 for point in curve]
-    assert len(curve) > 10
-    assert violations(curve) <= 2
-    assert values[-1] > values[0] + 5
 
 
 def test_only_progressive_streams_are_cut(make_codec: Make, photograph: Rgb) -> None:

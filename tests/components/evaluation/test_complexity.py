@@ -3,7 +3,7 @@
 import pytest
 
 from components.codecs.table import build
-from components.evaluation.complexity import kmac_per_px, parameters, peak_mb
+from components.evaluation.complexity import count_parameters, kmac_per_px, peak_memory_mb
 from components.layers.branch import WIDTHS, strides
 
 
@@ -28,10 +28,10 @@ def test_a_codec_that_does_not_compute_with_torch_says_its_own_count(monkeypatch
 
 def test_parameters_are_what_training_moves() -> None:
     codec = build("wcae", {})
-    assert parameters(codec) == sum(value.numel() for value in codec.state_dict().values()) - sum(
+    assert count_parameters(codec) == sum(value.numel() for value in codec.state_dict().values()) - sum(
         value.numel() for value in codec.buffers()
     )
 
 
 def test_peak_memory_is_that_of_a_process_with_torch() -> None:
-    assert 50 < peak_mb() < 100_000
+    assert 50 < peak_memory_mb() < 100_000
