@@ -13,7 +13,7 @@ from components.arrays import Rgb
 from components.codecs.coder import Coder, LearnedCoder
 from components.data.image_files import encode_png
 from components.errors import CalibrationError, RatewrightError
-from components.evaluation.complexity import kmac_per_px, peak_memory_mb
+from components.evaluation.complexity import count_parameters, kmac_per_px, peak_memory_mb
 from components.evaluation.measure import measure
 from components.evaluation.results import ImageResult, RatePoint, summarise
 from components.rate.real_rate import rate_and_psnr
