@@ -1,7 +1,7 @@
-"""Run by the tests as who asks for a training on a Ray cluster: prints what it hears of it, as JSON lines.
+"""A client of the tests on a Ray cluster: starts a training and prints its progress as JSON lines.
 
-Arguments, as JSON: settings of RayLauncher, of TrainingJob and of TrainingConfig; those of `small_hyperparameters`
-are its codec's own.
+Arguments, as JSON: settings of RayLauncher, of TrainingJob and of TrainingConfig. The codec has the hyper-parameters
+of `small_hyperparameters`.
 """
 
 import hashlib
@@ -20,23 +20,23 @@ from components.training.resources import Resources
 from tests.conftest import small_hyperparameters
 
 
-class Tell:
+class PrintRows:
     def on_step(self, spent: float, step: int, loss: float) -> None:
         pass
 
     def on_validation(self, validation: Validation) -> None:
-        tell(row=validation.model_dump())
+        print_line(row=validation.model_dump())
 
 
 class Remarks(logging.Handler):
     """Prints each log message."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        tell(remark=record.getMessage())
+        print_line(remark=record.getMessage())
 
 
-def tell(**what: Any) -> None:
-    print(json.dumps(what), flush=True)  # noqa: T201
+def print_line(**fields: Any) -> None:
+    print(json.dumps(fields), flush=True)  # noqa: T201
 
 
 def main() -> None:
@@ -51,14 +51,14 @@ def main() -> None:
     logger.addHandler(Remarks())
     try:
         own = RayLauncher(**launcher, resources=resources)
-        state = own.train(training, Tell())
+        state = own.train(training, PrintRows())
     except RatewrightError as error:
-        tell(error=str(error), kind=type(error).__name__)
+        print_line(error=str(error), kind=type(error).__name__)
         return
     digest = hashlib.sha256()
     for name, value in sorted(state.best.items()):
         digest.update(name.encode() + value.numpy().tobytes())
-    tell(step=state.step, history=[row.model_dump() for row in state.history], weights=digest.hexdigest())
+    print_line(step=state.step, history=[row.model_dump() for row in state.history], weights=digest.hexdigest())
     own.remove_state(training)
 
 

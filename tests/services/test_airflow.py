@@ -1,6 +1,6 @@
-"""Airflow itself, as `make airflow` runs it, on the smallest budgets: a scheduler, an API server, real runs.
+"""Airflow, started like `make airflow`, with a scheduler, an API server and real runs on the smallest budgets.
 
-One workspace, SQLite, LocalExecutor. The tests go on from one another in order.
+One workspace, SQLite, LocalExecutor. Each test continues from the one before.
 """
 
 import json
@@ -81,7 +81,7 @@ def test_a_killed_training_is_resumed_by_the_retry(airflow: Airflow) -> None:
     dvc = [pid for pid in airflow.processes() if b"repro" in command_of(pid) and b"train@wcae" in command_of(pid)]
     assert dvc
     os.kill(dvc[0], signal.SIGKILL)
-    # What dvc had started ends with it, after saving its state.
+    # The training ends with the dvc process that started it, after saving its state.
     wait_for(lambda: not any(training.encode() in command_of(pid) for pid in airflow.processes()), 20)
     assert (airflow.folder / "work" / "train" / "wcae" / "state.safetensors").exists()
     output, _ = run.communicate(timeout=RUN_S)
@@ -90,7 +90,7 @@ def test_a_killed_training_is_resumed_by_the_retry(airflow: Airflow) -> None:
     tries = airflow.task_log("train.wcae")
     assert tries.count("train wcae: step 6 ") == 2  # of the first run, and of the second's first try
     assert "train wcae: 120 steps in" in tries
-    # A run of other parameters is kept under its tag; the branch stays.
+    # The result of a run with other parameters has a tag; the branch stays.
     assert airflow.git("rev-parse", "HEAD") == head
     assert len(airflow.git("tag", "--list", "retrain/*").splitlines()) == 2
 

@@ -1,4 +1,4 @@
-"""Trainings on a Ray cluster of two nodes with a core each, as production has it: a token, states and shards in S3."""
+"""Trainings on a Ray cluster of two nodes with a core each, with a token and with states and shards in S3."""
 
 import json
 import os
@@ -42,20 +42,20 @@ STORAGE = "s3://store/some prefix"
 
 
 class Client:
-    """A process that asks for a training, and what it says."""
+    """A process that starts a training on the cluster, and the lines that it prints."""
 
     def __init__(self, command: list[str], environment: dict[str, str]):
         self.process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True)
-        self.heard: list[Line] = []
+        self.lines: list[Line] = []
 
     def until(self, met: Callable[[Line], bool]) -> Line:
-        """The next line that is as wanted."""
+        """Read lines up to the first that meets a condition; returns that one."""
         assert self.process.stdout is not None
         for text in self.process.stdout:
-            self.heard.append(json.loads(text))
-            if met(self.heard[-1]):
-                return self.heard[-1]
-        raise AssertionError(f"it never came; heard: {self.heard}")
+            self.lines.append(json.loads(text))
+            if met(self.lines[-1]):
+                return self.lines[-1]
+        raise AssertionError(f"no line met the condition: {self.lines}")
 
     def remark(self, part: str) -> str:
         return str(self.until(lambda line: part in line.get("remark", ""))["remark"])
@@ -65,11 +65,11 @@ class Client:
         self.until(lambda line: "row" in line and line["row"]["step"] >= step)
 
     def end(self) -> Line:
-        """Its last line."""
+        """Wait for the end of the process; returns its last line."""
         assert self.process.stdout is not None
-        self.heard += [json.loads(text) for text in self.process.stdout]
+        self.lines += [json.loads(text) for text in self.process.stdout]
         assert self.process.wait(60) == 0
-        return self.heard[-1]
+        return self.lines[-1]
 
     def close(self) -> None:
         self.process.kill()
@@ -80,7 +80,7 @@ class Client:
 
 @dataclass
 class Cluster:
-    """A running one. environment: that of its nodes and of who asks it for something."""
+    """A running cluster; its nodes and clients share `environment`."""
 
     address: str
     environment: dict[str, str]
@@ -99,7 +99,7 @@ class Cluster:
         environment: dict[str, str] | None = None,
         **config: float,
     ) -> Client:
-        """Who asks for the training of that fingerprint, by two workers unless `resources` says otherwise."""
+        """Start the training of a fingerprint, with two workers unless `resources` has another number."""
         launcher = {
             "address": address or self.address,
             "resources": {"workers": 2, **(resources or {})},
@@ -121,7 +121,7 @@ class Cluster:
         return client
 
     def processes(self, part: str) -> list[psutil.Process]:
-        """Those of the nodes whose command line has `part` in it."""
+        """Processes of the nodes with `part` in their command line."""
         found = []
         for node in self.nodes:
             for process in psutil.Process(node.pid).children(recursive=True):
@@ -135,7 +135,7 @@ class Cluster:
 
 @contextmanager
 def node(arguments: list[str], environment: dict[str, str], log: Path) -> Iterator["subprocess.Popen[bytes]"]:
-    """A node of a cluster, with one core; it and all that it started end with the context."""
+    """A node with one core; the node and its children end with the context."""
     command = [str(Path(sys.executable).parent / "ray"), "start", "--block", "--num-cpus=1"]
     command += ["--object-store-memory=100000000", "--disable-usage-stats", *arguments]
     with log.open("w") as out:
@@ -169,7 +169,7 @@ def cluster(s3_server: str, tiny_shards: Path, tmp_path_factory: pytest.TempPath
     client = boto3.client("s3", endpoint_url=s3_server, region_name="us-east-1", **keys(environment))
     client.create_bucket(Bucket="store")
     client.close()
-    short = tempfile.mkdtemp(prefix="rw", dir="/tmp")  # sockets lie in it, whose paths may have 107 bytes
+    short = tempfile.mkdtemp(prefix="rw", dir="/tmp")  # for sockets, whose paths have at most 107 bytes
     head, door = free_port(), free_port()
     first = ["--head", f"--port={head}", f"--ray-client-server-port={door}", "--include-dashboard=false"]
     first += ["--node-ip-address=127.0.0.1", f"--temp-dir={short}"]
@@ -189,7 +189,7 @@ def keys(environment: dict[str, str]) -> dict[str, str]:
 
 
 def test_a_training_outlives_a_worker_its_client_and_a_stop(cluster: Cluster) -> None:
-    """What is left in the end is, bit for bit, what an undisturbed one leaves."""
+    """Its weights and history are in the end bit for bit those of an undisturbed training."""
     undisturbed = cluster.client("undisturbed").end()
     assert undisturbed["step"] == 300
     assert [row["step"] for row in undisturbed["history"]] == list(range(20, 301, 20))
@@ -209,8 +209,8 @@ def test_a_training_outlives_a_worker_its_client_and_a_stop(cluster: Cluster) ->
     assert len(cluster.processes("ray::Supervisor")) == 1
     second.remark("lost a worker")
     again = int(second.remark("begins at step").split()[-4])
-    assert begun.endswith("begins at step 0 with 2 workers"), "it hears of all that it missed"
-    assert again > 0, "it went on, and did not start anew"
+    assert begun.endswith("begins at step 0 with 2 workers"), "the new client receives the earlier messages too"
+    assert again > 0, "the training resumed and did not start anew"
     second.row(again)
     second.process.send_signal(signal.SIGINT)
     end = second.end()
@@ -230,36 +230,36 @@ def test_an_error_of_the_training_itself_arrives_and_is_not_tried_again(cluster:
     client = cluster.client("nan", storage=str(tmp_path / "a folder"), lmbda=float("nan"))
     end = client.end()
     assert end["error"] == "training diverged: the loss is nan at step 1; lower learning_rate"
-    assert not any("lost a worker" in line.get("remark", "") for line in client.heard)
+    assert not any("lost a worker" in line.get("remark", "") for line in client.lines)
 
 
 def test_more_than_the_cluster_has(cluster: Cluster) -> None:
     started = time.monotonic()
     many = cluster.client("many", wait_s=2.0, resources={"workers": 4})
     gpus = cluster.client("gpus", wait_s=2.0, resources={"gpus": 1})
-    said = [client.end()["error"] for client in (many, gpus)]
-    assert time.monotonic() - started < 120, "twice the minute that one takes at the most"
+    errors = [client.end()["error"] for client in (many, gpus)]
+    assert time.monotonic() - started < 120, "each takes at most a minute"
     asked = ("4 workers with 1 CPUs, 0 GPUs each", "2 workers with 1 CPUs, 1 GPUs each")
-    for name, demand, line in zip(("many", "gpus"), asked, said, strict=True):
+    for name, demand, line in zip(("many", "gpus"), asked, errors, strict=True):
         assert line.startswith(f"train {name} asks for {demand}; the cluster has 2 nodes with 2 CPUs, 0 GPUs and ")
         assert "\n" not in line
 
 
-def test_who_does_not_let_us_in(cluster: Cluster) -> None:
+def test_addresses_without_a_cluster_and_a_wrong_token(cluster: Cluster) -> None:
     started = time.monotonic()
     with socket.create_server(("127.0.0.1", 0)) as silent:
         ports = free_port(), silent.getsockname()[1]
         addresses = [f"{scheme}127.0.0.1:{port}" for port in ports for scheme in ("ray://", "")]
         clients = [cluster.client("lost", address=address) for address in addresses]
-        said = [client.end()["error"] for client in clients]
-    for line, address, why in zip(said, addresses, 2 * [REFUSED] + 2 * [SILENT], strict=True):
+        errors = [client.end()["error"] for client in clients]
+    for line, address, why in zip(errors, addresses, 2 * [REFUSED] + 2 * [SILENT], strict=True):
         assert line == f"no Ray cluster answers at {address}: {why}"
-    other = cluster.client("lost", environment={"RAY_AUTH_TOKEN": "another token, which nobody gave out"})
+    other = cluster.client("lost", environment={"RAY_AUTH_TOKEN": "another token, which the cluster does not know"})
     line = other.end()["error"]
     refused = f"the Ray cluster at {cluster.address} refuses the connection"
     assert line.startswith(f"{refused} (RAY_AUTH_MODE, RAY_AUTH_TOKEN?)")
     assert "\n" not in line
-    assert time.monotonic() - started < 120, "twice the minute that one takes at the most"
+    assert time.monotonic() - started < 120, "each takes at most a minute"
 
 
 def test_a_bucket_that_is_missing(cluster: Cluster) -> None:
@@ -290,7 +290,7 @@ def test_the_stage(cluster: Cluster, new_clone: Callable[[], Clone]) -> None:
         assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
         return done.stdout
 
-    def cut(launcher: str) -> dict[str, bytes]:
+    def write_shards(launcher: str) -> dict[str, bytes]:
         shards = folder / "data" / "shards" / "bundled-train"
         shutil.rmtree(shards, ignore_errors=True)
         run("shard bundled-train", launcher)
@@ -298,10 +298,12 @@ def test_the_stage(cluster: Cluster, new_clone: Callable[[], Clone]) -> None:
 
     run("fetch bundled-train", "ray")
     run("fetch bundled-calibration", "ray")
-    assert cut("local") == cut("ray"), "whoever cuts, the shards have the same bytes"
+    assert write_shards("local") == write_shards("ray"), "the shards have the same bytes"
     assert "train wcae: begins at step 0 with 2 workers" in run("train wcae", "ray")
     facts = read_facts(folder / "models" / "wcae" / "trained.safetensors")
     assert (facts["variant"], facts["step"]) == ("wcae", 12)
     rows = [json.loads(line) for line in (folder / "models" / "wcae" / "history.jsonl").read_text().splitlines()]
     assert [row["step"] for row in rows] == [6, 12]
-    assert all(row["calibration_bpp"] > 0 for row in rows), "steered there, by the pictures sent along"
+    assert all(row["calibration_bpp"] > 0 for row in rows), (
+        "lambda was controlled on the cluster, with the pictures of the job"
+    )

@@ -30,7 +30,7 @@ pytestmark = pytest.mark.skipif(POSTGRES is None, reason="PostgreSQL is not inst
 
 @contextmanager
 def service(command: list[str], environment: dict[str, str], log: Path, ready: Callable[[], bool]) -> Iterator[None]:
-    """A process that is ended by its group at the end."""
+    """A service process; it and its children end with the context."""
     with log.open("w") as out:
         process = subprocess.Popen(command, env=environment, stdout=out, stderr=out, start_new_session=True)
     try:
@@ -51,7 +51,7 @@ def answers(url: str) -> bool:
 
 @contextmanager
 def postgres(folder: Path) -> Iterator[int]:
-    """A PostgreSQL with the databases airflow and mlflow; its port. It refuses root, hence its own user."""
+    """A PostgreSQL server with the databases airflow and mlflow; gives its port. Root may not start it."""
     assert POSTGRES is not None
     port = free_port()
     folder.mkdir()
@@ -79,7 +79,7 @@ def postgres(folder: Path) -> Iterator[int]:
 @pytest.fixture(scope="module")
 def stack(new_clone: Callable[[], Clone], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Airflow]:
     folder, environment = new_clone()
-    # PostgreSQL's user has to get through to its folder, which pytest's own folders forbid.
+    # PostgreSQL's user may not enter pytest's folders: its data lies directly in /tmp.
     home = tmp_path_factory.mktemp("stack")
     bare = home / "origin.git"
     subprocess.run(["git", "clone", "-q", "--bare", str(folder), str(bare)], check=True)
@@ -138,7 +138,7 @@ def test_a_run_of_workers_that_share_nothing(stack: Airflow) -> None:
     spans = sorted((task["start_date"], task["end_date"]) for task in ran)
     assert any(later[0] < earlier[1] for earlier, later in pairwise(spans))
 
-    # Every stage ran in one clone, and all others got it from the cache; register asks the registry each time.
+    # Every stage ran in one clone, and the others took it from the cache; register always runs.
     log = "\n".join(stack.task_log(task["task_id"]) for task in ran)
     counts = Counter(
         line.split("Running stage '")[1].split("'")[0] for line in log.splitlines() if "Running stage '" in line
@@ -193,7 +193,7 @@ def test_a_last_clone_replays_everything_from_the_cache(stack: Airflow, tmp_path
 
 
 def test_a_second_run_does_only_what_changed(stack: Airflow, tmp_path: Path) -> None:
-    """Clones get from the remote what unchanged variants made, and choose among all."""
+    """Clones pull the outputs of unchanged variants from the remote, and the winner is chosen among all variants."""
     clone = tmp_path / "clone"
     git = ["git", "-c", "user.name=operator", "-c", "user.email=operator@example.org"]
     subprocess.run(["git", "clone", "-q", stack.environment["RATEWRIGHT_REPOSITORY"], str(clone)], check=True)
