@@ -13,8 +13,11 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from time import time
-from typing import Any, NamedTuple, Self
+from typing import NamedTuple, Self
 
+from pydantic import ValidationError
+
+from components.data.shard_index import ShardIndex
 from components.errors import SourceError, one_line
 from components.storage.atomic import write_bytes
 from components.storage.sources import open_source
@@ -57,35 +60,35 @@ class Shards:
         """Whether patches are read over a network."""
         return self.location.lower().startswith(("http://", "https://", "s3://"))
 
-    def index(self) -> dict[str, Any]:
-        """The content of index.json, as `write_shards` returns it. Raises SourceError where there is none."""
+    def index(self) -> ShardIndex:
+        """The content of index.json. Raises SourceError where there is none."""
         try:
             with closing(open_source(self.location)) as source:
-                index: dict[str, Any] = json.loads(source.read("index.json"))
+                return ShardIndex.model_validate(json.loads(source.read("index.json")))
         except SourceError as error:
             raise SourceError(f"no shards in {self.location}: {error}") from error
+        except ValidationError as error:
+            raise SourceError(f"no shards in {self.location}: index.json is not an index of shards") from error
         except ValueError as error:
             raise SourceError(f"no shards in {self.location}: index.json is not JSON") from error
-        if not isinstance(index, dict) or not {"spec", "splits"} <= index.keys():
-            raise SourceError(f"no shards in {self.location}: index.json is not an index of shards")
-        return index
 
     def patches(self, split: str) -> "Patches":
         """The patches of a split, "train" or "val". Raises SourceError where there is no index."""
         index = self.index()
         folder, left = None, self.cache_bytes if self.remote else 0
         if self.cache is not None and left:
-            folder = Path(self.cache) / hashlib.sha256(json.dumps(index, sort_keys=True).encode()).hexdigest()[:16]
+            content = json.dumps(index.model_dump(), sort_keys=True)
+            folder = Path(self.cache) / hashlib.sha256(content.encode()).hexdigest()[:16]
             _remove_abandoned(folder)
         places = []
-        for name, entry in index["splits"].items():
-            for shard in entry["shards"]:
-                for offset, size in shard["samples"]:
+        for name, entry in index.splits.items():
+            for shard in entry.shards:
+                for offset, size in shard.samples:
                     left -= size
-                    copy = folder / shard["file"] / str(offset) if folder is not None and left >= 0 else None
+                    copy = folder / shard.file / str(offset) if folder is not None and left >= 0 else None
                     if name == split:
-                        places.append(_Place(shard["file"], offset, size, copy))
-        return Patches(self, split, index["spec"]["augmentation"]["patch"], places)
+                        places.append(_Place(shard.file, offset, size, copy))
+        return Patches(self, split, index.spec.augmentation.patch, places)
 
 
 class _Place(NamedTuple):

@@ -14,12 +14,13 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import IO, NamedTuple
 
 import webdataset
 
 from components.data.image_files import decode_rgb, encode_png
 from components.data.patches import cut_patches
+from components.data.shard_index import Recipe, Shard, ShardIndex, Split
 from components.data.shard_spec import Augmentation, ShardSpec
 from components.distributed.parallel_map import ParallelMap
 from components.errors import SourceError
@@ -70,7 +71,7 @@ def write_shards(
     parallel_map: ParallelMap,
     samples_per_shard: int = SAMPLES_PER_SHARD,
     progress: Callable[[int, int], None] = lambda _done, _total: None,
-) -> dict[str, Any]:
+) -> ShardIndex:
     """Write `{train,val}-%06d.tar` and `index.json`.
 
     Args:
@@ -93,29 +94,24 @@ def write_shards(
     out.mkdir(parents=True, exist_ok=True)
     pictures = ((image, image.path.read_bytes()) for split in SPLITS for image in members[split])
     cuts = _reported(parallel_map(partial(_cut, spec=spec, seed=seed), pictures), len(images), progress)
-    splits: dict[str, Any] = {}
+    splits: dict[str, Split] = {}
     for split in SPLITS:
-        splits[split] = _write_split(split, islice(cuts, len(members[split])), samples_per_shard, out)
-        splits[split] = {"images": len(members[split]), **splits[split]}
-        if not splits[split]["samples"]:
+        splits[split] = _write_split(split, cuts, len(members[split]), samples_per_shard, out)
+        if not splits[split].samples:
             raise SourceError(
                 f"the {split} split is empty: {len(members[split])} of {len(images)} pictures fall into it and "
                 f"none gives a {spec.patch}x{spec.patch} patch"
             )
-    index = {"spec": _spec_entry(spec, seed, samples_per_shard), "splits": splits}
-    write_json(out / "index.json", index)
+    recipe = Recipe(
+        augmentation=Augmentation.model_validate(spec.model_dump(include=set(Augmentation.model_fields))),
+        patches_per_image=spec.patches_per_image,
+        train_share=spec.train_share,
+        seed=seed,
+        samples_per_shard=samples_per_shard,
+    )
+    index = ShardIndex(spec=recipe, splits=splits)
+    write_json(out / "index.json", index.model_dump())
     return index
-
-
-def _spec_entry(spec: ShardSpec, seed: int, samples_per_shard: int) -> dict[str, Any]:
-    """The index's record of how the shards were made."""
-    return {
-        "augmentation": {name: getattr(spec, name) for name in Augmentation.model_fields},
-        "patches_per_image": spec.patches_per_image,
-        "train_share": spec.train_share,
-        "seed": seed,
-        "samples_per_shard": samples_per_shard,
-    }
 
 
 def _reported(
@@ -139,18 +135,18 @@ def _cut(picture: tuple[SourceImage, bytes], spec: ShardSpec, seed: int) -> list
     return samples
 
 
-def _write_split(split: str, cuts: Iterator[list[_Sample]], samples_per_shard: int, out: Path) -> dict[str, Any]:
-    """Write the tars of a split from the samples of each of its pictures; its entry of the index."""
+def _write_split(split: str, cuts: Iterator[list[_Sample]], images: int, samples_per_shard: int, out: Path) -> Split:
+    """Write the tars of a split from the samples of its pictures, the next `images` of `cuts`; its index entry."""
     counts: Counter[str] = Counter()
-    shards: list[dict[str, Any]] = []
-    samples = (sample for cut in cuts for sample in cut)
+    shards: list[Shard] = []
+    samples = (sample for cut in islice(cuts, images) for sample in cut)
     while batch := list(islice(samples, samples_per_shard)):
         counts.update(sample.source for sample in batch)
         path = out / f"{split}-{len(shards):06d}.tar"
         with replacing(path) as temporary, temporary.open("wb") as file:
             _write_tar(file, batch)
-        shards.append({"file": path.name, "samples": _byte_ranges(path)})
-    return {"samples": sum(counts.values()), "per_source": dict(sorted(counts.items())), "shards": shards}
+        shards.append(Shard(file=path.name, samples=_byte_ranges(path)))
+    return Split(images=images, samples=counts.total(), per_source=dict(sorted(counts.items())), shards=shards)
 
 
 def _write_tar(file: IO[bytes], samples: list[_Sample]) -> None:
@@ -159,7 +155,7 @@ def _write_tar(file: IO[bytes], samples: list[_Sample]) -> None:
             tar.write({"__key__": sample.key, "png": sample.png, "json": sample.facts})
 
 
-def _byte_ranges(path: Path) -> list[list[int]]:
-    """[offset, size] of every patch's bytes in a tar, in its order."""
+def _byte_ranges(path: Path) -> list[tuple[int, int]]:
+    """Offset and size of every patch's bytes in a tar, in its order."""
     with tarfile.open(path) as tar:
-        return [[member.offset_data, member.size] for member in tar if member.name.endswith(".png")]
+        return [(member.offset_data, member.size) for member in tar if member.name.endswith(".png")]

@@ -23,7 +23,7 @@ def run(root: Path, dataset: str, name: str | None = None) -> None:
     with progress(f"shard {name}") as bar:
         index = write_shards(images, settings.shards, out, seed=settings.seed, parallel_map=parallel_map, progress=bar)
     counts = ", ".join(
-        f"{split['samples']} {label} patches of {split['images']} pictures" for label, split in index["splits"].items()
+        f"{split.samples} {label} patches of {split.images} pictures" for label, split in index.splits.items()
     )
     console.print(f"shard {name}: {counts} in {out}")
 

@@ -167,7 +167,7 @@ def test_patches_as_large_as_the_pictures(packed: bytes, tmp_path: Path) -> None
         patch=32, smallest_scale=0.5, largest_angle=45.0, rotated_share=0.5, patches_per_image=1, train_share=0.8
     )
     index = write_shards(images, spec, tmp_path / "shards", seed=1, parallel_map=map)
-    assert sum(split["samples"] for split in index["splits"].values()) == 60
+    assert sum(split.samples for split in index.splits.values()) == 60
     for path in (tmp_path / "shards").glob("*.tar"):
         with tarfile.open(path) as tar:
             found = {member.name: tar.extractfile(member).read() for member in tar}  # type: ignore[union-attr]

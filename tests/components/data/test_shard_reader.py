@@ -144,6 +144,7 @@ def test_a_missing_shard_is_a_source_error(own: Path, site: Site, workers: int) 
         (None, "index.json: no such file"),
         ("{", "index.json is not JSON"),
         ("[]", "index.json is not an index of shards"),
+        ('{"spec": {}, "splits": {}}', "index.json is not an index of shards"),
     ],
 )
 def test_a_folder_without_shards_says_so(tmp_path: Path, content: str | None, said: str) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from components.data.image_files import decode_rgb, encode_png
 from components.data.patches import cut_patches
+from components.data.shard_index import ShardIndex
 from components.data.shard_reader import Shards
 from components.data.shard_spec import ShardSpec
 from components.data.shard_writer import SPLITS, SourceImage, split_of
@@ -98,22 +99,22 @@ def test_adding_a_picture_leaves_the_others_samples_alone(
 
 def test_the_index_counts_and_points(tiny_shards: Path, picture_files: list[Path]) -> None:
     index = Shards(str(tiny_shards)).index()
-    assert index == json.loads((tiny_shards / "index.json").read_text())
-    assert index["spec"]["augmentation"]["patch"] == 64
-    assert sum(index["splits"][split]["images"] for split in SPLITS) == len(picture_files)
+    assert index == ShardIndex.model_validate_json((tiny_shards / "index.json").read_bytes())
+    assert index.spec.augmentation.patch == 64
+    assert sum(index.splits[split].images for split in SPLITS) == len(picture_files)
     for split in SPLITS:
-        entry, found = index["splits"][split], samples(tiny_shards, split)
-        assert entry["samples"] == len(found) == 5 * entry["images"]
-        assert set(entry["per_source"].values()) == {5}
-        assert set(entry["per_source"]) == {facts["source"] for _, _, facts in found}
-        sizes = [len(shard["samples"]) for shard in entry["shards"]]
+        entry, found = index.splits[split], samples(tiny_shards, split)
+        assert entry.samples == len(found) == 5 * entry.images
+        assert set(entry.per_source.values()) == {5}
+        assert set(entry.per_source) == {facts["source"] for _, _, facts in found}
+        sizes = [len(shard.samples) for shard in entry.shards]
         assert sizes[:-1] == [7] * (len(sizes) - 1)
         assert 1 <= sizes[-1] <= 7
         patches = Shards(str(tiny_shards)).patches(split)
         with patches.reader() as reader:
             assert [reader.read(position) for position in range(len(patches))] == [png for _, png, _ in found]
     on_disk = {path.name for path in tiny_shards.iterdir()}
-    named = {shard["file"] for split in SPLITS for shard in index["splits"][split]["shards"]}
+    named = {shard.file for split in SPLITS for shard in index.splits[split].shards}
     assert on_disk == named | {"index.json"}
 
 

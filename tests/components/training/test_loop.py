@@ -85,18 +85,18 @@ def test_damaged_patches_are_counted_and_past_a_share_the_end(
     make_codec: Make, tiny_shards: Path, tmp_path: Path
 ) -> None:
     own = shutil.copytree(tiny_shards, tmp_path / "shards")
-    index = Shards(str(own)).index()["splits"]["train"]
-    first = index["shards"][0]
-    with (own / first["file"]).open("r+b") as tar:
-        for offset, _ in first["samples"][:2]:
+    index = Shards(str(own)).index().splits["train"]
+    first = index.shards[0]
+    with (own / first.file).open("r+b") as tar:
+        for offset, _ in first.samples[:2]:
             tar.seek(offset)
             tar.write(bytes(100))
     trainer = Trainer(make_codec, own, tmp_path / "state")
-    epoch = changed(SHORT, batch_size=index["samples"], steps=2, validate_every=1, validation_patches=1)
-    _, state = trainer(changed(epoch, max_skipped=2 / index["samples"]))
+    epoch = changed(SHORT, batch_size=index.samples, steps=2, validate_every=1, validation_patches=1)
+    _, state = trainer(changed(epoch, max_skipped=2 / index.samples))
     assert [row.skipped for row in state.history] == [2, 4]
     assert TrainingState.load(trainer.state, "this run").skipped == 4
-    said = rf"^{own}: 2 of {index['samples']} patches drawn are damaged, more than max_skipped \(0\.05\) allows$"
+    said = rf"^{own}: 2 of {index.samples} patches drawn are damaged, more than max_skipped \(0\.05\) allows$"
     with pytest.raises(SourceError, match=said):
         trainer(changed(epoch, max_skipped=0.05), fingerprint="another run")
 

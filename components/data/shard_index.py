@@ -1,0 +1,55 @@
+"""index.json of a set of shards: how they were made, and the byte range of every patch."""
+
+from pydantic import BaseModel, ConfigDict
+
+from components.data.shard_spec import Augmentation
+
+
+class _Entry(BaseModel):
+    model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
+
+
+class Shard(_Entry):
+    """A tar file."""
+
+    file: str
+    """Its name."""
+    samples: list[tuple[int, int]]
+    """Offset and size in bytes of each patch's PNG file, in the order of the tar."""
+
+
+class Split(_Entry):
+    """The patches that train, or those that validate."""
+
+    images: int
+    """Pictures that fall into the split, those smaller than a patch included."""
+    samples: int
+    """Patches."""
+    per_source: dict[str, int]
+    """Patches of each picture, by its file name."""
+    shards: list[Shard]
+    """The tar files, in order."""
+
+
+class Recipe(_Entry):
+    """The settings that the shards were made with: see `ShardSpec`."""
+
+    augmentation: Augmentation
+    """How a patch was drawn from a picture."""
+    patches_per_image: int
+    """Patches drawn from each picture."""
+    train_share: float
+    """Share of the pictures that train."""
+    seed: int
+    """Of the split and of the patches."""
+    samples_per_shard: int
+    """Patches in one tar, at the most."""
+
+
+class ShardIndex(_Entry):
+    """The whole file."""
+
+    spec: Recipe
+    """How the shards were made."""
+    splits: dict[str, Split]
+    """The splits `train` and `val`."""
