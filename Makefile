@@ -46,8 +46,9 @@ docs-serve: venv ## the documentation at http://127.0.0.1:8000 until Ctrl-C
 graph: venv ## dags/stages.json anew from dvc.yaml and the profiles
 	python -m pipeline.schedule.dvc_graph --write
 
-results: ## README's table and the plots anew from results/
+results: ## the tables of README and the documentation, and the plots, anew from results/
 	python -m pipeline.reporting.results_pages --write
+	python -m docs.figures
 
 lock: ## requirements.lock anew from pyproject.toml (needs uv)
 	uv pip compile --quiet --no-header --no-annotate --python-version 3.11 --all-extras pyproject.toml -o requirements.lock

@@ -4,7 +4,6 @@ Pages of docs/ and plots of results/ are copied to build/docs/, and generated pa
 makes site/ from these, with warnings as errors. `python -m docs.build --pages` stops before Zensical.
 """
 
-import re
 import shutil
 import subprocess
 import sys
@@ -12,7 +11,6 @@ from pathlib import Path
 
 from components.errors import RatewrightError
 from docs import reference
-from docs.figures import figures
 from docs.offline import external_resources
 from pipeline.entry import guarded
 from pipeline.paths import CHECKOUT
@@ -21,8 +19,6 @@ PAGES = CHECKOUT / "build" / "docs"
 SITE = CHECKOUT / "site"
 ROOT_PAGES = ("CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md", "LICENSE")
 """Files of the repository's root that the site has too."""
-
-_FIGURES = re.compile(r"<!-- figures: (.*?) -->")
 
 
 def collect(folder: Path) -> None:
@@ -41,8 +37,7 @@ def collect(folder: Path) -> None:
 
 
 def _for_site(text: str) -> str:
-    """A page with its links as the site has them, and with the figures of kept runs that it asks for."""
-    text = _FIGURES.sub(lambda found: figures(found[1].split()), text)
+    """A page with its links as the site has them."""
     text = text.replace("../results/", "runs/").replace("](docs/", "](")
     for name in ROOT_PAGES:
         text = text.replace(f"../{name}", name)

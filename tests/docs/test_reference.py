@@ -4,7 +4,6 @@ import typer
 
 from components.codecs.table import CODECS
 from docs import reference
-from docs.figures import figures
 from pipeline.cli import app
 from pipeline.config.params import Params
 from pipeline.documents import DOCUMENTS
@@ -41,9 +40,3 @@ def test_every_json_file_has_a_section() -> None:
 def test_pages_are_written_below_a_folder(tmp_path: Path) -> None:
     reference.write(tmp_path)
     assert {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*.md")} == set(reference.PAGES)
-
-
-def test_figures_are_of_the_named_codecs() -> None:
-    heads, _, *rows = figures(["wcae", "jpeg"]).splitlines()
-    assert [row.split("|")[1].strip() for row in rows] == ["`jpeg`", "`wcae`"]
-    assert "kodak, PSNR, dB" in heads
