@@ -1,24 +1,29 @@
 """The tracking database of a checkout."""
 
+import os
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
-Clone = tuple[Path, dict[str, str]]
+CHECKOUT = Path(__file__).resolve().parents[3]
 
 
-def test_processes_that_start_together_make_one_database(new_clone: Callable[[], Clone]) -> None:
-    folder, environment = new_clone()
+def test_processes_that_start_together_make_one_database(tmp_path: Path) -> None:
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("MLFLOW_")}
     program = (
         "from pathlib import Path; from pipeline.registry.client import client; client(Path.cwd()).search_experiments()"
     )
     started = [
         subprocess.Popen(
-            [sys.executable, "-c", program], cwd=folder, env=environment, stderr=subprocess.PIPE, stdout=subprocess.PIPE
+            [sys.executable, "-c", program],
+            cwd=tmp_path,
+            env=environment | {"PYTHONPATH": str(CHECKOUT)},
+            stderr=subprocess.PIPE,
+            stdout=subprocess.PIPE,
         )
-        for _ in range(3)
+        for _ in range(2)
     ]
     for process in started:
         _, said = process.communicate(timeout=180)
         assert process.returncode == 0, said.decode()
+    assert (tmp_path / "mlflow.db").is_file()

@@ -1,6 +1,7 @@
 import csv
 import json
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -68,8 +69,29 @@ def evaluation(root: Path, name: str, psnr_db: float) -> dict[str, Any]:
     return metrics
 
 
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What `report` reads. Nobody changes it."""
+    root = tmp_path_factory.mktemp("whole")
+    write_run(root)
+    return root
+
+
 @pytest.fixture
-def tree(tmp_path: Path) -> Path:
+def tree(whole: Path, tmp_path: Path) -> Path:
+    """The same for one test to change."""
+    return shutil.copytree(whole, tmp_path / "tree")
+
+
+@pytest.fixture(scope="module")
+def reported(whole: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same with its report."""
+    root = shutil.copytree(whole, tmp_path_factory.mktemp("reported") / "tree")
+    report.run(root)
+    return root
+
+
+def write_run(tmp_path: Path) -> None:
     rows, lossless = [], []
     for psnr_db, name in zip((29.0, 27.0, 25.0, 0.0), KINDS, strict=True):
         metrics = evaluation(tmp_path, name, psnr_db)
@@ -116,12 +138,10 @@ def tree(tmp_path: Path) -> Path:
     original = tmp_path / "data" / "raw" / "kodak" / "cat.png"
     original.parent.mkdir(parents=True)
     Image.fromarray(skimage.data.chelsea()).save(original)
-    return tmp_path
 
 
-def test_the_page_shows_the_leaderboard_and_needs_nothing_else(tree: Path) -> None:
-    report.run(tree)
-    page = (tree / "report" / "index.html").read_text()
+def test_the_page_shows_the_leaderboard_and_needs_nothing_else(reported: Path) -> None:
+    page = (reported / "report" / "index.html").read_text()
 
     assert re.findall(r'<td class="place">\d</td><th class="name" scope="row">(\w+)', page) == list(KINDS)[:-1]
     assert "swift wins at 0.15 bpp" in page
@@ -153,9 +173,8 @@ def test_no_lossless_codec_no_section(tree: Path) -> None:
     assert "packed" not in page
 
 
-def test_files_beside_the_page(tree: Path) -> None:
-    report.run(tree)
-    folder = tree / "report"
+def test_files_beside_the_page(reported: Path, tree: Path) -> None:
+    folder = reported / "report"
     points = read_json(folder / "rd.json")
     assert points[1] == {
         "codec": "swift", "test_set": "kodak", "point": "at_target", "bpp": 0.149,
@@ -168,7 +187,7 @@ def test_files_beside_the_page(tree: Path) -> None:
     assert plots == ["lambda_search.png", "rd_ms_ssim.png", "rd_psnr.png", "training.png"]
     first = {path.name: path.read_bytes() for path in folder.iterdir()}
     report.run(tree)
-    assert {path.name: path.read_bytes() for path in folder.iterdir()} == first
+    assert {path.name: path.read_bytes() for path in (tree / "report").iterdir()} == first
 
 
 @pytest.mark.parametrize(
@@ -207,9 +226,8 @@ def test_the_detail_is_where_the_versions_differ() -> None:
         side_by_side("a.png", original, [Version("c", "learned", damaged[1:], 0.1, None)])
 
 
-@pytest.fixture
-def growing(tree: Path) -> Path:
-    """`swift` is progressive, and so is the JPEG of this test."""
+def make_progressive(tree: Path) -> None:
+    """Make `swift` progressive, and the JPEG of this test too."""
     for name, worse in (("swift", 0), ("jpeg", 2)):
         folder = tree / "evaluation" / name / "reconstructions" / "kodak" / "prefixes"
         folder.mkdir()
@@ -219,30 +237,9 @@ def growing(tree: Path) -> Path:
     picture = Image.fromarray(skimage.data.chelsea())
     for rate in ("0.02", "0.1", "0.5"):
         picture.save(tree / "evaluation" / "swift" / "reconstructions" / "kodak" / "prefixes" / f"{rate}.png")
-    return tree
 
 
-def test_one_file_at_any_rate(growing: Path) -> None:
-    report.run(growing)
-    page = (growing / "report" / "index.html").read_text()
-    assert "One file, any rate" in page
-    assert "PSNR of cat.png over the bytes" in page
-    assert "worse than the one before: swift 0, jpeg 2" in page
-    assert "swift: cat.png" in page
-    order = [page.index(f'<b class="learned">{size} bytes') for size in ("200", "1,000", "5,000")]
-    assert order == sorted(order)
-    with Image.open(growing / "report" / "prefixes.png") as plot:
-        assert plot.width > 1000
-
-
-def test_no_progressive_codec_no_section(tree: Path) -> None:
-    report.run(tree)
-    assert "One file, any rate" not in (tree / "report" / "index.html").read_text()
-    assert not (tree / "report" / "prefixes.png").exists()
-
-
-@pytest.fixture
-def mapped(tree: Path) -> Path:
+def add_maps_and_settings(tree: Path) -> None:
     """`swift` tells where its bits went, `plain` also what was important, and has two bit depths."""
     bits = np.linspace(0, 1, 4 * 5).reshape(4, 5)
     for name, maps in (("swift", {"bits": bits}), ("plain", {"bits": bits, "importance": 1 - bits})):
@@ -255,24 +252,43 @@ def mapped(tree: Path) -> Path:
     ]
     more = {"reported": "31 dB <at> any rate", "setting": "2 bits, 7 channels", "operating_points": {"kodak": points}}
     write_json(path, {**read_json(path), **more})
-    return tree
 
 
-def test_maps_lie_over_the_picture(mapped: Path) -> None:
-    report.run(mapped)
-    page = (mapped / "report" / "index.html").read_text()
+@pytest.fixture(scope="module")
+def rich(whole: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The report of a run with everything that only some codecs have."""
+    root = shutil.copytree(whole, tmp_path_factory.mktemp("rich") / "tree")
+    make_progressive(root)
+    add_maps_and_settings(root)
+    report.run(root)
+    return root / "report"
+
+
+def test_one_file_at_any_rate(rich: Path) -> None:
+    page = (rich / "index.html").read_text()
+    assert "One file, any rate" in page
+    assert "PSNR of cat.png over the bytes" in page
+    assert "worse than the one before: swift 0, jpeg 2" in page
+    assert "swift: cat.png" in page
+    order = [page.index(f'<b class="learned">{size} bytes') for size in ("200", "1,000", "5,000")]
+    assert order == sorted(order)
+    with Image.open(rich / "prefixes.png") as plot:
+        assert plot.width > 1000
+
+
+def test_maps_lie_over_the_picture(rich: Path) -> None:
+    page = (rich / "index.html").read_text()
     assert "Where the bits went" in page
     assert "cat.png with what codecs tell of it" in page
     panels = [page.index(f">{said}<") for said in ("importance, 0 to 1", "bits, 0 to 0.99 bpp")]
     assert panels == sorted(panels)
     assert page.count(">bits, 0 to 0.99 bpp<") == 2
-    with Image.open(mapped / "report" / "maps.png") as plot:
+    with Image.open(rich / "maps.png") as plot:
         assert plot.width > 1000
 
 
-def test_settings_and_what_a_paper_reports(mapped: Path) -> None:
-    report.run(mapped)
-    page = (mapped / "report" / "index.html").read_text()
+def test_settings_and_what_a_paper_reports(rich: Path) -> None:
+    page = (rich / "index.html").read_text()
     assert "The settings of plain" in page
     assert "deployed with 2 bits, 7 channels." in page
     assert re.search(r"8 bits, 9 channels</th><td>0\.4000</td><td>22\.00</td>", page)
@@ -280,8 +296,8 @@ def test_settings_and_what_a_paper_reports(mapped: Path) -> None:
     assert "31 dB &lt;at&gt; any rate" in page
 
 
-def test_no_maps_and_no_settings_no_sections(tree: Path) -> None:
-    report.run(tree)
-    page = (tree / "report" / "index.html").read_text()
-    for title in ("Where the bits went", "The settings of", "What the papers report"):
+def test_what_no_codec_has_gets_no_section(reported: Path) -> None:
+    page = (reported / "report" / "index.html").read_text()
+    for title in ("One file, any rate", "Where the bits went", "The settings of", "What the papers report"):
         assert title not in page
+    assert not (reported / "report" / "prefixes.png").exists()

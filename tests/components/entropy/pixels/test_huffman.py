@@ -57,11 +57,12 @@ def test_bytes_that_no_encoder_wrote_are_refused() -> None:
         with pytest.raises(BitstreamError, match="no Huffman code has"):
             huffman.decode(head + described + rest, len(values))
     refused = 0
-    for at in range(0, len(data), 7):
+    flips = range(0, len(data), 50)
+    for at in flips:
         flipped = bytearray(data)
         flipped[at] ^= 4
         try:
             refused += not np.array_equal(huffman.decode(bytes(flipped), len(values)), values)
         except BitstreamError:
             refused += 1
-    assert refused > 0.9 * len(range(0, len(data), 7)), "a changed bit is another picture or none, never a crash"
+    assert refused > 0.9 * len(flips), "a changed bit is another picture or none, never a crash"
