@@ -1,6 +1,6 @@
 """Run by the tests as one rank of several: trains codecs in turn and prints what rank 0 sees, as JSON lines.
 
-Arguments: a folder of shards, a folder for states, settings of TrainingConfig as JSON, names of codecs.
+Arguments: a folder of shards, a folder for states, and as JSON a list of [fields of TrainingConfig, names of codecs].
 """
 
 import json
@@ -38,14 +38,15 @@ def job_of(name: str, shards: Path, states: Path, config: TrainingConfig, save_e
 
 
 def main() -> None:
-    shards, states, config, *names = sys.argv[1:]
+    shards, states, tasks = sys.argv[1:]
     torch.set_num_threads(1)
-    for name in names:
-        job = job_of(name, Path(shards), Path(states), TrainingConfig(**json.loads(config)))
-        try:
-            job.train(Tell(name))
-        except Interrupted as error:
-            print(json.dumps({"codec": name, "interrupted": str(error)}), flush=True)  # noqa: T201
+    for number, (fields, names) in enumerate(json.loads(tasks)):
+        for name in names:
+            job = job_of(name, Path(shards), Path(states) / str(number), TrainingConfig(**fields))
+            try:
+                job.train(Tell(name))
+            except Interrupted as error:
+                print(json.dumps({"codec": name, "interrupted": str(error)}), flush=True)  # noqa: T201
 
 
 if __name__ == "__main__":

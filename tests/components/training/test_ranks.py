@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -26,6 +26,7 @@ from tests.components.training.trainer import changed
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 ROOT = Path(__file__).parents[3]
+Line = dict[str, Any]
 
 SHORT = TrainingConfig(
     batch_size=4,
@@ -62,38 +63,40 @@ class Ranks:
     """Ranks under way, the first of which says how it goes."""
 
     processes: list["subprocess.Popen[str]"]
+    states: Path
 
     @property
     def first(self) -> IO[str]:
         assert self.processes[0].stdout is not None
         return self.processes[0].stdout
 
-    def said(self) -> list[dict[str, Any]]:
+    def line(self) -> Line:
+        """The next line of rank 0."""
+        said: Line = json.loads(self.first.readline())
+        return said
+
+    def said(self) -> list[Line]:
         """What rank 0 still says, once all have ended well."""
         said = [json.loads(line) for line in self.first]
         assert [process.wait(60) for process in self.processes] == [0] * len(self.processes)
         return said
 
 
-Start = Callable[[TrainingConfig, Path, Sequence[str]], Ranks]
-
-
 @pytest.fixture(scope="module")
-def two_ranks(shards_of_32: Path) -> Iterator[Start]:
-    """A function (config, folder of states, codecs) that starts two ranks; what is left of them ends with the tests."""
-    started: list[subprocess.Popen[str]] = []
-
-    def start(config: TrainingConfig, states: Path, names: Sequence[str]) -> Ranks:
-        meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "WORLD_SIZE": "2"}
-        command = [sys.executable, "-m", "tests.components.training.ranks", str(shards_of_32), str(states)]
-        command += [json.dumps(config.model_dump()), *names]
-        for rank in range(2):
-            environment = {**os.environ, **meeting, "RANK": str(rank), "OMP_NUM_THREADS": "1"}
-            started.append(subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True))
-        return Ranks(started[-2:])
-
-    yield start
-    for process in started:
+def two_ranks(shards_of_32: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ranks]:
+    """Two ranks that train every codec for two steps, with states in "0", and then QUIET without end, in "1"."""
+    states = tmp_path_factory.mktemp("two_ranks")
+    endless = changed(SHORT, steps=10_000, validate_every=10_000)
+    tasks = [(SHORT.model_dump(), list(CODECS)), (endless.model_dump(), [QUIET])]
+    rendezvous = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "WORLD_SIZE": "2"}
+    command = [sys.executable, "-m", "tests.components.training.ranks", str(shards_of_32), str(states)]
+    environments = [{**os.environ, **rendezvous, "RANK": str(rank), "OMP_NUM_THREADS": "1"} for rank in range(2)]
+    processes = [
+        subprocess.Popen([*command, json.dumps(tasks)], cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True)
+        for environment in environments
+    ]
+    yield Ranks(processes, states)
+    for process in processes:
         process.kill()
         process.wait()
         if process.stdout is not None:
@@ -101,10 +104,9 @@ def two_ranks(shards_of_32: Path) -> Iterator[Start]:
 
 
 @pytest.fixture(scope="module")
-def every_codec(two_ranks: Start, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[dict[str, Any]]]:
+def every_codec(two_ranks: Ranks) -> tuple[Path, list[Line]]:
     """The states that every codec left after two steps on two ranks, and what rank 0 said."""
-    states = tmp_path_factory.mktemp("every_codec")
-    return states, two_ranks(SHORT, states, list(CODECS)).said()
+    return two_ranks.states / "0", [two_ranks.line() for _ in range(2 * len(CODECS))]
 
 
 def described(path: Path) -> tuple[set[str], dict[str, tuple[str, list[int]]]]:
@@ -116,7 +118,7 @@ def described(path: Path) -> tuple[set[str], dict[str, tuple[str, list[int]]]]:
 
 
 def test_every_codec_trains_on_two_ranks(
-    every_codec: tuple[Path, list[dict[str, Any]]], shards_of_32: Path, tmp_path: Path
+    every_codec: tuple[Path, list[Line]], shards_of_32: Path, tmp_path: Path
 ) -> None:
     together, said = every_codec
     assert [(line["codec"], line["step"]) for line in said] == [(name, step) for name in CODECS for step in (1, 2)]
@@ -131,27 +133,29 @@ def test_every_codec_trains_on_two_ranks(
 
 
 def test_without_noise_two_ranks_train_as_one_and_one_goes_on_from_there(
-    two_ranks: Start, shards_of_32: Path, tmp_path: Path
+    two_ranks: Ranks,
+    every_codec: tuple[Path, list[Line]],  # noqa: ARG001 - comes before
+    shards_of_32: Path,
+    tmp_path: Path,
 ) -> None:
     """The second rank alone is told to stop: both do, at the same step."""
-    ranks = two_ranks(changed(SHORT, steps=10_000, validate_every=10_000), tmp_path / "two", [QUIET])
     losses: dict[int, float] = {}
     while len(losses) < 3:
-        line = json.loads(ranks.first.readline())
+        line = two_ranks.line()
         losses[line["step"]] = line["loss"]
-    ranks.processes[1].send_signal(signal.SIGINT)
-    *steps, end = ranks.said()
+    two_ranks.processes[1].send_signal(signal.SIGINT)
+    *steps, end = two_ranks.said()
     losses |= {line["step"]: line["loss"] for line in steps}
     last = max(losses)
     stopped = f"stopped at step {last}; run the same command to go on from there"
     assert end == {"codec": QUIET, "interrupted": stopped}
-    assert ranks.processes[1].communicate()[0] == json.dumps({"codec": QUIET, "interrupted": stopped}) + "\n"
-    assert TrainingState.load(tmp_path / "two" / f"{QUIET}.safetensors", "f").step == last
+    assert two_ranks.processes[1].communicate()[0] == json.dumps({"codec": QUIET, "interrupted": stopped}) + "\n"
+    assert TrainingState.load(two_ranks.states / "1" / f"{QUIET}.safetensors", "f").step == last
 
     config = changed(SHORT, steps=last + 4, validate_every=last + 4)
     straight, resumed = Watch(), Watch()
-    job_of(QUIET, shards_of_32, tmp_path / "one", config).train(straight)
-    job_of(QUIET, shards_of_32, tmp_path / "two", config).train(resumed)
+    job_of(QUIET, shards_of_32, tmp_path, config).train(straight)
+    job_of(QUIET, shards_of_32, two_ranks.states / "1", config).train(resumed)
     assert sorted(losses | resumed.losses) == sorted(straight.losses) == list(range(1, last + 5))
     assert not losses.keys() & resumed.losses.keys()
     assert losses | resumed.losses == pytest.approx(straight.losses, rel=1e-4)
@@ -162,7 +166,7 @@ def children() -> list[int]:
 
 
 def test_a_launcher_has_workers_train_as_the_ranks_do(
-    every_codec: tuple[Path, list[dict[str, Any]]], shards_of_32: Path, tmp_path: Path
+    every_codec: tuple[Path, list[Line]], shards_of_32: Path, tmp_path: Path
 ) -> None:
     states, said = every_codec
     watch, pids = Watch(2, lambda: pids.extend(children())), list[int]()
