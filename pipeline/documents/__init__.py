@@ -4,18 +4,20 @@ board = read(Leaderboard, layout.leaderboard)
 write(board, layout.leaderboard)
 """
 
+from pydantic import BaseModel
+
+from components.training.callback import Validation
 from pipeline.documents.base import Section, read, read_by_name, read_lines, write, write_by_name
 from pipeline.documents.calibration import Calibration
 from pipeline.documents.evaluation import Evaluation
-from pipeline.documents.history import HistoryRow
 from pipeline.documents.leaderboard import Leaderboard
 from pipeline.documents.registry import RegistryRecord
 from pipeline.documents.run import Run
 
-DOCUMENTS: dict[str, type[Section]] = {
+DOCUMENTS: dict[str, type[BaseModel]] = {
     "evaluation/<name>/metrics.json": Evaluation,
     "models/<name>/calibration.json": Calibration,
-    "models/<name>/history.jsonl": HistoryRow,
+    "models/<name>/history.jsonl": Validation,
     "leaderboard.json": Leaderboard,
     "registry.json": RegistryRecord,
     "results/<name>/run.json": Run,
@@ -26,7 +28,6 @@ __all__ = [
     "DOCUMENTS",
     "Calibration",
     "Evaluation",
-    "HistoryRow",
     "Leaderboard",
     "RegistryRecord",
     "Run",

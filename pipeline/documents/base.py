@@ -43,6 +43,7 @@ class Document(Section):
     """Version of the file's format; a file without one is of version 1."""
 
 
+AnyModel = TypeVar("AnyModel", bound=BaseModel)
 AnySection = TypeVar("AnySection", bound=Section)
 Parsed = TypeVar("Parsed")
 
@@ -66,7 +67,7 @@ def read_by_name(model: type[AnySection], path: Path) -> dict[str, AnySection]:
     return _parse(by_name, text_of(path), str(path))
 
 
-def read_lines(model: type[AnySection], path: Path) -> list[AnySection]:
+def read_lines(model: type[AnyModel], path: Path) -> list[AnyModel]:
     """Read a file with one JSON object a line. Raises RatewrightError as `read`."""
     adapter = TypeAdapter(model)
     return [_parse(adapter, line, f"{path}, line {n}") for n, line in enumerate(text_of(path).splitlines(), 1)]

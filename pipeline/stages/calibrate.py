@@ -17,9 +17,10 @@ from components.codecs.coder import LearnedCoder
 from components.errors import CalibrationError
 from components.rate.calibrator import Calibrator, RateTrial
 from components.rate.real_rate import bpp_of
+from components.training.callback import Validation
 from pipeline.config import params
 from pipeline.config.params import Params
-from pipeline.documents import Calibration, HistoryRow, read_lines, write
+from pipeline.documents import Calibration, read_lines, write
 from pipeline.documents.calibration import CalibrationTrial
 from pipeline.entry import stage
 from pipeline.paths import Layout
@@ -119,7 +120,7 @@ def _rates_while_training(layout: Layout, name: str) -> list[CalibrationTrial]:
     """The rates that training measured on its part of the calibration set."""
     return [
         CalibrationTrial(phase="training", lmbda=row.lmbda, gain=1.0, bpp=row.calibration_bpp, steps=row.step)
-        for row in read_lines(HistoryRow, layout.history(name))
+        for row in read_lines(Validation, layout.history(name))
         if row.calibration_bpp is not None
     ]
 
