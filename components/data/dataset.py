@@ -9,21 +9,18 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Any
-
-from pydantic import BaseModel, ConfigDict, Field
+from typing import Any
 
 from components.data.archives import is_archive
 from components.data.manifest import MANIFEST
 from components.errors import SourceError
+from components.settings import Settings, Share
 from components.storage.source import Source, checked_name
 from components.storage.sources import PICTURE_SUFFIXES, Folder, open_source
 
 
-class Dataset(BaseModel):
+class Dataset(Settings):
     """Where a data set comes from: an entry of `datasets` in params.yaml."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, strict=True)
 
     source: str | None = None
     """`bundled`, a folder, or an https:// or s3:// prefix; null for the manifest's own address or a mirror."""
@@ -31,7 +28,7 @@ class Dataset(BaseModel):
     """Names at the source, archives included; null for the manifest's, or all that the source lists."""
     manifest: str | None = None
     """JSON in the checkout with `base_url`, and `files` with a name and a sha256 or md5 each."""
-    max_loss: Annotated[float, Field(ge=0, le=1)] = 0.0
+    max_loss: Share = 0.0
     """Share of the pictures that may turn out undecodable."""
     members: str = "*"
     """Pattern for the paths of pictures inside archives, where * spans folders."""

@@ -2,16 +2,13 @@
 
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-Share = Annotated[float, Field(ge=0, le=1)]
-PositiveInt = Annotated[int, Field(gt=0)]
+from components.settings import PositiveInt, Settings, Share
 
 
-class Augmentation(BaseModel):
+class Augmentation(Settings):
     """How a patch is drawn from a picture."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, strict=True)
 
     patch: PositiveInt
     """Side of a patch in pixels."""

@@ -4,7 +4,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from components.settings import Settings, Share
 
 
 @dataclass(frozen=True)
@@ -31,14 +33,12 @@ class RateAndQuality(NamedTuple):
     quality: float
 
 
-class Gate(BaseModel):
+class Gate(Settings):
     """What a challenger must show against the champion on the same test set."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, strict=True)
 
     min_gain: Annotated[float, Field(ge=0)] = 0.0
     """The challenger's quality must exceed the champion's by more than this, in the metric's unit."""
-    rate_slack: Annotated[float, Field(ge=0, le=1)] = 0.01
+    rate_slack: Share = 0.01
     """The challenger's bpp may be larger by this share: what trimming to the target leaves open."""
 
 

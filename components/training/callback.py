@@ -2,13 +2,11 @@
 
 from typing import Protocol
 
-from pydantic import BaseModel, ConfigDict
+from components.settings import Settings
 
 
-class Validation(BaseModel):
+class Validation(Settings):
     """Results of one validation: a line of history.jsonl."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, strict=True)
 
     step: int
     """Steps done."""

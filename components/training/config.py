@@ -2,19 +2,16 @@
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
+
+from components.settings import PositiveFloat, PositiveInt, Settings, Share
 
 OptimizerName = Literal["adam", "sgd"]
 Schedule = Literal["constant", "cosine", "plateau"]
-PositiveInt = Annotated[int, Field(gt=0)]
-PositiveFloat = Annotated[float, Field(gt=0)]
-Share = Annotated[float, Field(ge=0, le=1)]
 
 
-class PublishedWeights(BaseModel):
+class PublishedWeights(Settings):
     """A file of weights that its authors published."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, strict=True)
 
     location: str
     """A path, or an https:// or s3:// address of one .pth or .safetensors file."""
@@ -22,10 +19,8 @@ class PublishedWeights(BaseModel):
     """SHA-256 of the file, or at least its first 8 digits, as in the names of torchvision's files."""
 
 
-class TrainingConfig(BaseModel):
+class TrainingConfig(Settings):
     """How a codec is trained. The budget is either `steps` or `minutes`."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, strict=True)
 
     steps: PositiveInt | None = None
     """Budget in steps of the optimiser."""
@@ -66,7 +61,7 @@ class TrainingConfig(BaseModel):
     max_skipped: Share = 0.01
     """Share of the patches drawn that may be undecodable; other patches replace them. Before the first epoch ends it is
     a share of the train split."""
-    weights: dict[str, PublishedWeights] = {}
+    weights: dict[str, PublishedWeights] = Field(default_factory=dict)
     """Published weights to start from, by the names that the codec defines, such as resnet101."""
 
     @model_validator(mode="after")

@@ -4,26 +4,21 @@ from collections import Counter
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from components.data.dataset import Dataset
-from components.data.shard_spec import ShardSpec, Share
+from components.data.shard_spec import ShardSpec
 from components.errors import RatewrightError
+from components.settings import PositiveFloat, Settings, Share
 from components.training.config import TrainingConfig
 from components.training.resources import Resources
 
 FILE = "params.yaml"
 
-PositiveFloat = Annotated[float, Field(gt=0)]
 
-
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, strict=True)
-
-
-class Roles(_Section):
+class Roles(Settings):
     """Which data set plays which part; no two parts may share one."""
 
     train: str
@@ -40,7 +35,7 @@ class Roles(_Section):
         return self
 
 
-class Calibration(_Section):
+class Calibration(Settings):
     """How a trained codec is brought to the target rate."""
 
     tolerance: Annotated[float, Field(gt=0, lt=1)] = 0.01
@@ -53,12 +48,12 @@ class Calibration(_Section):
     """|log(bpp / target)| at which the quantiser step does the rest."""
 
 
-class Variant(_Section):
+class Variant(Settings):
     """One codec to train."""
 
     codec: str
     """Its name in the table of codecs."""
-    hyperparameters: dict[str, Any] = {}
+    hyperparameters: dict[str, Any] = Field(default_factory=dict)
     """The codec's own: sizes, depths."""
     train: TrainingConfig
     calibrate: Calibration = Calibration()
@@ -73,7 +68,7 @@ class FineTuned(Variant):
     """The data set that it is trained on."""
 
 
-class RayCluster(_Section):
+class RayCluster(Settings):
     """Where the Ray cluster is, and where its nodes find and keep what lasts."""
 
     address: str | None = None
@@ -92,14 +87,14 @@ class RayCluster(_Section):
     """How long a cluster may take to come by the resources, if it does not have them: time for an autoscaler."""
 
 
-class Selection(_Section):
+class Selection(Settings):
     """How the winner is chosen."""
 
     metric: Literal["psnr_db", "ms_ssim", "ssim"] = "psnr_db"
     """Quality that ranks codecs at the target rate; larger is better."""
 
 
-class Registry(_Section):
+class Registry(Settings):
     """Where winners go, and what a challenger must show."""
 
     name: str = "image-codec"
@@ -110,7 +105,7 @@ class Registry(_Section):
     """The challenger's bpp may be larger by this share: what trimming to the target leaves open."""
 
 
-class Params(_Section):
+class Params(Settings):
     """The whole file."""
 
     seed: Annotated[int, Field(ge=0)]
@@ -133,7 +128,7 @@ class Params(_Section):
     """Where trainings run, and pictures are cut into patches: on this machine, or on a Ray cluster."""
     ray: RayCluster = RayCluster()
     """The cluster, for launcher: ray."""
-    resources: dict[str, Resources] = {}
+    resources: dict[str, Resources] = Field(default_factory=dict)
     """What the training of each variant gets; `default` is for those without an entry. The results of a training
     depend on the number of its workers, since noise is drawn for each; nothing is trained anew because it changed."""
 
