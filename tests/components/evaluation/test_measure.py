@@ -7,12 +7,11 @@ from components.arrays import Rgb
 from components.codecs.base import Codec
 from components.codecs.coder import LearnedCoder
 from components.codecs.tensors import to_rgb, to_tensor
-from components.errors import CalibrationError, RatewrightError
+from components.errors import RatewrightError
 from components.evaluation.measure import measure
 from components.evaluation.results import summarise
 from components.metrics.quality import psnr_db
-from components.rate.gain_search import gain_for_target
-from components.rate.real_rate import bpp_of, rate_function
+from components.rate.real_rate import bpp_of
 from tests.components.evaluation.coders import Coarse, Zip
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -32,15 +31,6 @@ def test_bpp_is_the_length_of_the_real_stream(make_codec: Make, photographs: lis
         assert result.psnr_db == psnr_db(rgb, to_rgb(codec.decompress([stream])))
         assert result.encode_s > 0
         assert result.decode_s > 0
-
-
-def test_the_gain_that_is_measured_is_the_one_that_a_checkpoint_holds(make_codec: Make, photographs: list[Rgb]) -> None:
-    codec = make_codec("wcae")
-    own = rate_function(codec, photographs[:2])(1.0)
-    found = gain_for_target(codec, photographs[:2], 0.8 * own, 0.02)
-    assert found != 1.0
-    codec.gain.fill_(found)
-    assert codec.gain.item() == found
 
 
 class Cropped(Zip):
@@ -77,17 +67,6 @@ def test_keep_sees_every_decoded_picture(photographs: list[Rgb]) -> None:
     assert np.array_equal(kept["b"], photographs[1] & 0xF0)
 
 
-def test_the_rate_over_the_gain_is_that_of_real_files(make_codec: Make, photographs: list[Rgb]) -> None:
-    codec = make_codec("nowcae")
-    pixels = sum(rgb[..., 0].size for rgb in photographs)
-    rate = rate_function(codec, iter(photographs))
-    for gain in (0.3, 1.0, 3.0):
-        files = [LearnedCoder(codec, gain).encode(rgb) for rgb in photographs]
-        assert rate(gain) == 8 * sum(map(len, files)) / pixels
-    assert rate(0.3) < rate(1.0) < rate(3.0)
-    assert codec.gain.item() == 1.0, "measuring moves nothing"
-
-
 def test_a_coder_with_a_gain_of_its_own(make_codec: Make, photograph: Rgb) -> None:
     codec = make_codec("wcae")
     codec.gain.fill_(2.0)
@@ -95,16 +74,3 @@ def test_a_coder_with_a_gain_of_its_own(make_codec: Make, photograph: Rgb) -> No
     other = LearnedCoder(codec, 0.5).encode(photograph)
     assert len(other) < len(LearnedCoder(codec).encode(photograph))
     assert np.array_equal(LearnedCoder(codec).decode(other), LearnedCoder(codec, 0.5).decode(other))
-
-
-def test_gain_at_meets_the_target(make_codec: Make, photographs: list[Rgb]) -> None:
-    codec = make_codec("wcae")
-    rate = rate_function(codec, photographs)
-    target = 1.3 * rate(1.0)
-    gain = gain_for_target(codec, photographs, target, 0.02)
-    assert 0.98 * target <= rate(gain) <= target
-
-
-def test_gain_at_a_target_out_of_reach(make_codec: Make) -> None:
-    with pytest.raises(CalibrationError, match="nearest rate reached"):
-        gain_for_target(make_codec("wcae"), [np.zeros((8, 8, 3), np.uint8)], 0.15, 0.01)

@@ -1,11 +1,18 @@
 import math
+from collections.abc import Callable
 
+import numpy as np
 import pytest
 
+from components.arrays import Rgb
+from components.codecs.base import Codec
 from components.errors import CalibrationError
-from components.rate.gain_search import search_gain
+from components.rate.gain_search import gain_for_target, search_gain
+from components.rate.real_rate import rate_function
 from components.rate.trial import Trial
 from tests.components.rate.rates import TARGET, Rate, power, staircase, with_header
+
+Make = Callable[..., Codec]
 
 
 @pytest.mark.parametrize(
@@ -33,7 +40,7 @@ def test_search_gain_meets_the_window(rate: Rate, start: float, tolerance: float
     trials = search_gain(rate_of, TARGET, tolerance, start)
     assert (1 - tolerance) * TARGET <= trials[-1].bpp <= TARGET
     assert all(trial.bpp == rate(trial.value) for trial in trials)
-    assert sorted(trial.value for trial in trials) == sorted(asked), "everything tried is told"
+    assert sorted(trial.value for trial in trials) == sorted(asked), "every evaluation is a trial"
     admissible = [t.bpp for t in trials if (1 - tolerance) * TARGET <= t.bpp <= TARGET]
     assert trials[-1].bpp == max(admissible), "the last trial is the best admissible one"
     assert asked[0] == start
@@ -80,3 +87,25 @@ def test_search_gain_stays_within_its_reach() -> None:
         search_gain(rate, TARGET, 0.01, 2.0)
     assert max(asked) <= 32
     assert len(asked) < 10
+
+
+def test_gain_for_target_meets_the_target(make_codec: Make, photographs: list[Rgb]) -> None:
+    codec = make_codec("wcae")
+    rate = rate_function(codec, photographs)
+    target = 1.3 * rate(1.0)
+    gain = gain_for_target(codec, photographs, target, 0.02)
+    assert 0.98 * target <= rate(gain) <= target
+
+
+def test_gain_for_target_out_of_reach(make_codec: Make) -> None:
+    with pytest.raises(CalibrationError, match="nearest rate reached"):
+        gain_for_target(make_codec("wcae"), [np.zeros((8, 8, 3), np.uint8)], 0.15, 0.01)
+
+
+def test_the_gain_that_is_measured_is_the_one_that_a_checkpoint_holds(make_codec: Make, photographs: list[Rgb]) -> None:
+    codec = make_codec("wcae")
+    own = rate_function(codec, photographs[:2])(1.0)
+    found = gain_for_target(codec, photographs[:2], 0.8 * own, 0.02)
+    assert found != 1.0
+    codec.gain.fill_(found)
+    assert codec.gain.item() == found

@@ -43,7 +43,7 @@ QUIET = "mlp_lossless"  # which draws no noise where the window it looks at is t
 
 
 class Watch:
-    """Notes what it is told, and at step `at` does `act`."""
+    """Records the losses, and calls `act` after step `at`."""
 
     def __init__(self, at: int = 0, act: Callable[[], None] = lambda: None):
         self.at, self.act = at, act
@@ -138,7 +138,7 @@ def test_without_noise_two_ranks_train_as_one_and_one_goes_on_from_there(
     shards_of_32: Path,
     tmp_path: Path,
 ) -> None:
-    """The second rank alone is told to stop: both do, at the same step."""
+    """A signal to the second rank alone stops both ranks, at the same step."""
     losses: dict[int, float] = {}
     while len(losses) < 3:
         line = two_ranks.line()

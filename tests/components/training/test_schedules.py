@@ -54,7 +54,7 @@ def test_the_plateau_schedule_survives_a_stop(without_gain: Trainer) -> None:
 
 
 class Clock:
-    """time.monotonic that moves when told."""
+    """A replacement for the module `time` whose clock moves only by `move`."""
 
     def __init__(self) -> None:
         self.now = 100.0

@@ -1,4 +1,4 @@
-"""The loop on tiny shards, watched, and what it leaves compared."""
+"""The training loop on tiny shards, a recording callback, and the comparison of two runs."""
 
 import signal
 from collections.abc import Callable
@@ -38,7 +38,7 @@ def changed(config: TrainingConfig, **fields: Any) -> TrainingConfig:
 
 
 class Watch:
-    """Notes what it is told, and at step `at` does `act`."""
+    """Records the progress, and calls `act` after step `at`."""
 
     def __init__(self, at: int = 0, act: Callable[[], None] = lambda: None):
         self.at, self.act = at, act

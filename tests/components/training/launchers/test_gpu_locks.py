@@ -23,7 +23,7 @@ sys.stdin.readline()
 
 
 class Holder:
-    """A process that takes GPUs, one count of them after another, and ends when it is told to."""
+    """A process that locks GPUs, one count of them after another, and ends when `end` is called."""
 
     def __init__(self, counts: str, names: str, folder: Path):
         command = [sys.executable, "-c", HOLDER, counts, names, str(folder)]
