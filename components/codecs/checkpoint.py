@@ -1,4 +1,4 @@
-"""Checkpoints: one safetensors file with the weights and, in its metadata, what they are. Never pickle."""
+"""Checkpoints: one safetensors file with a codec's weights, its hyper-parameters and facts about its training."""
 
 import json
 from collections.abc import Mapping
@@ -12,16 +12,22 @@ from components.storage.tensors import save_tensors
 
 
 def save(codec: Codec, path: Path, **facts: Any) -> None:
-    """Write weights, codec name, hyper-parameters and `facts` (lmbda, step, data hash, git commit …), atomically.
+    """Write a checkpoint, atomically.
 
-    Raises RatewrightError where that is not possible.
+    Args:
+        codec: its weights, name and hyper-parameters are written.
+        path: of the file.
+        facts: further metadata, such as lambda, step, data hash and git commit; values that JSON can hold.
+
+    Raises:
+        RatewrightError: the file cannot be written.
     """
     described = {"codec": codec.name, "hyperparameters": codec.hyperparameters, **facts}
     save_tensors(codec.state_dict(), path, {key: json.dumps(value) for key, value in described.items()})
 
 
 def read_facts(path: Path) -> dict[str, Any]:
-    """The metadata of a checkpoint. Raises CheckpointError."""
+    """The metadata of a checkpoint: codec, hyper-parameters and facts. Raises CheckpointError."""
     from safetensors import SafetensorError, safe_open
 
     try:
@@ -38,9 +44,17 @@ def read_facts(path: Path) -> dict[str, Any]:
 
 
 def load(path: Path, *, codec: str | None = None) -> tuple[Codec, dict[str, Any]]:
-    """The codec of a checkpoint, on the CPU in evaluation mode, and its facts.
+    """Build the codec of a checkpoint and load its weights.
 
-    Raises CheckpointError: unreadable, of another codec than `codec` where one is named, or of another shape.
+    Args:
+        path: of the file.
+        codec: name that the codec must have; None for any.
+
+    Returns:
+        The codec on the CPU, in evaluation mode, and the checkpoint's metadata.
+
+    Raises:
+        CheckpointError: the file is not a readable checkpoint, is of another codec, or its weights do not fit.
     """
     facts = read_facts(path)
     if codec is not None and facts["codec"] != codec:
@@ -54,9 +68,14 @@ def load(path: Path, *, codec: str | None = None) -> tuple[Codec, dict[str, Any]
 
 
 def load_into(codec: Codec, path: Path) -> None:
-    """Copy the weights of a checkpoint into `codec`, whose own it may be or another's of the same shapes.
+    """Copy the weights of a checkpoint into a codec.
 
-    Raises CheckpointError.
+    Args:
+        codec: the checkpoint's own, or another with parameters of the same names and shapes.
+        path: of the checkpoint.
+
+    Raises:
+        CheckpointError: the file is not readable, or the weights do not fit.
     """
     from safetensors import SafetensorError
     from safetensors.torch import load_file

@@ -1,4 +1,4 @@
-"""The one table of codecs: name -> class, loaded when asked for."""
+"""The one table of codecs: name to class. A codec's module is imported when it is asked for."""
 
 from importlib import import_module
 from typing import Any
@@ -30,7 +30,7 @@ CODECS = {
 
 
 def codec_class(name: str) -> type[Codec]:
-    """The class of codec `name`, from the module of that name in `variants`. Raises RatewrightError."""
+    """The class of a codec, from the module of its name in `variants`. Raises RatewrightError for an unknown name."""
     if name not in CODECS:
         raise RatewrightError(f"unknown codec {name!r}; known: {', '.join(CODECS)}")
     found: type[Codec] = getattr(import_module(f"components.codecs.variants.{name}"), CODECS[name])
@@ -38,11 +38,19 @@ def codec_class(name: str) -> type[Codec]:
 
 
 def build(name: str, hyperparameters: Any) -> Codec:
-    """A new codec. Raises RatewrightError for an unknown name, or hyper-parameters that the codec does not take."""
-    made = codec_class(str(name))
+    """Build a new codec with random weights.
+
+    Args:
+        name: as in the table.
+        hyperparameters: a mapping of the codec's hyper-parameters.
+
+    Raises:
+        RatewrightError: the name is unknown, or the codec does not take the hyper-parameters.
+    """
+    cls = codec_class(str(name))
     try:
-        with torch.inference_mode(False):  # whose tensors could not be trained, nor hashed
-            return made(**hyperparameters)
+        with torch.inference_mode(False):  # inference tensors can be neither trained nor hashed
+            return cls(**hyperparameters)
     except (IndexError, RuntimeError, TypeError, ValueError) as error:
         raise RatewrightError(
             f"codec {name!r} does not take the hyper-parameters {hyperparameters!r}: {error}"

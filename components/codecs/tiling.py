@@ -1,4 +1,4 @@
-"""Transforms of large pictures in tiles that overlap, so that memory is bounded and no seam shows."""
+"""Tiling: transforms of large pictures in overlapping tiles, so that memory is bounded and no seam shows."""
 
 from collections.abc import Callable
 
@@ -7,13 +7,22 @@ from torch import Tensor
 
 
 def in_tiles(transform: Callable[[Tensor], Tensor], x: Tensor, scale: float, tile: int, halo: int) -> Tensor:
-    """`transform(x)`, computed in tiles of `tile` by `tile` elements of x where it is larger than one.
+    """Apply a transform tile by tile, where its input is larger than one tile.
 
-    `transform` maps (1, C, h, w) to (1, C', scale * h, scale * w) and looks no further than about `halo` elements:
-    every tile sees that much of its neighbours, and what it makes of them is cut off. Sides, `tile` and `halo` are
-    such that their products with `scale` are whole.
+    Every tile is transformed together with a border of its neighbours, and the result of the border is dropped. Sides,
+    `tile` and `halo` must be such that their products with `scale` are whole numbers.
+
+    Args:
+        transform: maps (1, C, h, w) to (1, C', scale * h, scale * w), with a receptive field of about `halo`.
+        x: (1, C, H, W).
+        scale: size of the output over that of the input.
+        tile: side of a tile, in elements of x.
+        halo: width of the border, in elements of x.
+
+    Returns:
+        (1, C', scale * H, scale * W).
     """
-    x = x.contiguous(memory_format=torch.channels_last)  # in which convolutions on CPUs take a third less time
+    x = x.contiguous(memory_format=torch.channels_last)  # convolutions on CPUs take a third less time
     height, width = x.shape[-2:]
     if max(height, width) <= tile + halo:
         return transform(x)
@@ -26,11 +35,11 @@ def in_tiles(transform: Callable[[Tensor], Tensor], x: Tensor, scale: float, til
         for left in range(0, width, tile):
             above, before = min(top, halo), min(left, halo)
             piece = x[..., top - above : top + tile + halo, left - before : left + tile + halo]
-            made = transform(piece)
+            transformed = transform(piece)
             if out is None:
-                out = made.new_empty(*made.shape[:2], scaled(height), scaled(width))
+                out = transformed.new_empty(*transformed.shape[:2], scaled(height), scaled(width))
             target = out[..., scaled(top) : scaled(top + tile), scaled(left) : scaled(left + tile)]
-            made = made[..., scaled(above) :, scaled(before) :]
-            target.copy_(made[..., : target.shape[-2], : target.shape[-1]])
+            inner = transformed[..., scaled(above) :, scaled(before) :]
+            target.copy_(inner[..., : target.shape[-2], : target.shape[-1]])
     assert out is not None
     return out

@@ -4,8 +4,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-MIN_POINTS = 4  # as in Bjontegaard's own fits: fewer do not fix a curve
-MIN_OVERLAP = 0.5  # of the PSNR range both curves span together; below it a few points at one end decide
+MIN_POINTS = 4
+"""Points that a curve needs, as in Bjontegaard's own fits."""
+MIN_OVERLAP = 0.5
+"""Share of the PSNR range of both curves together that both must reach; with less, a few points at one end decide."""
 
 
 def bd_rate_percent(
@@ -14,14 +16,23 @@ def bd_rate_percent(
     test_bpp: Sequence[float],
     test_psnr: Sequence[float],
 ) -> float | None:
-    """By how many per cent the test curve's rate (bpp) exceeds the anchor's at equal PSNR (dB).
+    """Mean difference of the test curve's rate to the anchor's at equal PSNR (Bjontegaard, VCEG-M33, 2001).
 
-    Negative where the test saves bits. Points may come in any order and the curves may differ in length.
-    log-rate over PSNR is interpolated by PCHIP, which does not overshoot between unevenly spaced points, and
-    integrated over the PSNRs that both curves reach (Bjontegaard, VCEG-M33, 2001). None where a curve has
-    fewer than `MIN_POINTS` points, falls or stands still in PSNR as its rate rises, or where the curves share
-    less than `MIN_OVERLAP` of the range they span. Raises `ValueError` for lists of different lengths, rates
-    that are not positive and figures that are not finite.
+    log rate over PSNR is interpolated by PCHIP, which does not overshoot between unevenly spaced points, and integrated
+    over the PSNRs that both curves reach. Points may come in any order, and the curves may differ in length.
+
+    Args:
+        anchor_bpp: rates of the anchor, in bits per pixel.
+        anchor_psnr: PSNRs of the anchor, in dB.
+        test_bpp: rates of the test curve.
+        test_psnr: PSNRs of the test curve.
+
+    Returns:
+        Per cent; negative where the test curve saves bits. None where a curve has fewer than `MIN_POINTS` points or
+        does not rise in PSNR with its rate, or where the curves share less than `MIN_OVERLAP` of their range.
+
+    Raises:
+        ValueError: lists differ in length, a rate is not positive, or a figure is not finite.
     """
     anchor = _curve(anchor_bpp, anchor_psnr)
     test = _curve(test_bpp, test_psnr)

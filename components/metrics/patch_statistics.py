@@ -1,4 +1,4 @@
-"""Whether a picture has the texture of another, be it in place or not: what PSNR and SSIM cannot tell."""
+"""Texture of a decoded picture: the sliced Wasserstein distance (SWD) of patches, which needs no alignment of detail."""
 
 from collections.abc import Iterator
 
@@ -8,44 +8,49 @@ from numpy.typing import NDArray
 from components.arrays import Rgb
 
 MIN_SIDE = 16
-"""Pixels of the coarsest level."""
+"""Smallest side of a level of the pyramid, in pixels."""
 
 _PATCH = 7
 _PATCHES = 2048
 _DIRECTIONS = 128
-_FAINTEST = 1.0  # grey levels: deviations below are rounding, no texture to lose
+_LEAST_DEVIATION = 1.0  # grey levels; smaller deviations are rounding, not texture
 
 
 def sliced_wasserstein(original: Rgb, decoded: Rgb) -> float:
-    """The sliced Wasserstein distance between the 7x7 patches of two pictures (H, W, 3) of at least 16x16.
+    """The sliced Wasserstein distance of the 7x7 patches of two pictures, in thousandths of the original's deviation.
 
-    As Karras et al. 2018 (arXiv 1710.10196, section 5) compare sets of pictures: on each level of a Laplacian pyramid,
-    patches are projected on random directions of length 1, and the sorted projections subtracted; the mean absolute
-    difference, averaged over directions and levels, times 1000. Zero for identical pictures, lower is better. Up to
-    2048 places on a level are compared, the same in both pictures, with the same directions every time.
+    Zero for identical pictures; lower is better. As in Karras et al. 2018 (arXiv 1710.10196, section 5), for single
+    pictures: on each level of a Laplacian pyramid, patches are projected on random directions of length 1, and both
+    sets of projections are sorted. The distance is the mean absolute difference, averaged over directions and levels,
+    times 1000. Up to 2048 positions of a level are compared, the same in both pictures, with the same directions in
+    every call.
 
-    Departures: a channel of either picture is divided by the deviation of the ORIGINAL's, not by its own, which
-    would make up for the contrast that a blur takes; so the unit is a thousandth of the original's deviation. The mean
-    cancels. What is left of the picture below 16 pixels a side, a drift in brightness, is no texture and left out.
+    Departures: a channel of either picture is divided by the deviation of the original's channel. Division by its own
+    would hide the contrast that a blur takes away. The pyramid ends at 16 pixels a side: below that a difference is a
+    drift in brightness, not texture.
+
+    Args:
+        original: (H, W, 3), at least 16x16.
+        decoded: (H, W, 3).
     """
     import cv2
 
     random = np.random.default_rng(0)
     distances = []
-    for one, other in zip(_bands(original), _bands(decoded), strict=True):
+    for one, other in zip(_laplacian_pyramid(original), _laplacian_pyramid(decoded), strict=True):
         height, width = (side - _PATCH + 1 for side in one.shape[:2])
         places = random.choice(height * width, min(_PATCHES, height * width), replace=False)
         directions = random.standard_normal((_DIRECTIONS, 3, _PATCH**2), np.float32)
         directions /= np.linalg.norm(directions, axis=(1, 2), keepdims=True)
         _, deviations = cv2.meanStdDev(one)  # (3, 1)
-        directions /= np.maximum(deviations, _FAINTEST).astype(np.float32)
-        of_one, of_other = (_projected(band, divmod(places, width), directions) for band in (one, other))
+        directions /= np.maximum(deviations, _LEAST_DEVIATION).astype(np.float32)
+        of_one, of_other = (_sorted_projections(level, divmod(places, width), directions) for level in (one, other))
         distances.append(float(np.abs(of_one - of_other).mean()))
     return 1000 * sum(distances) / len(distances)
 
 
-def _bands(picture: Rgb) -> Iterator[NDArray[np.float32]]:
-    """The levels of the Laplacian pyramid, (h, w, 3), from the finest down."""
+def _laplacian_pyramid(picture: Rgb) -> Iterator[NDArray[np.float32]]:
+    """The levels (h, w, 3) of a picture's Laplacian pyramid, the finest first."""
     import cv2
 
     low = picture.astype(np.float32)
@@ -55,10 +60,10 @@ def _bands(picture: Rgb) -> Iterator[NDArray[np.float32]]:
         low = coarser.astype(np.float32, copy=False)
 
 
-def _projected(
-    band: NDArray[np.float32], places: tuple[NDArray[np.int64], ...], directions: NDArray[np.float32]
+def _sorted_projections(
+    level: NDArray[np.float32], places: tuple[NDArray[np.int64], ...], directions: NDArray[np.float32]
 ) -> NDArray[np.float32]:
-    """(directions, places): the projections on each direction, sorted."""
-    windows = np.lib.stride_tricks.sliding_window_view(band, (_PATCH, _PATCH), axis=(0, 1))
+    """(directions, positions): the projections of the patches at these positions, sorted for each direction."""
+    windows = np.lib.stride_tricks.sliding_window_view(level, (_PATCH, _PATCH), axis=(0, 1))
     patches = windows[places].reshape(len(places[0]), -1)
     return np.sort(directions.reshape(len(directions), -1) @ patches.T, axis=1)

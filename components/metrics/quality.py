@@ -1,4 +1,4 @@
-"""How close a decoded picture is to its original. Pictures are uint8, shape (H, W, 3), sRGB."""
+"""Quality of a decoded picture against its original. Pictures are uint8, shape (H, W, 3), sRGB."""
 
 import math
 from dataclasses import dataclass, field
@@ -31,9 +31,9 @@ class Quality:
 
 
 def psnr_db(a: Rgb, b: Rgb) -> float | None:
-    """10 log10(255^2 / MSE) in dB, the MSE over all RGB samples; None (infinite) for identical pictures.
+    """10 log10(255^2 / MSE) in dB, with the MSE over all RGB samples; None (infinite) for identical pictures.
 
-    The PSNR of a set is the mean of its pictures' PSNRs. Raises `ValueError` for unlike shapes.
+    The PSNR of a set is the mean of its pictures' PSNRs. Raises `ValueError` for pictures of different shapes.
     """
     _check(a, b)
     error = a.astype(np.int64) - b
@@ -42,9 +42,9 @@ def psnr_db(a: Rgb, b: Rgb) -> float | None:
 
 
 def swd(a: Rgb, b: Rgb) -> float | None:
-    """How far the texture of `b` is from that of its original `a`, by `sliced_wasserstein`.
+    """Distance of the texture of `b` from that of its original `a`, by `sliced_wasserstein`.
 
-    None where a side is shorter than `SWD_MIN_SIDE`. Raises `ValueError` for unlike shapes.
+    None where a side is shorter than `SWD_MIN_SIDE`. Raises `ValueError` for pictures of different shapes.
     """
     _check(a, b)
     if min(a.shape[:2]) < SWD_MIN_SIDE:

@@ -1,4 +1,4 @@
-"""SSIM (Wang et al. 2004) and its five scales (Wang et al. 2003), equal to torchmetrics' and several times as fast."""
+"""SSIM (Wang et al. 2004) and MS-SSIM (Wang et al. 2003), equal to torchmetrics' and several times as fast."""
 
 from collections.abc import Iterator
 
@@ -12,16 +12,19 @@ _WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # of the scales, from the f
 _C1, _C2 = 0.01**2, 0.03**2
 
 SSIM_MIN_SIDE = _WINDOW
-MS_SSIM_MIN_SIDE = _WINDOW << (len(_WEIGHTS) - 1)  # the halvings leave one window
+MS_SSIM_MIN_SIDE = _WINDOW << (len(_WEIGHTS) - 1)  # four halvings leave one window
 
 Plane = NDArray[np.float32]
 
 
 def ssim_and_ms_ssim(a: Rgb, b: Rgb) -> tuple[float | None, float | None]:
-    """Both figures of two pictures (H, W, 3), means over all places and R, G and B; None where they are too small.
+    """SSIM and MS-SSIM of two pictures (H, W, 3): means over all positions and R, G and B.
 
-    SSIM reflects edges. MS-SSIM is contrast and structure of the finer scales, where windows that reach over an edge do
-    not count, and SSIM of the coarsest, weighted; negative terms count as zero.
+    SSIM extends the pictures by reflection. MS-SSIM is the weighted product of the contrast-structure terms of the four
+    finer scales, without windows that reach over an edge, and of the SSIM of the coarsest; negative terms count as zero.
+
+    Returns:
+        Both figures; None for SSIM below 11 pixels a side, and for MS-SSIM below 176.
     """
     side = min(a.shape[:2])
     if side < MS_SSIM_MIN_SIDE:
@@ -32,7 +35,7 @@ def ssim_and_ms_ssim(a: Rgb, b: Rgb) -> tuple[float | None, float | None]:
 
 
 def _by_scale(a: Rgb, b: Rgb) -> Iterator[tuple[float, float]]:
-    """SSIM, and its term of contrast and structure without the edges, from the finest scale down."""
+    """SSIM and its contrast-structure term (without the edges) at each scale, the finest first."""
     one, other = (np.asarray(picture / np.float32(255), np.float32) for picture in (a, b))
     for scale in range(len(_WEIGHTS)):
         if scale:
@@ -53,7 +56,7 @@ def _compared(a: Plane, b: Plane) -> tuple[float, float]:
 
 
 def _windowed(plane: Plane) -> Plane:
-    """The mean of a Gaussian window around each place."""
+    """Means over a Gaussian window around each position."""
     import cv2
 
     window = cv2.getGaussianKernel(_WINDOW, _SIGMA, cv2.CV_32F)
@@ -62,7 +65,7 @@ def _windowed(plane: Plane) -> Plane:
 
 
 def _halved(plane: Plane) -> Plane:
-    """The means of 2x2 places; an odd last row or column is left out."""
+    """Means of 2x2 blocks; an odd last row or column is left out."""
     import cv2
 
     height, width = (side // 2 for side in plane.shape[:2])
