@@ -1,4 +1,4 @@
-"""Texture of a decoded picture: the sliced Wasserstein distance (SWD) of patches, which needs no alignment of detail."""
+"""Texture of a decoded picture: the sliced Wasserstein distance (SWD) of patches, with no need of alignment."""
 
 from collections.abc import Iterator
 

@@ -21,7 +21,7 @@ def ssim_and_ms_ssim(a: Rgb, b: Rgb) -> tuple[float | None, float | None]:
     """SSIM and MS-SSIM of two pictures (H, W, 3): means over all positions and R, G and B.
 
     SSIM extends the pictures by reflection. MS-SSIM is the weighted product of the contrast-structure terms of the four
-    finer scales, without windows that reach over an edge, and of the SSIM of the coarsest; negative terms count as zero.
+    finer scales, without windows that reach over an edge, and the SSIM of the coarsest. Negative terms count as zero.
 
     Returns:
         Both figures; None for SSIM below 11 pixels a side, and for MS-SSIM below 176.
