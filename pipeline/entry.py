@@ -20,7 +20,7 @@ LOG_VARIABLE = "RATEWRIGHT_LOG"
 """Environment variable with the level of messages: one of LOG_LEVELS."""
 LOG_LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING}
 
-console = Console(highlight=False, soft_wrap=True)
+console = Console(markup=False, emoji=False, highlight=False, soft_wrap=True)
 """Standard output, for the results of commands and for progress bars. Messages go through `logging`."""
 
 _LOGGERS = ("pipeline", "components", "__main__")  # a stage is the module __main__ of its process

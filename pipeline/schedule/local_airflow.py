@@ -32,8 +32,8 @@ def up() -> None:
     _airflow(variables, "pools", "set", "accelerator", str(accelerator_slots()), "stages that train")
     with _services(variables) as services:
         _wait_until_healthy(services)
-        console.print(f"Airflow: {URL}, user {USER}, password {password()}", markup=False)
-        console.print(f"Airflow: logs in {HOME / 'logs'}; Ctrl-C stops it", markup=False)
+        console.print(f"Airflow: {URL}, user {USER}, password {password()}")
+        console.print(f"Airflow: logs in {HOME / 'logs'}; Ctrl-C stops it")
         while all(service.poll() is None for service in services.values()):
             time.sleep(_POLL_S)
         _refuse_ended(services)
@@ -57,7 +57,7 @@ def retrain(
     }
     with Api() as api:
         run_id = api.trigger("retrain", {key: value for key, value in request.items() if value is not None})
-        console.print(f"retrain: {run_id}, {URL}/dags/retrain/runs/{run_id}", markup=False)
+        console.print(f"retrain: {run_id}, {URL}/dags/retrain/runs/{run_id}")
         state = api.follow("retrain", run_id)
     if state != "success":
         raise RatewrightError(f"the run {run_id} ended as {state}; its tasks' logs give the reason")

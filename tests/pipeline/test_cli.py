@@ -190,6 +190,7 @@ def test_a_rate_to_the_byte_and_less(cli: Cli, photograph: Rgb, tmp_path: Path) 
     done = cli("decompress", shorter, picture, *PROGRESSIVE)
     assert (done.returncode, done.stderr.decode()) == (0, f"{shorter}: {held} of {whole} bytes\n")
     assert decode_rgb(Path(picture).read_bytes()).shape == photograph.shape
+    assert cli.well("--quiet", "decompress", shorter, picture, *PROGRESSIVE) == b""
 
     broken = cli("decompress", "-", picture, *PROGRESSIVE, stdin=data[:-50])
     assert broken.returncode == 0
@@ -315,6 +316,10 @@ def test_a_codec_must_be_named_where_the_checkout_keeps_none(
     with pytest.raises(RatewrightError, match="name the codec with --model or with --checkpoint"):
         compress(str(cli.cwd / "in.png"), str(tmp_path / "out.rw"))
     assert not list(tmp_path.iterdir())
+
+
+def test_verbose_and_quiet_exclude_each_other(cli: Cli) -> None:
+    assert "exclude each other" in cli.refused("-v", "-q", "info", "good.rw")
 
 
 def test_which_codec_must_be_said_once(cli: Cli) -> None:
