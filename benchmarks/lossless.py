@@ -15,7 +15,8 @@ from components.codecs.checkpoint import load
 from components.codecs.table import build
 from components.codecs.tensors import to_tensor
 from components.codecs.variants.mlp_lossless import MlpLossless
-from components.entropy.pixels.causal_mlp import NEAREST, NEIGHBOURS, PLANES, REACH_LEFT, REACH_UP, FixedPointMlp
+from components.entropy.pixels.fixed_point_mlp import FixedPointMlp
+from components.entropy.pixels.neighbourhood import NEAREST, NEIGHBOURS, PLANES, REACH_LEFT, REACH_UP
 
 ROUNDS, LOOP_SIDE = 3, 40
 

@@ -15,7 +15,9 @@ from components.codecs.base import Codec, Scalar
 from components.codecs.rate_parameter import RateParameter
 from components.codecs.tensors import Reconstruction
 from components.entropy.pixels import logistic_mixture as logistics
-from components.entropy.pixels.causal_mlp import MEAN_BITS, PLANES, CausalMlp, FixedPointMlp
+from components.entropy.pixels.causal_mlp import CausalMlp
+from components.entropy.pixels.fixed_point_mlp import MEAN_BITS, FixedPointMlp
+from components.entropy.pixels.neighbourhood import PLANES
 from components.entropy.pixels.rans import ByteModels
 from components.entropy.pixels.residual_coder import (
     HuffmanResidualDecoder,
@@ -57,7 +59,7 @@ class MlpLossless(Codec):
     Departures: the paper does not say how it codes colour. Here G is predicted first, then the differences R - G and
     B - G from all that is known of the pixel; a picture with R = G = B everywhere takes one plane. A linear prediction
     stands beside the network. The network is trained in floating point and runs in integers
-    (entropy.pixels.causal_mlp).
+    (entropy.pixels.fixed_point_mlp).
 
     Args:
         coder: "range" or "huffman".

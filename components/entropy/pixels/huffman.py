@@ -1,6 +1,10 @@
-"""Huffman codes for bytes, read in lanes: many places of one string of bits at once.
+"""Canonical Huffman code of bytes, decoded in lanes: several places of one bit string are read at once.
 
-Code lengths come from constriction's Huffman tree; codes are canonical, so that lengths are all a decoder needs.
+Code lengths come from constriction's Huffman tree. Codes are canonical, so a decoder needs their lengths alone.
+
+    head (length of the deflated code lengths, bits of all codes) | deflated code lengths | bits of each lane | codes
+
+A lane holds 2048 symbols. Its length says where the next lane begins, so that all can be decoded side by side.
 """
 
 import struct
@@ -15,11 +19,11 @@ from components.errors import BitstreamError
 Bytes = NDArray[np.uint8]
 _LONGEST = 15
 _SYMBOLS_PER_LANE = 2048
-_HEAD = struct.Struct("<HI")  # bytes of the deflated lengths, bits of the codes
+_HEAD = struct.Struct("<HI")
 
 
 def encode(values: Bytes) -> bytes:
-    """Code lengths, where each lane starts, and the codes of (n,) bytes, n > 0."""
+    """Code (n,) bytes, n > 0, with a Huffman code made for them."""
     lengths = _lengths(np.bincount(values, minlength=256))
     codes = _codes(lengths)
     sizes = lengths[values]
@@ -29,51 +33,68 @@ def encode(values: Bytes) -> bytes:
     for place in range(1, lengths.max() + 1):  # from the end of each code
         (coded,) = np.nonzero(sizes >= place)
         bits[ends[coded] - place] = chosen[coded] >> (place - 1) & 1
-    described = zlib.compress(lengths.astype(np.uint8).tobytes(), 9)
-    lane_bits = np.diff(ends[_lane_ends(len(values))], prepend=0).astype("<u2")
-    return _HEAD.pack(len(described), len(bits)) + described + lane_bits.tobytes() + np.packbits(bits).tobytes()
+    deflated = zlib.compress(lengths.astype(np.uint8).tobytes(), 9)
+    lane_bits = np.diff(ends[_last_symbols(len(values))], prepend=0).astype("<u2")
+    return _HEAD.pack(len(deflated), len(bits)) + deflated + lane_bits.tobytes() + np.packbits(bits).tobytes()
 
 
 def decode(data: bytes, count: int) -> Bytes:
-    """The `count` bytes that were coded. Raises BitstreamError."""
+    """Inverse of `encode` for `count` bytes. Raises BitstreamError."""
     if len(data) < _HEAD.size:
         raise BitstreamError("corrupted bitstream: it ends in the head of a Huffman code")
-    described, bits = _HEAD.unpack_from(data)
-    ends = _lane_ends(count)
-    lanes_at = _HEAD.size + described
-    codes_at = lanes_at + 2 * len(ends)
+    deflated, bits = _HEAD.unpack_from(data)
+    last_symbols = _last_symbols(count)
+    lanes_at = _HEAD.size + deflated
+    codes_at = lanes_at + 2 * len(last_symbols)
     if len(data) != codes_at + -(-bits // 8):
         raise BitstreamError("corrupted bitstream: Huffman codes are not as long as their head says")
-    lengths = _described(data[_HEAD.size : lanes_at])
-    symbol_of, length_of = _lookup(lengths)
-    lane_ends = np.frombuffer(data, "<u2", len(ends), lanes_at).cumsum(dtype=np.int64)
+    lengths = _inflate_lengths(data[_HEAD.size : lanes_at])
+    lane_ends = np.frombuffer(data, "<u2", len(last_symbols), lanes_at).cumsum(dtype=np.int64)
     if lane_ends[-1] != bits:
         raise BitstreamError("corrupted bitstream: the lanes of a Huffman code do not fill it")
-    read = np.frombuffer(data + bytes(4), np.uint8, offset=codes_at).astype(np.uint32)
+    coded = np.frombuffer(data + bytes(4), np.uint8, offset=codes_at)
+    return _decode_lanes(coded, lane_ends, np.diff(last_symbols + 1, prepend=0), lengths).ravel()[:count]
+
+
+def _decode_lanes(
+    coded: Bytes, lane_ends: NDArray[np.int64], symbols: NDArray[np.int64], lengths: NDArray[np.int64]
+) -> Bytes:
+    """Decode the next symbol of every lane at once, until all lanes are at their ends.
+
+    Args:
+        coded: bytes of the codes, and four more.
+        lane_ends: (lanes,) first bit after each lane.
+        symbols: (lanes,) symbols of each lane; the last lane may have fewer.
+        lengths: (256,) code lengths.
+
+    Returns:
+        (lanes, _SYMBOLS_PER_LANE) bytes, zero after the last symbol of a lane.
+    """
+    symbol_of, length_of = _lookup(lengths)
+    read = coded.astype(np.uint32)
     windows = read[:-2] << 16 | read[1:-1] << 8 | read[2:]  # the 24 bits from each byte on
     at = np.concatenate(([0], lane_ends[:-1]))
-    values = np.zeros((len(ends), _SYMBOLS_PER_LANE), dtype=np.uint8)
-    sizes = np.diff(ends + 1, prepend=0)
-    reading = at
-    for column in range(sizes.max()):
-        if column == sizes[-1]:
-            reading = at[:-1]  # the last lane may be shorter
-        window = windows.take(reading >> 3, mode="clip") >> (24 - _LONGEST - (reading & 7)).astype(np.uint32)
+    values = np.zeros((len(lane_ends), _SYMBOLS_PER_LANE), dtype=np.uint8)
+    active = at  # a view, which moves on in place
+    for column in range(symbols.max()):
+        if column == symbols[-1]:
+            active = at[:-1]  # the last lane is at its end
+        window = windows.take(active >> 3, mode="clip") >> (24 - _LONGEST - (active & 7)).astype(np.uint32)
         code = window & np.uint32((1 << _LONGEST) - 1)
-        values[: len(reading), column] = symbol_of[code]
-        reading += length_of[code]
+        values[: len(active), column] = symbol_of[code]
+        active += length_of[code]
     if not np.array_equal(at, lane_ends):
         raise BitstreamError("corrupted bitstream: Huffman codes do not end where they should")
-    return values.ravel()[:count]
+    return values
 
 
-def _lane_ends(count: int) -> NDArray[np.int64]:
-    """The last symbol of each lane."""
+def _last_symbols(count: int) -> NDArray[np.int64]:
+    """The index of the last symbol of each lane."""
     return np.append(np.arange(_SYMBOLS_PER_LANE, count, _SYMBOLS_PER_LANE), count) - 1
 
 
 def _lengths(counts: NDArray[np.int64]) -> NDArray[np.int64]:
-    """(256,) code lengths, zero where the count is, none above _LONGEST."""
+    """(256,) code lengths: zero for symbols that do not occur, _LONGEST at the most."""
     (used,) = np.nonzero(counts)
     lengths = np.zeros(256, dtype=np.int64)
     weights = counts[used]
@@ -81,10 +102,11 @@ def _lengths(counts: NDArray[np.int64]) -> NDArray[np.int64]:
         lengths[used] = _depths(weights)
         if lengths.max() <= _LONGEST:
             return lengths
-        weights = (weights + 1) // 2  # flatter, hence a lower tree
+        weights = (weights + 1) // 2  # nearer to each other, hence a tree of less depth
 
 
 def _depths(weights: NDArray[np.int64]) -> list[int]:
+    """Depth of each symbol in the Huffman tree of some weights."""
     if len(weights) == 1:
         return [1]
     tree = constriction.symbol.huffman.EncoderHuffmanTree(weights.astype(np.float64))
@@ -97,14 +119,14 @@ def _depths(weights: NDArray[np.int64]) -> list[int]:
 
 
 def _canonical(lengths: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The values that have codes, by length, then by value; and their shares of all codes of _LONGEST bits."""
+    """The symbols that have codes, by length, then by value; and how many strings of _LONGEST bits begin with each."""
     order = np.lexsort((np.arange(256), lengths))
     order = order[lengths[order] > 0]
     return order, 1 << (_LONGEST - lengths[order])
 
 
 def _codes(lengths: NDArray[np.int64]) -> NDArray[np.int64]:
-    """(256,) canonical codes: each begins where those before it end."""
+    """(256,) canonical codes: each follows the one before it, in the order of `_canonical`."""
     order, shares = _canonical(lengths)
     codes = np.zeros(256, dtype=np.int64)
     codes[order] = (shares.cumsum() - shares) >> (_LONGEST - lengths[order])
@@ -112,21 +134,22 @@ def _codes(lengths: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 def _lookup(lengths: NDArray[np.int64]) -> tuple[Bytes, NDArray[np.int64]]:
-    """The symbol and the length of the code that any _LONGEST bits begin with. Raises BitstreamError."""
+    """For every string of _LONGEST bits the symbol that it begins with, and its code length. Raises BitstreamError."""
     order, shares = _canonical(lengths)
     if not 0 < shares.sum() <= 1 << _LONGEST:
-        raise BitstreamError("corrupted bitstream: lengths that no Huffman code has")
+        raise BitstreamError("corrupted bitstream: it has code lengths that no Huffman code has")
     symbols = np.repeat(order, shares)
     symbols = np.append(symbols, np.full((1 << _LONGEST) - len(symbols), symbols[-1]))
     return symbols.astype(np.uint8), lengths[symbols]
 
 
-def _described(deflated: bytes) -> NDArray[np.int64]:
+def _inflate_lengths(deflated: bytes) -> NDArray[np.int64]:
+    """(256,) code lengths. Raises BitstreamError."""
     try:
         inflated = zlib.decompressobj().decompress(deflated, 257)
     except zlib.error as error:
         raise BitstreamError("corrupted bitstream: the lengths of a Huffman code cannot be inflated") from error
     lengths = np.frombuffer(inflated, np.uint8).astype(np.int64)
     if len(lengths) != 256 or lengths.max() > _LONGEST:
-        raise BitstreamError("corrupted bitstream: lengths that no Huffman code has")
+        raise BitstreamError("corrupted bitstream: it has code lengths that no Huffman code has")
     return lengths

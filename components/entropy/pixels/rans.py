@@ -1,8 +1,9 @@
-"""An asymmetric numeral system (rANS; Duda 2013, arXiv 1311.2540) in lanes: many coders side by side as one array.
+"""rANS, an asymmetric numeral system, in interleaved lanes: many entropy coders side by side as one array.
 
-Coders that take one symbol after another cost a call each, or a table of probabilities each. Here symbol k of a group
-goes to lane k, whose state is an integer of 32 bits; all lanes share one sequence of 16-bit words (Giesen 2014, arXiv
-1402.3392). Integers alone decide: what is decoded is the same everywhere.
+rANS: Duda 2013 (arXiv 1311.2540); interleaving: Giesen 2014 (arXiv 1402.3392). Coders that take one symbol after
+another cost a call each, or a table of probabilities each. Here symbol k of a group goes to lane k, whose state is an
+integer of 32 bits; all lanes share one sequence of 16-bit words. Integers alone decide, so every machine decodes the
+same.
 """
 
 from typing import Any
@@ -16,7 +17,7 @@ Array = NDArray[Any]
 Bytes = NDArray[np.uint8]
 PRECISION = 12
 TOTAL = 1 << PRECISION
-"""What the frequencies of a model add up to."""
+"""The sum of the frequencies of a model."""
 
 _LOWEST = np.uint32(1 << 16)  # of a state between two symbols
 _WORD_BITS, _VALUE_BITS, _PRECISION = np.uint32(16), np.uint32(8), np.uint32(PRECISION)
@@ -24,36 +25,41 @@ _SLOT, _VALUE = np.uint32(TOTAL - 1), np.uint32(255)
 
 
 class ByteModels:
-    """ByteModels with one entry for each value of a byte: frequencies (models, 256) with row sums of TOTAL."""
+    """Distributions of a byte: frequencies (models, 256) with row sums of TOTAL, and lookup tables made of them."""
 
     def __init__(self, frequencies: Array):
         table = frequencies.astype(np.uint32)
         self.starts = (table.cumsum(axis=1, dtype=np.uint32) - table).ravel()
         self.frequencies = table.ravel()
-        # What a slot (one of TOTAL of each model) tells, in one number: its value, the value's frequency less one, and
-        # how far into the value's slots it is.
+        # A decoder looks up a slot, one of TOTAL of each model. An entry packs the slot's value (8 bits), the value's
+        # frequency less one (12 bits), and how far into the value's slots it is (12 bits).
         values = np.tile(np.arange(256, dtype=np.uint32), len(table))
         slots = np.arange(len(table) * TOTAL, dtype=np.uint32) & np.uint32(TOTAL - 1)
-        told = values | self.frequencies - 1 << _VALUE_BITS
-        self.slots = np.repeat(told, self.frequencies)
+        packed = values | self.frequencies - 1 << _VALUE_BITS
+        self.slots = np.repeat(packed, self.frequencies)
         slots -= np.repeat(self.starts, self.frequencies)
         self.slots |= slots << _VALUE_BITS + PRECISION
 
 
 class LaneEncoder:
-    """Bytes in by groups, words out: what `LaneDecoder` takes back in the same groups."""
+    """Groups of bytes to 16-bit words; `LaneDecoder` returns them in the same groups and order.
+
+    Args:
+        models: distributions of bytes.
+        lanes: coders side by side.
+    """
 
     def __init__(self, models: ByteModels, lanes: int):
         self._models, self._lanes = models, lanes
         self._groups: list[Array] = []
 
     def encode(self, rows: Array, values: Bytes) -> None:
-        """Code (n,) bytes, each with the model of its row."""
+        """Code (n,) bytes, each with the model of its row (n,)."""
         at = (rows.astype(np.int32) << 8) + values
         self._groups += np.split(at, range(self._lanes, len(at), self._lanes))
 
     def finish(self) -> bytes:
-        """The last states, then the words, little-endian. What was put last is coded first."""
+        """The final states, then the words, little-endian. rANS is a stack, so the last group is coded first."""
         states = np.full(self._lanes, _LOWEST, dtype=np.uint64)
         words = []
         for at in reversed(self._groups):
@@ -68,7 +74,7 @@ class LaneEncoder:
 
 
 class LaneDecoder:
-    """The inverse of `LaneEncoder`. Raises BitstreamError for bytes that no encoder wrote."""
+    """Inverse of `LaneEncoder`. Its methods raise BitstreamError for bytes that no encoder wrote."""
 
     def __init__(self, models: ByteModels, lanes: int, data: bytes):
         if len(data) < 4 * lanes or len(data) % 2:
@@ -79,27 +85,28 @@ class LaneDecoder:
         self._read = 0
 
     def decode(self, rows: Array) -> Bytes:
-        """The next byte of each of (n,) rows."""
+        """The next (n,) bytes, each coded with the model of its row (n,)."""
         values = np.empty(len(rows), dtype=np.uint8)
         slots = rows.astype(np.int32) << PRECISION
         for first in range(0, len(slots), self._lanes):
-            self._group(slots[first : first + self._lanes], values[first : first + self._lanes])
+            self._decode_group(slots[first : first + self._lanes], values[first : first + self._lanes])
         return values
 
     def finish(self) -> None:
-        """Raises BitstreamError unless every word was read and every state is back where the encoder began."""
+        """Raise BitstreamError unless every word was read and every state is back where the encoder began."""
         if self._read != len(self._words) or np.any(self._states != _LOWEST):
-            raise BitstreamError("corrupted bitstream: the entropy decoder did not come to the end")
+            raise BitstreamError("corrupted bitstream: entropy-coded bytes do not end with the last symbol")
 
-    def _group(self, slots: Array, values: Bytes) -> None:
+    def _decode_group(self, slots: Array, values: Bytes) -> None:
+        """Decode one symbol of each lane into `values`; slots (n,) are the first of each symbol's model."""
         state = self._states[: len(slots)]
-        told = self._models.slots.take(slots | (state & _SLOT).view(np.int32))
-        np.bitwise_and(told, _VALUE, out=values, casting="unsafe")
+        packed = self._models.slots.take(slots | (state & _SLOT).view(np.int32))
+        np.bitwise_and(packed, _VALUE, out=values, casting="unsafe")
         state >>= _PRECISION
-        frequencies = told >> _VALUE_BITS & _SLOT
+        frequencies = packed >> _VALUE_BITS & _SLOT
         frequencies += 1
         state *= frequencies
-        state += told >> _VALUE_BITS + PRECISION
+        state += packed >> _VALUE_BITS + PRECISION
         (low,) = (state < _LOWEST).nonzero()
         words = self._words[self._read : self._read + len(low)]
         if len(words) < len(low):

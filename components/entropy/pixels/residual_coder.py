@@ -1,7 +1,11 @@
-"""Residuals of predicted bytes, modulo 256: coded with a distribution each, or with one Huffman code for each plane.
+"""Coders of prediction residuals modulo 256: rANS with a distribution for each pixel, or a Huffman code for each plane.
 
-A writer takes, and a reader gives, the residuals of plane after plane and front after front. `rows` are the tables of
-entropy.logistics.
+    residual = (value - predicted) mod 256,  row = number of its table (components.entropy.pixels.logistic_mixture)
+
+    rANS      residuals --table of the row; rare ones as an escape--> lanes of words | escaped bytes
+    Huffman   residuals of a plane --histogram--> code lengths | codes           (rows are ignored)
+
+Encoder and decoder go through the residuals in the same order: front after front, plane after plane.
 """
 
 import struct
@@ -27,24 +31,29 @@ class ResidualEncoder(Protocol):
     """Residuals to bytes."""
 
     def encode(self, plane: int, rows: Rows, residuals: Bytes) -> None:
-        """(n,) residuals of a plane."""
+        """Code (n,) residuals of a plane, each with the table of its row (n,)."""
 
     def finish(self) -> bytes:
-        """All of it."""
+        """All that was coded."""
 
 
 class ResidualDecoder(Protocol):
-    """The inverse. Raises BitstreamError for bytes that no writer wrote."""
+    """Inverse of a ResidualEncoder. Methods raise BitstreamError for bytes that no encoder wrote."""
 
     def decode(self, plane: int, rows: Rows) -> Bytes:
         """The next (n,) residuals of a plane."""
 
     def finish(self) -> None:
-        """Raises BitstreamError unless all of it was read."""
+        """Raise BitstreamError unless all bytes were read."""
 
 
 class RansResidualEncoder:
-    """Each residual with its own distribution; those it has no frequency for as an escape, and by themselves."""
+    """Codes each residual with its own distribution; those without a frequency as an escape and a raw byte.
+
+    Args:
+        models: tables of the logistic mixtures.
+        pixels: of the strip, which set the number of lanes.
+    """
 
     def __init__(self, models: ByteModels, pixels: int):
         self._models = models
@@ -52,52 +61,52 @@ class RansResidualEncoder:
         self._escaped: list[Bytes] = []
 
     def encode(self, plane: int, rows: Rows, residuals: Bytes) -> None:  # noqa: ARG002
-        """(n,) residuals."""
+        """See ResidualEncoder."""
         escapes = (self._models.frequencies[(rows << 8) + residuals] == 0) | (residuals == ESCAPE)
         self._escaped.append(residuals[escapes])
         self._lanes.encode(rows, np.where(escapes, np.uint8(ESCAPE), residuals))
 
     def finish(self) -> bytes:
-        """How many bytes the lanes take, the lanes, what escaped."""
+        """The length of the lanes, the lanes, the escaped bytes."""
         coded = self._lanes.finish()
         return _LENGTH.pack(len(coded)) + coded + np.concatenate(self._escaped).tobytes()
 
 
 class RansResidualDecoder:
-    """The inverse of `RansResidualEncoder`."""
+    """Inverse of `RansResidualEncoder`."""
 
     def __init__(self, models: ByteModels, pixels: int, data: bytes):
-        coded, rest = _split(data)
+        coded, rest = _split_at_length(data)
         self._lanes = LaneDecoder(models, _lanes(pixels), coded)
         self._escaped, self._read = np.frombuffer(rest, np.uint8), 0
 
     def decode(self, plane: int, rows: Rows) -> Bytes:  # noqa: ARG002
-        """The next (n,) residuals."""
+        """See ResidualDecoder."""
         residuals = self._lanes.decode(rows)
         (escapes,) = np.nonzero(residuals == ESCAPE)
         if len(escapes):
             values = self._escaped[self._read : self._read + len(escapes)]
             if len(values) < len(escapes):
-                raise BitstreamError("corrupted bitstream: it ends among the values that escaped")
+                raise BitstreamError("corrupted bitstream: it ends within the escaped values")
             self._read += len(escapes)
             residuals[escapes] = values
         return residuals
 
     def finish(self) -> None:
-        """Whether all of it was read."""
+        """See ResidualDecoder."""
         self._lanes.finish()
         if self._read != len(self._escaped):
-            raise BitstreamError("corrupted bitstream: more values escaped than there are escapes")
+            raise BitstreamError("corrupted bitstream: it has more escaped values than escapes")
 
 
 class HuffmanResidualEncoder:
-    """One code for each plane."""
+    """Codes the residuals of each plane with one Huffman code, made for the strip."""
 
     def __init__(self, planes: int):
         self._residuals: list[list[Bytes]] = [[] for _ in range(planes)]
 
     def encode(self, plane: int, rows: Rows, residuals: Bytes) -> None:  # noqa: ARG002
-        """(n,) residuals of a plane."""
+        """See ResidualEncoder."""
         self._residuals[plane].append(residuals)
 
     def finish(self) -> bytes:
@@ -107,32 +116,32 @@ class HuffmanResidualEncoder:
 
 
 class HuffmanResidualDecoder:
-    """The inverse of `HuffmanResidualEncoder`."""
+    """Inverse of `HuffmanResidualEncoder`, for planes of `pixels` residuals."""
 
     def __init__(self, planes: int, pixels: int, data: bytes):
         self._residuals = []
         for _ in range(planes):
-            coded, data = _split(data)
+            coded, data = _split_at_length(data)
             self._residuals.append(huffman.decode(coded, pixels))
         if data:
             raise BitstreamError("corrupted bitstream: more follows the last plane")
 
     def decode(self, plane: int, rows: Rows) -> Bytes:
-        """The next (n,) residuals of a plane."""
+        """See ResidualDecoder."""
         taken, self._residuals[plane] = np.split(self._residuals[plane], [len(rows)])
         return taken
 
     def finish(self) -> None:
-        """As many residuals were read as there are pixels."""
+        """Nothing to check: there were as many residuals as pixels."""
 
 
 def _lanes(pixels: int) -> int:
-    """Two bytes of a lane are lost: one lane for as many pixels that it does not matter."""
+    """Lanes for a strip: each loses two bytes, so one for every 2^10 pixels, and 512 at most."""
     return max(1, min(_MOST_LANES, pixels >> _PIXELS_PER_LANE_BITS))
 
 
-def _split(data: bytes) -> tuple[bytes, bytes]:
-    """What a length at the head is the length of, and the rest. Raises BitstreamError."""
+def _split_at_length(data: bytes) -> tuple[bytes, bytes]:
+    """The part whose length stands at the head of `data`, and the rest. Raises BitstreamError."""
     if len(data) < _LENGTH.size:
         raise BitstreamError("corrupted bitstream: it ends in a length")
     end = _LENGTH.size + _LENGTH.unpack_from(data)[0]

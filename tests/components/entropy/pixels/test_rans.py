@@ -64,11 +64,12 @@ def test_bytes_that_no_encoder_wrote_are_refused(models: ByteModels) -> None:
         with pytest.raises(BitstreamError, match="corrupted bitstream"):
             decode(bad)
     refused = 0
-    for at in range(0, len(data), 3):
+    tried = range(0, len(data), 17)
+    for at in tried:
         flipped = bytearray(data)
         flipped[at] ^= 16
         try:
             assert not np.array_equal(decode(bytes(flipped)), right)
         except BitstreamError:
             refused += 1
-    assert refused > len(data) / 6, "most of the time the states do not come back to where they began"
+    assert refused > len(tried) / 2, "most of the time the states do not come back to where they began"

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from components.entropy.pixels import wavefront
-from components.entropy.pixels.causal_mlp import LAG, NEIGHBOURS
+from components.entropy.pixels.neighbourhood import LAG, NEIGHBOURS
 from components.entropy.pixels.wavefront import Wavefront, strips
 
 SIZES = [(1, 1), (1, 9), (9, 1), (2, 3), (64, 256), (65, 257), (130, 300), (7, 700)]
