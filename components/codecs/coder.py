@@ -55,7 +55,7 @@ class LearnedCoder:
 def progressive_stream(codec: Codec, latents: Tensor, size: Sequence[int], bpp: float) -> Bitstream:
     """The stream of a progressive codec that reaches at least a rate, to be truncated to that rate.
 
-    The codec's own gain says how many trit planes a stream has. Where they take fewer bits than the rate allows, finer
+    The codec's own gain sets the number of trit planes of a stream. Where they take fewer bits than the rate allows, finer
     planes are added, up to three.
 
     Args:

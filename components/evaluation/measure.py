@@ -22,7 +22,7 @@ def measure(
     """Encode and decode each picture, and compare the result with the original.
 
     Args:
-        coder: what encodes and decodes.
+        coder: the codec under measurement.
         pictures: pairs of a name and a picture.
         keep: called with the name and the decoded picture, for every picture.
         lossless: whether every pixel must come back.

@@ -1,4 +1,4 @@
-"""What a measurement gives: the figures of one image, and of a whole set at one rate."""
+"""Results of a measurement: the figures of one picture, and those of a whole set at one rate."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -34,12 +34,12 @@ class RateAndQuality(NamedTuple):
 
 
 class Gate(Settings):
-    """What a challenger must show against the champion on the same test set."""
+    """Thresholds for a challenger against the champion on the same test set."""
 
     min_gain: Annotated[float, Field(ge=0)] = 0.0
     """The challenger's quality must exceed the champion's by more than this, in the metric's unit."""
     rate_slack: Share = 0.01
-    """The challenger's bpp may be larger by this share: what trimming to the target leaves open."""
+    """The challenger's bpp may be larger by this share, the difference that trimming to the target leaves."""
 
 
 class Decision(NamedTuple):
@@ -92,7 +92,7 @@ def challenge(challenger: RateAndQuality, champion: RateAndQuality | None, gate:
     Args:
         challenger: its figures on the test set.
         champion: its figures on the same test set; None where there is no champion.
-        gate: what the challenger must show.
+        gate: the thresholds.
         metric: name of the quality, for the sentence.
     """
     new = f"{challenger.quality:.3f} at {challenger.bpp:.4f} bpp"

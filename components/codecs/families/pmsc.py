@@ -29,9 +29,9 @@ class PyramidMultiscaleCodec(LearnedPriorCodec):
     and the rate open. Chosen here: four convolutions halve, with a block after all but the first, where it would cost
     the most. In synthesis attention comes before the PMSC, as in the paper.
 
-    Departure: the paper trains for MSE alone, which has no rate parameter, and without a rate nothing tells the
-    importance map what a bit is worth. Here L = R + lmbda * 255^2 * MSE, with R the bits of noisy latents under a
-    learned prior (Ballé et al. 2017, whom the paper cites).
+    Departure: the paper trains for MSE alone, which has no rate parameter and gives the importance map no price of a
+    bit. Here L = R + lmbda * 255^2 * MSE, with R the bits of noisy latents under a learned prior, as in Ballé et al.
+    2017, which the paper cites.
 
     Args:
         N: channels, a multiple of 4 (the groups of a PMSC).

@@ -21,7 +21,7 @@ class AtcProgressive(ResidualCodec):
 
     Departures: the paper retrains the decoder for partial latents. Here every training step draws a gain for each
     picture, cuts its latents there and weights its distortion accordingly, so that transforms, prior and refinements
-    know partial latents from the start. The gain says where streams end; a stream of any other size is truncated from
+    know partial latents from the start. The gain sets where streams end; a stream of any other size is truncated from
     one of the finest gain.
 
     Args:

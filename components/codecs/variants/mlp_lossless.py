@@ -56,7 +56,7 @@ class MlpLossless(Codec):
     Of the paper, with `coder` = "huffman": the network predicts a value, and the errors of each plane get one Huffman
     code, made for the picture. Beyond the paper, with `coder` = "range": it predicts a distribution for every value.
 
-    Departures: the paper does not say how it codes colour. Here G is predicted first, then the differences R - G and
+    Departures: the paper leaves colour open. Here G is predicted first, then the differences R - G and
     B - G from all that is known of the pixel; a picture with R = G = B everywhere takes one plane. A linear prediction
     stands beside the network. The network is trained in floating point and runs in integers
     (entropy.pixels.fixed_point_mlp).
@@ -119,7 +119,7 @@ class MlpLossless(Codec):
         return y_hat / 255
 
     def encode(self, latents: Tensor, gain: float) -> tuple[bytes, ...]:  # noqa: ARG002
-        """One section: a byte that says whether the picture is gray, then every strip after its length, u32."""
+        """One section: a byte, 1 for a gray picture, then every strip after its length, u32."""
         red, green, blue = latents[0].cpu().numpy().astype(np.int16)
         planes = np.stack((green, red - green, blue - green))
         gray = not planes[1:].any()
