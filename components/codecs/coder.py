@@ -55,8 +55,8 @@ class LearnedCoder:
 def progressive_stream(codec: Codec, latents: Tensor, size: Sequence[int], bpp: float) -> Bitstream:
     """The stream of a progressive codec that reaches at least a rate, to be truncated to that rate.
 
-    The codec's own gain sets the number of trit planes of a stream. Where they take fewer bits than the rate allows, finer
-    planes are added, up to three.
+    The codec's own gain sets the number of trit planes. Where they take fewer bits than the rate allows, up to three
+    finer planes are added.
 
     Args:
         codec: a progressive codec.
