@@ -17,9 +17,10 @@ class PerceptualAutoencoder(ConvolutionalAutoencoder):
 
         L = R + lmbda * 255^2 * (MSE + mu * perceptual)
 
-    Of the paper: the sum of MSE and a perceptual loss. It names neither that loss nor its weight. Chosen here: 1 - SSIM, which needs no weights and is one of the paper's two measures. With `train.weights.vgg19` it is the
-    distance of VGG-19's features instead, as in the quantised autoencoder (paper 003). mu = 0.002 makes it about a
-    fifth of the MSE at 0.15 bpp.
+    Of the paper: the sum of MSE and a perceptual loss. It names neither that loss nor its weight. Chosen here:
+    1 - SSIM, which needs no weights and is one of the paper's two measures; mu = 0.002 makes it about a fifth of the
+    MSE at 0.15 bpp. With `train.weights.vgg19` it is the distance of VGG-19's features instead, as in the quantised
+    autoencoder (paper 003).
 
     Args:
         N: channels, see the base class.
