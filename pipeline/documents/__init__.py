@@ -10,12 +10,15 @@ from components.training.callback import Validation
 from pipeline.documents.base import Section, read, read_by_name, read_lines, write, write_by_name
 from pipeline.documents.calibration import Calibration
 from pipeline.documents.evaluation import Evaluation
+from pipeline.documents.illustrations import LatentMaps, PrefixCurve
 from pipeline.documents.leaderboard import Leaderboard
 from pipeline.documents.registry import RegistryRecord
 from pipeline.documents.run import Run
 
 DOCUMENTS: dict[str, type[BaseModel]] = {
     "evaluation/<name>/metrics.json": Evaluation,
+    "evaluation/<name>/reconstructions/<set>/prefixes/curve.json": PrefixCurve,
+    "evaluation/<name>/reconstructions/<set>/maps.json": LatentMaps,
     "models/<name>/calibration.json": Calibration,
     "models/<name>/history.jsonl": Validation,
     "leaderboard.json": Leaderboard,
@@ -28,7 +31,9 @@ __all__ = [
     "DOCUMENTS",
     "Calibration",
     "Evaluation",
+    "LatentMaps",
     "Leaderboard",
+    "PrefixCurve",
     "RegistryRecord",
     "Run",
     "Section",

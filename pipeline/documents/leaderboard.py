@@ -116,3 +116,8 @@ class Leaderboard(Document):
     """The best learned codec at or below the target rate."""
     why: str
     """The reason for the winner, or for having none, in a sentence."""
+
+    @property
+    def names(self) -> list[str]:
+        """All codecs, lossy ones first."""
+        return [row.name for row in self.rows] + [row.name for row in self.lossless]

@@ -1,124 +1,181 @@
-"""What the report reads: evaluations, calibrations, histories and the pictures kept by `evaluate`."""
+"""Inputs of the report: evaluations, calibrations, training histories, and the pictures that `evaluate` keeps."""
 
-import csv
-import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from components.arrays import Rgb
 from components.errors import ImageError, RatewrightError
-from components.storage.atomic import read_json
+from components.evaluation.results import RatePoint
+from components.training.callback import Validation
+from pipeline.documents import (
+    Calibration,
+    Evaluation,
+    LatentMaps,
+    Leaderboard,
+    PrefixCurve,
+    read,
+    read_lines,
+)
+from pipeline.documents.images import read_images
 from pipeline.paths import Layout
-from pipeline.reporting.page import Comparison, Version, side_by_side
+from pipeline.reporting.comparison import Comparison, Version, side_by_side
 from pipeline.reporting.rate_distortion import RdPoint
 
 PICTURES = 3
-"""How many test pictures are shown side by side."""
-Record = Mapping[str, Any]
+"""Test pictures that are shown side by side, at the most."""
+
+Evaluations = Mapping[str, Evaluation]
+"""Codec -> its evaluation, in the order of the leaderboard."""
 
 
-def document(path: Path) -> Any:
-    """The JSON in `path`; raises RatewrightError if it is missing or broken."""
-    try:
-        return read_json(path)
-    except FileNotFoundError as error:
-        raise _missing(path) from error
-    except json.JSONDecodeError as error:
-        raise RatewrightError(f"{path} is not JSON: {error}") from error
+@dataclass(frozen=True)
+class ReportInputs:
+    """The JSON files that the report is made from.
+
+    Attributes:
+        root: The checkout.
+        board: The leaderboard.
+        evaluations: Codec -> its evaluation, best first, lossless codecs last.
+        calibrations: Those of learned lossy codecs, best first.
+        histories: Trained codec -> the validations of its training.
+        prefix_curves: Progressive codec -> quality over the first bytes of one picture's file.
+        latent_maps: Learned codec -> maps of one picture's latents.
+    """
+
+    root: Path
+    board: Leaderboard
+    evaluations: Evaluations
+    calibrations: Sequence[Calibration]
+    histories: Mapping[str, Sequence[Validation]]
+    prefix_curves: Mapping[str, PrefixCurve]
+    latent_maps: Mapping[str, LatentMaps]
+
+    @property
+    def learned(self) -> list[str]:
+        """Learned lossy codecs, best first."""
+        return [name for name, evaluation in self.evaluations.items() if evaluation.kind == "learned"]
+
+    @property
+    def learned_lossless(self) -> list[str]:
+        """Learned lossless codecs, smallest first."""
+        return _learned_lossless(self.evaluations)
 
 
-def records(path: Path) -> list[Record]:
-    """The JSON lines in `path`; raises RatewrightError if it is missing or broken."""
-    try:
-        return [json.loads(line) for line in path.read_text().splitlines()]
-    except FileNotFoundError as error:
-        raise _missing(path) from error
-    except json.JSONDecodeError as error:
-        raise RatewrightError(f"{path} is not JSON lines: {error}") from error
+def read_inputs(root: Path) -> ReportInputs:
+    """Read the JSON files of a finished run. Raises RatewrightError if one is missing or wrong."""
+    layout = Layout(root)
+    board = read(Leaderboard, layout.leaderboard)
+    names = board.names
+    evaluations = {name: read(Evaluation, layout.metrics(name)) for name in names}
+    learned = [name for name in names if evaluations[name].kind == "learned"]
+    return ReportInputs(
+        root=root,
+        board=board,
+        evaluations=evaluations,
+        calibrations=[read(Calibration, layout.calibration(name)) for name in learned],
+        histories={
+            name: read_lines(Validation, layout.history(name)) for name in (*learned, *_learned_lossless(evaluations))
+        },
+        prefix_curves=_prefix_curves(layout, names, board.test_set),
+        latent_maps=_latent_maps(layout, names, board.test_set),
+    )
 
 
-def rd_points(evaluations: Mapping[str, Record]) -> list[RdPoint]:
-    """Every point of every lossy codec's evaluation, its curve's last, in the order of the leaderboard."""
+def rd_points(evaluations: Evaluations) -> list[RdPoint]:
+    """Every rate that lossy codecs were measured at, with its quality, in the order of the leaderboard.
+
+    A codec's points at the target and as calibrated come first on each set, those of its curve last.
+    """
     found = []
-    for name, metrics in evaluations.items():
-        if metrics["kind"] == "lossless":
+    for name, evaluation in evaluations.items():
+        if evaluation.kind == "lossless":
             continue
-        for test_set, points in metrics["test_sets"].items():
-            labelled = [(label, points.get(label)) for label in ("as_calibrated", "at_target")]
-            labelled += [("curve", point) for point in metrics["curve"].get(test_set, [])]
-            found += [
-                RdPoint(name, metrics["kind"], test_set, label, point["bpp"], point["psnr_db"], point.get("ms_ssim"))
-                for label, point in labelled
-                if point is not None
-            ]
+        for test_set, results in evaluation.test_sets.items():
+            identity = name, evaluation.kind, test_set
+            found.append(RdPoint(*identity, "as_calibrated", *_figures(results.as_calibrated)))
+            if results.at_target is not None:
+                found.append(RdPoint(*identity, "at_target", *_figures(results.at_target)))
+            curve = evaluation.curve.get(test_set, ())
+            found += [RdPoint(*identity, "curve", each.bpp, each.psnr_db, None) for each in curve]
     return found
 
 
-def comparisons(root: Path, evaluations: Mapping[str, Record], test_set: str) -> list[Comparison]:
-    """The first few pictures that codecs kept a reconstruction of, in every lossy codec at the target."""
+def comparisons(root: Path, evaluations: Evaluations, test_set: str) -> list[Comparison]:
+    """The first pictures of which reconstructions are kept, as every lossy codec decodes them at the target rate."""
     return [side_by_side(*shown) for shown in decoded_pictures(root, evaluations, test_set)[:PICTURES]]
 
 
-def decoded_pictures(
-    root: Path, evaluations: Mapping[str, Record], test_set: str
-) -> list[tuple[str, Rgb, list[Version]]]:
-    """The pictures that codecs kept a reconstruction of: name, original, and every lossy codec's at the target."""
+def decoded_pictures(root: Path, evaluations: Evaluations, test_set: str) -> list[tuple[str, Rgb, list[Version]]]:
+    """The pictures of which reconstructions are kept.
+
+    Args:
+        root: The checkout.
+        evaluations: The codecs; lossless ones and those without figures at the target are left out.
+        test_set: The set whose pictures are shown.
+
+    Returns:
+        Of each picture its file name, the original, and what each codec decodes at the target rate.
+    """
     kept: dict[str, list[Version]] = {}
-    for name, metrics in evaluations.items():
-        if metrics["kind"] == "lossless" or not metrics["test_sets"].get(test_set, {}).get("at_target"):
+    for name, evaluation in evaluations.items():
+        results = evaluation.test_sets.get(test_set)
+        if evaluation.kind == "lossless" or results is None or results.at_target is None:
             continue
-        folder = root / "evaluation" / name
-        for row in _table(folder / "images.csv"):
-            path = folder / "reconstructions" / test_set / f"{Path(row['image']).stem}.png"
-            if (row["test_set"], row["point"]) == (test_set, "at_target") and path.is_file():
-                psnr_db = float(row["psnr_db"]) if row["psnr_db"] else None
-                version = Version(name, metrics["kind"], _pixels(path), float(row["bpp"]), psnr_db)
-                kept.setdefault(row["image"], []).append(version)
-    return [(image, picture_of(root, test_set, image), versions) for image, versions in kept.items()]
+        folder = Layout(root).evaluation(name)
+        for row in read_images(folder / "images.csv"):
+            path = folder / "reconstructions" / test_set / f"{Path(row.image).stem}.png"
+            if (row.test_set, row.point) == (test_set, "at_target") and path.is_file():
+                version = Version(name, evaluation.kind, _pixels(path), row.bpp, row.psnr_db)
+                kept.setdefault(row.image, []).append(version)
+    return [(image, original(root, test_set, image), versions) for image, versions in kept.items()]
 
 
-def prefix_curves(root: Path, evaluations: Mapping[str, Record], test_set: str) -> dict[str, Record]:
-    """The curves over the first bytes of one picture's file, of the codecs that have one."""
-    folders = {name: Layout(root).prefixes(name, test_set) for name in evaluations}
-    return {name: document(folder / "curve.json") for name, folder in folders.items() if folder.is_dir()}
-
-
-def latent_maps(root: Path, evaluations: Mapping[str, Record], test_set: str) -> dict[str, Record]:
-    """What learned codecs tell of one picture: its name, and their maps."""
-    paths = {name: Layout(root).maps(name, test_set) for name in evaluations}
-    told = {name: document(path) for name, path in paths.items() if path.is_file()}
-    return {name: found for name, found in told.items() if found["maps"]}
-
-
-def picture_of(root: Path, test_set: str, image: str) -> Rgb:
-    """A picture of the test set."""
+def original(root: Path, test_set: str, image: str) -> Rgb:
+    """A picture of a data set."""
     return _pixels(Layout(root).raw(test_set) / image)
 
 
-def single_rates(root: Path, evaluations: Mapping[str, Record], test_set: str, image: str) -> list[RdPoint]:
-    """What every lossy codec makes of one picture at the target."""
+def rates_of_picture(root: Path, evaluations: Evaluations, test_set: str, image: str) -> list[RdPoint]:
+    """Rate and PSNR of one picture in every lossy codec at the target rate."""
     return [
-        RdPoint(name, metrics["kind"], test_set, "at_target", float(row["bpp"]), float(row["psnr_db"]), None)
-        for name, metrics in evaluations.items()
-        for row in _table(root / "evaluation" / name / "images.csv")
-        if (row["test_set"], row["point"], row["image"]) == (test_set, "at_target", image) and row["psnr_db"]
+        RdPoint(name, evaluation.kind, test_set, "at_target", row.bpp, row.psnr_db, None)
+        for name, evaluation in evaluations.items()
+        for row in read_images(Layout(root).evaluation(name) / "images.csv")
+        if (row.test_set, row.point, row.image) == (test_set, "at_target", image) and row.psnr_db is not None
     ]
 
 
-def strip(root: Path, name: str, test_set: str, curve: Record) -> Comparison:
-    """One picture growing with the bytes that have arrived."""
-    folder = Layout(root).prefixes(name, test_set)
+def prefix_comparison(root: Path, name: str, test_set: str, curve: PrefixCurve) -> Comparison:
+    """One picture as it sharpens with the bytes that have arrived."""
     versions = []
-    for path in sorted(folder.glob("*.png"), key=lambda path: float(path.stem)):
-        point = min(curve["points"], key=lambda point, bpp=float(path.stem): abs(point["bpp"] - bpp))  # type: ignore[misc]
-        label = f"{point['bytes']:,} bytes"
-        versions.append(Version(label, "learned", _pixels(path), point["bpp"], point["psnr_db"]))
-    original = picture_of(root, test_set, curve["image"])
-    return side_by_side(f"{name}: {curve['image']}", original, versions)
+    for path in sorted(Layout(root).prefixes(name, test_set).glob("*.png"), key=lambda path: float(path.stem)):
+        bpp = float(path.stem)
+        point = min(curve.points, key=lambda point, bpp=bpp: abs(point.bpp - bpp))  # type: ignore[misc]
+        versions.append(Version(f"{point.bytes:,} bytes", "learned", _pixels(path), point.bpp, point.psnr_db))
+    return side_by_side(f"{name}: {curve.image}", original(root, test_set, curve.image), versions)
+
+
+def _figures(point: RatePoint) -> tuple[float, float | None, float | None]:
+    return point.bpp, point.psnr_db, point.ms_ssim
+
+
+def _learned_lossless(evaluations: Evaluations) -> list[str]:
+    return [name for name, found in evaluations.items() if found.kind == "lossless" and found.parameters]
+
+
+def _prefix_curves(layout: Layout, names: Sequence[str], test_set: str) -> dict[str, PrefixCurve]:
+    folders = {name: layout.prefixes(name, test_set) for name in names}
+    return {name: read(PrefixCurve, folder / "curve.json") for name, folder in folders.items() if folder.is_dir()}
+
+
+def _latent_maps(layout: Layout, names: Sequence[str], test_set: str) -> dict[str, LatentMaps]:
+    paths = {name: layout.maps(name, test_set) for name in names}
+    found = {name: read(LatentMaps, path) for name, path in paths.items() if path.is_file()}
+    return {name: maps for name, maps in found.items() if maps.maps}
 
 
 def _pixels(path: Path) -> Rgb:
@@ -126,17 +183,6 @@ def _pixels(path: Path) -> Rgb:
         with Image.open(path) as image:
             return np.asarray(image.convert("RGB"))
     except FileNotFoundError as error:
-        raise _missing(path) from error
+        raise RatewrightError(f"{path} is missing: `dvc repro` runs the stage that writes it") from error
     except OSError as error:
         raise ImageError(f"{path} cannot be decoded: {error}") from error
-
-
-def _table(path: Path) -> list[dict[str, str]]:
-    try:
-        return list(csv.DictReader(path.read_text().splitlines()))
-    except FileNotFoundError as error:
-        raise _missing(path) from error
-
-
-def _missing(path: Path) -> RatewrightError:
-    return RatewrightError(f"{path} is missing: the stages before the report write it")

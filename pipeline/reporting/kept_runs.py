@@ -12,20 +12,21 @@ import re
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 from components.arrays import Rgb
 from components.errors import RatewrightError
-from components.storage.atomic import read_json, write_bytes, write_json
+from components.storage.atomic import write_bytes
 from pipeline.config import params
 from pipeline.config.params import Params
+from pipeline.documents import Calibration, Evaluation, Leaderboard, Run, read, write, write_by_name
+from pipeline.documents.run import Budget, Machine
 from pipeline.paths import Layout
 from pipeline.registry.runs import training_seconds
+from pipeline.reporting.comparison import DETAIL, Version, detail_corner
 from pipeline.reporting.inputs import decoded_pictures
-from pipeline.reporting.page import DETAIL, Version, telling_corner
 from pipeline.reporting.style import DPI, STYLE, png
 
 CLASSICS = ("jpeg2000", "webp", "jpeg")
@@ -43,44 +44,43 @@ def keep(root: Path, name: str) -> Path:
     settings, layout, out = params.load(root), Layout(root), Layout(root).results(name)
     if not layout.registry.is_file():
         raise RatewrightError(f"{root}: no finished run to keep; `dvc repro` makes one")
-    board = read_json(layout.leaderboard)
-    names = [row["name"] for row in (*board["rows"], *board["lossless"])]
-    evaluations = {codec: read_json(layout.metrics(codec)) for codec in names}
-    trained = [codec for codec in names if codec in settings.all_variants]
-    write_json(out / "leaderboard.json", board)
-    write_json(out / "evaluations.json", evaluations)
-    write_json(out / "calibrations.json", {codec: read_json(layout.calibration(codec)) for codec in trained})
-    write_json(out / "run.json", {"machine": _machine(), "variants": _budgets(root, settings, trained)})
-    write_bytes(out / "images.csv", _images(layout, names).encode())
+    board = read(Leaderboard, layout.leaderboard)
+    evaluations = {codec: read(Evaluation, layout.metrics(codec)) for codec in board.names}
+    trained = [codec for codec in board.names if codec in settings.all_variants]
+    write(board, out / "leaderboard.json")
+    write_by_name(evaluations, out / "evaluations.json")
+    write_by_name({codec: read(Calibration, layout.calibration(codec)) for codec in trained}, out / "calibrations.json")
+    write(Run(machine=_machine(), variants=_budgets(root, settings, trained)), out / "run.json")
+    write_bytes(out / "images.csv", _images(layout, board.names).encode())
     shutil.copyfile(root / "dvc.lock", out / "dvc.lock")
     write_bytes(out / params.FILE, re.sub("(?m)^mirror:.*$", "mirror: null", (root / params.FILE).read_text()).encode())
-    if board["winner"] is not None:
-        shutil.copyfile(layout.calibrated(board["winner"]), layout.archived_checkpoint(name))
+    if board.winner is not None:
+        shutil.copyfile(layout.calibrated(board.winner), layout.archived_checkpoint(name))
     for picture, figure in _pictures(layout, board, evaluations).items():
         write_bytes(out / picture, png(figure))
     return out
 
 
-def _machine() -> dict[str, Any]:
+def _machine() -> Machine:
     import torch
 
     cpus = [line.partition(":")[2].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")]
-    return {
-        "processor": cpus[0] if cpus else platform.processor(),
-        "cores": os.cpu_count(),
-        "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
-        "gpus": [torch.cuda.get_device_name(each) for each in range(torch.cuda.device_count())],
-        "system": platform.platform(),
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-    }
+    return Machine(
+        processor=cpus[0] if cpus else platform.processor(),
+        cores=os.cpu_count(),
+        memory_gib=round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
+        gpus=tuple(torch.cuda.get_device_name(each) for each in range(torch.cuda.device_count())),
+        system=platform.platform(),
+        python=platform.python_version(),
+        torch=str(torch.__version__),
+    )
 
 
 def _lines(path: str) -> list[str]:
     return Path(path).read_text().splitlines() if Path(path).is_file() else []
 
 
-def _budgets(root: Path, settings: Params, names: list[str]) -> dict[str, Any]:
+def _budgets(root: Path, settings: Params, names: list[str]) -> dict[str, Budget]:
     """What each variant was given: steps, patches seen, wall-clock seconds of training, and its facts."""
     from components.codecs.checkpoint import read_facts
 
@@ -89,7 +89,8 @@ def _budgets(root: Path, settings: Params, names: list[str]) -> dict[str, Any]:
         facts = read_facts(Layout(root).trained(name))
         seen = facts["step"] * settings.variant(name).train.batch_size
         seconds = training_seconds(root, facts["training"])
-        budgets[name] = {**{key: facts[key] for key in FACTS}, "patches": seen, "training_s": seconds}
+        own = {key: facts[key] for key in FACTS}
+        budgets[name] = Budget.model_validate({**own, "patches": seen, "training_s": seconds})
     return budgets
 
 
@@ -105,11 +106,11 @@ def _images(layout: Layout, names: list[str]) -> str:
     return text.getvalue()
 
 
-def _pictures(layout: Layout, board: Mapping[str, Any], evaluations: Mapping[str, Any]) -> dict[str, Figure]:
+def _pictures(layout: Layout, board: Leaderboard, evaluations: Mapping[str, Evaluation]) -> dict[str, Figure]:
     """File name -> a detail of one picture of each set: the original, the winner and classics, all at the target."""
-    codecs = [name for name in (board["winner"], *CLASSICS) if name in evaluations]
+    codecs = [name for name in (board.winner, *CLASSICS) if name is not None and name in evaluations]
     drawn = {}
-    for test_set in (board["test_set"], board["calibration"]["test_set"]):
+    for test_set in (board.test_set, board.calibration.test_set):
         shown = decoded_pictures(layout.root, {name: evaluations[name] for name in codecs}, test_set)
         for image, original, versions in shown[:PICTURES]:
             drawn[f"{test_set}_{Path(image).stem}.png"] = _detail(original, versions)
@@ -119,7 +120,7 @@ def _pictures(layout: Layout, board: Mapping[str, Any], evaluations: Mapping[str
 @rc_context(STYLE)
 def _detail(original: Rgb, versions: Sequence[Version]) -> Figure:
     """The detail in which the versions differ most, side by side, a pixel for a pixel."""
-    top, left = telling_corner(original, [version.pixels for version in versions])
+    top, left = detail_corner(original, [version.pixels for version in versions])
     titles = ["original", *(f"{v.codec}  {v.bpp:.3f} bpp  {v.psnr_db:.2f} dB" for v in versions)]
     figure = Figure(figsize=(len(titles) * DETAIL / DPI, (DETAIL + TITLE) / DPI))
     for place, (title, pixels) in enumerate(zip(titles, [original, *(v.pixels for v in versions)], strict=True)):

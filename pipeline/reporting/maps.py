@@ -1,6 +1,6 @@
-"""Maps over a picture: where its bits went, and what was important."""
+"""The plot of latent maps over a picture: where its bits went, and what an importance map kept."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from itertools import product
 
 import numpy as np
@@ -10,15 +10,14 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from components.arrays import Rgb
+from pipeline.documents import LatentMaps
 from pipeline.reporting.style import SOFT, STYLE, WIDTH
 
-Maps = Mapping[str, Sequence[Sequence[float]]]
-"""Name -> rows of figures, one for each position of the codec's latents."""
-
 CAPTION = (
-    "{image} with what codecs tell of it, at the rate they are deployed with; the picture shows through. Bits: those "
-    "of each position's latents, estimated, as bits for each of its pixels, all on one scale. Importance: the mean "
-    "over the channels of what a codec's importance map leaves of them, from 0 to 1, each over its own range."
+    "Maps of learned codecs over {image}, at the rate with which each is deployed; the picture shows through. Bits: "
+    "the estimated bits of the latents at each position, for each pixel that the position stands for, all codecs on "
+    "one scale. Importance: how much of the latents at each position the codec's importance map keeps, from 0 to 1, "
+    "the mean over channels, each codec over its own range."
 )
 COLUMNS = 4
 _SIDE = 320  # pixels of the picture, which is drawn as often as there are maps
@@ -26,12 +25,15 @@ _STRENGTH = 0.72
 
 
 @rc_context(STYLE)
-def map_plot(picture: Rgb, maps: Mapping[str, Maps]) -> Figure:
-    """One panel for each map of each codec over the picture (H, W, 3): importance first, beside that codec's bits."""
-    panels = [
-        (codec, kind) for codec, found in maps.items() if "importance" in found for kind in ("importance", "bits")
-    ]
-    panels += [(codec, "bits") for codec, found in maps.items() if "importance" not in found]
+def map_plot(picture: Rgb, latent_maps: Mapping[str, LatentMaps]) -> Figure:
+    """Plot the maps of codecs over a picture, one panel each.
+
+    Args:
+        picture: (H, W, 3).
+        latent_maps: Codec -> its maps of the picture.
+    """
+    maps = {codec: found.maps for codec, found in latent_maps.items()}
+    panels = _panels(maps)
     height, width = picture.shape[:2]
     rows = -(-len(panels) // COLUMNS)
     side = 0.97 * WIDTH / COLUMNS
@@ -50,6 +52,14 @@ def map_plot(picture: Rgb, maps: Mapping[str, Maps]) -> Figure:
     return figure
 
 
+def _panels(maps: Mapping[str, Mapping[str, object]]) -> list[tuple[str, str]]:
+    """Codec and kind of map of each panel: codecs with importance first, each beside its bits."""
+    panels = [
+        (codec, kind) for codec, found in maps.items() if "importance" in found for kind in ("importance", "bits")
+    ]
+    return panels + [(codec, "bits") for codec, found in maps.items() if "importance" not in found]
+
+
 def _draw(
     axes: Axes,
     picture: np.ndarray,
@@ -66,5 +76,5 @@ def _draw(
     )  # fmt: skip
     axes.set_axis_off()
     axes.set_title(codec)
-    said = f"{kind}, {ends[0]:.2g} to {ends[1]:.2g}" + (" bpp" if kind == "bits" else "")
-    axes.set_title(said, loc="right", color=SOFT, size=7.5)
+    label = f"{kind}, {ends[0]:.2g} to {ends[1]:.2g}" + (" bpp" if kind == "bits" else "")
+    axes.set_title(label, loc="right", color=SOFT, size=7.5)

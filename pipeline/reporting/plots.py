@@ -1,4 +1,4 @@
-"""The plots of how the codecs were made: the search for lambda and the training curves."""
+"""The plots of how codecs were made: the search for the target rate, training curves, quality over first bytes."""
 
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
@@ -9,35 +9,49 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
+from components.training.callback import Validation
+from pipeline.documents import Calibration, PrefixCurve
+from pipeline.documents.base import Kind
 from pipeline.reporting.rate_distortion import RdPoint
 from pipeline.reporting.style import BASELINE, LEARNED, SOFT, STYLE, WIDTH
 
-Record = Mapping[str, Any]
-
-PHASES = {"training": (".", SOFT, 5.0), "fine_tune": ("o", LEARNED, 5.0), "gain_search": ("D", BASELINE, 4.0)}
-"""Phase of the search -> marker, colour, size."""
+PHASES = {
+    "training": ("in training", ".", SOFT, 5.0),
+    "fine_tune": ("after a fine-tune", "o", LEARNED, 5.0),
+    "gain_search": ("search of the quantiser step", "D", BASELINE, 4.0),
+}
+"""Phase of a calibration -> label, marker, colour, size in points."""
+QUANTITIES = {
+    "val_loss": "validation loss",
+    "val_psnr_db": "PSNR, dB",
+    "val_bpp_estimated": "estimated bpp (dots: real)",
+    "lmbda": "λ",
+}
+"""Field of a validation -> title of its column."""
 SEARCH_CAPTION = (
-    "Rate over λ, both in logarithms; the band is what the target's tolerance allows. λ means something else "
-    "in each codec, so only the rates compare. Small dots: λ steered while training; circles: after a "
-    "fine-tune; diamonds: trimmed by the quantiser step. A codec without λ is drawn over the settings it tried."
+    "Rate in real bytes over λ, both in logarithms. λ weighs rate against distortion in a codec's loss; it means "
+    "something else in each codec, so only the rates compare. The dashed line is the target, the band its tolerance. "
+    "Small dots: in training, while λ is controlled. Circles: after a fine-tune at another λ. Diamonds: in the search "
+    "of the quantiser step, without training. A codec without λ is drawn over the number of the trial."
 )
 PREFIX_CAPTION = (
-    "PSNR of {image} over the bytes that have arrived: one file of each progressive codec, cut to a hundred sizes, "
-    "and one JPEG 2000 file after each of its quality layers. Dots: files of codecs with one rate, at the target."
+    "PSNR of {image} over the bytes that have arrived: one file of each progressive codec, cut to many sizes, and one "
+    "JPEG 2000 file after each of its quality layers. Dots: files of codecs with one rate, at the target rate of the "
+    "whole set. Sizes that give a worse picture than the smaller size before: {violations}."
 )
 TRAINING_CAPTION = (
-    "Each panel has its own scale, its extremes at the left and its last value at the right: losses and λ "
-    "follow each paper's convention and do not compare. The dashed line is the target; rates are estimates "
-    "except for the dots, which are real bytes."
+    "Validations of each training over its steps. Each panel has its own scale, with its extremes at the left and its "
+    "last value at the right: losses and λ follow each paper's convention and do not compare. The dashed line is the "
+    "target rate. Rates are estimates of the entropy model, except for the dots: real bytes of calibration pictures."
 )
 
 
 @rc_context(STYLE)
-def lambda_search_plot(calibrations: Sequence[Record]) -> Figure:
-    """Real rate over lambda, both in logarithms, one panel per codec, with the target and its tolerance.
+def lambda_search_plot(calibrations: Sequence[Calibration]) -> Figure:
+    """Plot real rate over lambda, both in logarithms, one panel per codec, with the target and its tolerance.
 
-    Lambda means something else in each codec, so the panels share the rate and not lambda. A codec that is
-    steered by another knob is drawn over the number of the try.
+    Lambda means something else in each codec, so the panels share the rate and not lambda. A codec whose rate lambda
+    does not move is drawn over the number of the trial.
     """
     columns = 4
     rows = max(1, -(-len(calibrations) // columns))
@@ -51,16 +65,8 @@ def lambda_search_plot(calibrations: Sequence[Record]) -> Figure:
         axes.set_visible(False)
     figure.text(0.012, 1 - 0.2 / height, "bits per pixel, real bytes", color=SOFT, va="center")
     handles = [
-        Line2D(
-            [],
-            [],
-            marker=marker,
-            color=colour,
-            markersize=size,
-            linestyle="none",
-            label=phase.replace("_", " "),
-        )
-        for phase, (marker, colour, size) in PHASES.items()
+        Line2D([], [], marker=marker, color=colour, markersize=size, linestyle="none", label=label)
+        for label, marker, colour, size in PHASES.values()
     ]
     figure.legend(handles=handles, ncols=3, loc="upper right", borderaxespad=0.3, labelcolor=SOFT)
     return figure
@@ -68,33 +74,33 @@ def lambda_search_plot(calibrations: Sequence[Record]) -> Figure:
 
 @rc_context(STYLE)
 def training_plot(
-    histories: Mapping[str, Sequence[Record]], target_bpp: float, lossless: Collection[str] = ()
+    histories: Mapping[str, Sequence[Validation]], target_bpp: float, lossless: Collection[str] = ()
 ) -> Figure:
-    """Validation loss, PSNR, estimated rate and lambda over the steps, one row per codec.
+    """Plot validation loss, PSNR, estimated rate and lambda over the steps, one row per codec.
 
-    Losses and lambdas follow each paper's convention and are not comparable, so every panel has its own
-    scale, with its extremes at the left and the last value at the right. Dots are rates in real bytes.
-    `lossless` names the codecs that have neither a target nor a PSNR.
+    Losses and lambdas follow each paper's convention and do not compare, so every panel has its own scale, with its
+    extremes at the left and its last value at the right. Dots are rates in real bytes.
+
+    Args:
+        histories: Codec -> its validations.
+        target_bpp: Target rate in bits per pixel.
+        lossless: Codecs that have neither a target nor a PSNR.
     """
-    quantities = {
-        "val_loss": "validation loss", "val_psnr_db": "PSNR, dB",
-        "val_bpp_estimated": "estimated bpp (dots: real)", "lmbda": "λ",
-    }  # fmt: skip
     rows = max(1, len(histories))
     height = 0.4 + 0.62 * rows
     figure = Figure(figsize=(WIDTH, height))
-    panels = figure.subplots(rows, len(quantities), squeeze=False)
+    panels = figure.subplots(rows, len(QUANTITIES), squeeze=False)
     figure.subplots_adjust(
         left=0.165, right=0.945, top=1 - 0.38 / height, bottom=0.12 / height, hspace=0.45, wspace=0.62
     )
-    for axes, title in zip(panels[0], quantities.values(), strict=True):
+    for axes, title in zip(panels[0], QUANTITIES.values(), strict=True):
         axes.annotate(title, (0, 1), (0, 10), xycoords="axes fraction", textcoords="offset points", color=SOFT)
     for row, (name, history) in zip(panels, histories.items(), strict=False):
-        steps = max((entry["step"] for entry in history), default=0)
+        steps = max((validation.step for validation in history), default=0)
         middle = row[0].get_position().y0 + row[0].get_position().height / 2
         figure.text(0.005, middle, f"{name}\n", va="center")
         figure.text(0.005, middle, f"\n{steps:,} steps", va="center", color=SOFT, size=7.5)
-        for axes, field in zip(row, quantities, strict=True):
+        for axes, field in zip(row, QUANTITIES, strict=True):
             _sparkline(axes, [] if field == "val_psnr_db" and name in lossless else history, field)
         _series(row[2], history, "calibration_bpp", linestyle="none", marker=".", markersize=4, color=BASELINE)
         if name not in lossless:
@@ -104,19 +110,26 @@ def training_plot(
 
 @rc_context(STYLE)
 def prefix_plot(
-    curves: Mapping[str, Record], kinds: Mapping[str, str], singles: Sequence[RdPoint], target_bpp: float
+    curves: Mapping[str, PrefixCurve], kinds: Mapping[str, Kind], others: Sequence[RdPoint], target_bpp: float
 ) -> Figure:
-    """PSNR over the rate of prefixes, in its logarithm, with the points of single-rate codecs."""
+    """Plot PSNR over the rate of a file's first bytes, in its logarithm.
+
+    Args:
+        curves: Progressive codec -> quality over the first bytes of one picture's file.
+        kinds: Codec -> its kind, which sets the colour.
+        others: Rate and PSNR of the same picture in codecs whose files cannot be cut.
+        target_bpp: Target rate in bits per pixel.
+    """
     figure = Figure(figsize=(WIDTH, 4.2))
     axes = figure.subplots()
     figure.subplots_adjust(left=0.045, right=0.86, top=0.93, bottom=0.09)
     colours = {"learned": LEARNED, "baseline": BASELINE, "lossless": SOFT}
     for name, curve in curves.items():
-        known = [(point["bpp"], point["psnr_db"]) for point in curve["points"] if point["psnr_db"] is not None]
+        known = [(point.bpp, point.psnr_db) for point in curve.points if point.psnr_db is not None]
         axes.plot(*zip(*known, strict=True), color=colours[kinds[name]], linewidth=1.4)
         axes.annotate(name, known[-1], (6, 0), textcoords="offset points", va="center", color=colours[kinds[name]])
-    for point in singles:
-        if point.codec in curves or point.bpp is None or point.psnr_db is None:
+    for point in others:
+        if point.codec in curves or point.psnr_db is None:
             continue
         at = point.bpp, point.psnr_db
         axes.plot(*at, ".", color=colours[point.kind], markersize=5)
@@ -130,44 +143,51 @@ def prefix_plot(
     return figure
 
 
-def _search(axes: Axes, calibration: Record) -> None:
-    """One codec's search for lambda."""
-    target, tolerance = calibration["target_bpp"], calibration["tolerance"]
-    history = [row for row in calibration["history"] if row["bpp"]]
-    over_lambda = bool(history) and all(row["lmbda"] for row in history)
-    xs = [row["lmbda"] if over_lambda else number for number, row in enumerate(history, 1)]
-    axes.axhspan((1 - tolerance) * target, target, color=LEARNED, alpha=0.18, linewidth=0)
-    axes.axhline(target, color=SOFT, linewidth=0.8, linestyle=(0, (4, 3)))
-    axes.plot(xs, [row["bpp"] for row in history], color=SOFT, linewidth=0.6, alpha=0.6)
-    for phase, (marker, colour, size) in PHASES.items():
-        chosen = [(x, row["bpp"]) for x, row in zip(xs, history, strict=True) if row["phase"] == phase]
+def _search(axes: Axes, calibration: Calibration) -> None:
+    """Draw the trials of one codec over lambda, or over their numbers."""
+    trials = [trial for trial in calibration.history if trial.bpp]
+    lambdas = [trial.lmbda for trial in trials if trial.lmbda]
+    over_lambda = bool(trials) and len(lambdas) == len(trials)
+    xs = lambdas if over_lambda else [float(number) for number in range(1, len(trials) + 1)]
+    if calibration.target_bpp is not None and calibration.tolerance is not None:
+        lowest = (1 - calibration.tolerance) * calibration.target_bpp
+        axes.axhspan(lowest, calibration.target_bpp, color=LEARNED, alpha=0.18, linewidth=0)
+        axes.axhline(calibration.target_bpp, color=SOFT, linewidth=0.8, linestyle=(0, (4, 3)))
+    axes.plot(xs, [trial.bpp for trial in trials], color=SOFT, linewidth=0.6, alpha=0.6)
+    for phase, (_, marker, colour, size) in PHASES.items():
+        chosen = [(x, trial.bpp) for x, trial in zip(xs, trials, strict=True) if trial.phase == phase]
         axes.plot([x for x, _ in chosen], [y for _, y in chosen], marker, color=colour, markersize=size, mew=0)
-    axes.set_title(calibration["name"])
+    axes.set_title(calibration.name)
     axes.set_yscale("log")
     axes.yaxis.set(major_locator=LogLocator(subs=(1, 1.5, 2, 3, 5)), minor_locator=NullLocator())
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    if over_lambda:
+    _label_ends(axes, xs, "λ" if over_lambda else "trial")
+    axes.tick_params(length=3, labelsize=7.5)
+
+
+def _label_ends(axes: Axes, xs: Sequence[float], label: str) -> None:
+    """Label the smallest and the largest x alone; lambda is drawn in its logarithm."""
+    if xs and label == "λ":
         axes.set_xscale("log")
         margin = max(max(xs) / min(xs), 1.01) ** 0.08
         axes.set_xlim(min(xs) / margin, max(xs) * margin)
     axes.xaxis.set(minor_locator=NullLocator())
     if xs:
         ends = sorted({min(xs), max(xs)})
-        axes.set_xticks(ends, [f"{'λ ' if over_lambda else 'try '}{end:.3g}" for end in ends])
+        axes.set_xticks(ends, [f"{label} {end:.3g}" for end in ends])
         # The outer labels run inwards, so that those of neighbouring panels stay apart.
         axes.get_xticklabels()[-1].set_horizontalalignment("right")
         axes.get_xticklabels()[0].set_horizontalalignment("left")
-    axes.tick_params(length=3, labelsize=7.5)
 
 
-def _series(axes: Axes, history: Sequence[Record], field: str, **style: Any) -> list[float]:
+def _series(axes: Axes, history: Sequence[Validation], field: str, **style: Any) -> list[float]:
     """Draw `field` over the steps where it is known; returns its values."""
-    known = [(row["step"], row[field]) for row in history if row.get(field) is not None]
+    known = [(row.step, getattr(row, field)) for row in history if getattr(row, field) is not None]
     axes.plot([step for step, _ in known], [value for _, value in known], **style)
     return [float(value) for _, value in known]
 
 
-def _sparkline(axes: Axes, history: Sequence[Record], field: str) -> None:
+def _sparkline(axes: Axes, history: Sequence[Validation], field: str) -> None:
     """A small curve with its extremes at the left and its last value at the right."""
     values = _series(axes, history, field, color=LEARNED, linewidth=1.1)
     axes.spines[["left", "bottom"]].set_visible(False)

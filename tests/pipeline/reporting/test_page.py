@@ -12,7 +12,7 @@ from PIL import Image
 
 from components.errors import RatewrightError
 from components.storage.atomic import read_json, write_json
-from pipeline.reporting.page import Version, side_by_side
+from pipeline.reporting.comparison import Version, side_by_side
 from pipeline.stages import report
 
 KINDS = {"swift": "learned", "jpeg": "baseline", "plain": "learned", "packed": "lossless"}
@@ -45,10 +45,11 @@ def evaluation(root: Path, name: str, psnr_db: float) -> dict[str, Any]:
         "parameters": 1234567 if kind == "learned" else None, "parameters_why": "no network <here>",
         "encoder_kmac_per_px": None, "decoder_kmac_per_px": None, "peak_mb": 10.5,
         "test_sets": {
-            "kodak": {"as_calibrated": lossless, "at_target": None, "at_target_why": "no knob"}
+            "kodak": {"as_calibrated": lossless, "at_target": None, "at_target_why": "no rate to choose"}
             if kind == "lossless"
             else {"as_calibrated": point(0.19, psnr_db + 1), "at_target": point(0.149, psnr_db)}
         },
+        "test_set_sha256": {"kodak": "0" * 64},
         "curve": {"kodak": [{"bpp": bpp, "psnr_db": psnr_db + 20 * (bpp - 0.149)} for bpp in (0.09, 0.149, 0.24)]},
     }  # fmt: skip
     if kind == "baseline":
@@ -60,7 +61,7 @@ def evaluation(root: Path, name: str, psnr_db: float) -> dict[str, Any]:
     write_json(folder / "metrics.json", metrics)
     with (folder / "images.csv").open("w", newline="") as file:
         csv.writer(file).writerows(
-            [COLUMNS, ["kodak", "at_target", "cat.png", 451, 300, 9, 0.1431, psnr_db + 0.07, "", "", "", "", ""]]
+            [COLUMNS, ["kodak", "at_target", "cat.png", 451, 300, 9, 0.1431, psnr_db + 0.07, "", "", "", 0.5, 0.5]]
         )
     picture = Image.fromarray(skimage.data.chelsea())
     kept = folder / "reconstructions" / "kodak" / "cat.png"
@@ -98,27 +99,35 @@ def write_run(tmp_path: Path) -> None:
         points = metrics["test_sets"]["kodak"]
         shown = points["at_target"] or points["as_calibrated"]
         figures = ("bpp", "psnr_db", "ssim", "ms_ssim", "swd", "encode_s_per_mpx", "decode_s_per_mpx")
-        row: dict[str, Any] = {"name": name, "kind": KINDS[name], "decoder_kmac_per_px": None, "parameters": None}
-        row |= {figure: shown[figure] for figure in figures}
-        row["bd_rate_percent"] = -12.3 if name == "swift" else None
+        costs = ("parameters", "parameters_why", "encoder_kmac_per_px", "decoder_kmac_per_px", "peak_mb")
+        row: dict[str, Any] = {"name": name, "kind": KINDS[name], **{cost: metrics[cost] for cost in costs}}
         if KINDS[name] == "lossless":
+            row |= {figure: shown[figure] for figure in ("bpp", "encode_s_per_mpx", "decode_s_per_mpx")}
             more = {"bits_per_sample": 3.0, "share_of_png": None, "share_of_png_why": "png is not here"}
             lossless.append({**row, **more})
             continue
+        row |= {figure: shown[figure] for figure in figures}
+        row["bd_rate_percent"] = -12.3 if name == "swift" else None
         rows.append(row)
         if KINDS[name] == "learned":
             tries = [
-                {"phase": phase, "lmbda": lmbda, "gain": 1.0, "bpp": bpp, "psnr_db": None, "steps": 10}
+                {"phase": phase, "lmbda": lmbda, "gain": 1.0, "bpp": bpp, "steps": 10}
                 for phase, lmbda, bpp in [
                     ("training", 0.1, 0.3),
                     ("fine_tune", 0.05, 0.16),
                     ("gain_search", 0.05, 0.149),
                 ]
             ]
-            calibration = {"name": name, "target_bpp": 0.15, "tolerance": 0.02, "history": tries}
+            calibration = {
+                "name": name, "target_bpp": 0.15, "tolerance": 0.02, "calibration_set": "clic",
+                "rate_parameter": "lmbda", "setting": "gain 1.0000", "model_hash": "00",
+                "lmbda": 0.05, "gain": 1.0, "bpp": 0.149, "steps": 10,
+                "history": tries,
+            }  # fmt: skip
             write_json(tmp_path / "models" / name / "calibration.json", calibration)
             steps = [
-                {"step": step, "lmbda": 0.1, "val_loss": 2.0 / step, "val_psnr_db": None,
+                {"step": step, "lmbda": 0.1, "val_loss": 2.0 / step, "val_psnr_db": 30.0,
+                 "skipped": 0, "diverged": False,
                  "lr": 1e-4, "train_loss": 1, "val_bpp_estimated": 0.2,
                  "calibration_bpp": 0.2 if step == 2 else None}
                 for step in (1, 2, 3)
@@ -128,8 +137,11 @@ def write_run(tmp_path: Path) -> None:
     board = {
         "target_bpp": 0.15,
         "test_set": "kodak",
+        "test_set_sha256": "0" * 64,
+        "metric": "psnr_db",
         "rows": rows,
         "anchor": "jpeg2000",
+        "calibration": {"test_set": "clic", "test_set_sha256": None, "rows": []},
         "lossless": lossless,
         "winner": "swift",
         "why": "2 dB above <jpeg>",
@@ -268,7 +280,7 @@ def test_one_file_at_any_rate(rich: Path) -> None:
     page = (rich / "index.html").read_text()
     assert "One file, any rate" in page
     assert "PSNR of cat.png over the bytes" in page
-    assert "worse than the one before: swift 0, jpeg 2" in page
+    assert "worse picture than the smaller size before: swift 0, jpeg 2" in page
     assert "swift: cat.png" in page
     order = [page.index(f'<b class="learned">{size} bytes') for size in ("200", "1,000", "5,000")]
     assert order == sorted(order)
@@ -279,7 +291,7 @@ def test_one_file_at_any_rate(rich: Path) -> None:
 def test_maps_lie_over_the_picture(rich: Path) -> None:
     page = (rich / "index.html").read_text()
     assert "Where the bits went" in page
-    assert "cat.png with what codecs tell of it" in page
+    assert "Maps of learned codecs over cat.png" in page
     panels = [page.index(f">{said}<") for said in ("importance, 0 to 1", "bits, 0 to 0.99 bpp")]
     assert panels == sorted(panels)
     assert page.count(">bits, 0 to 0.99 bpp<") == 2
@@ -289,8 +301,8 @@ def test_maps_lie_over_the_picture(rich: Path) -> None:
 
 def test_settings_and_what_a_paper_reports(rich: Path) -> None:
     page = (rich / "index.html").read_text()
-    assert "The settings of plain" in page
-    assert "deployed with 2 bits, 7 channels." in page
+    assert "Settings of plain" in page
+    assert "deployed with 2 bits, 7 channels" in page
     assert re.search(r"8 bits, 9 channels</th><td>0\.4000</td><td>22\.00</td>", page)
     assert "What the papers report" in page
     assert "31 dB &lt;at&gt; any rate" in page
@@ -298,6 +310,6 @@ def test_settings_and_what_a_paper_reports(rich: Path) -> None:
 
 def test_what_no_codec_has_gets_no_section(reported: Path) -> None:
     page = (reported / "report" / "index.html").read_text()
-    for title in ("One file, any rate", "Where the bits went", "The settings of", "What the papers report"):
+    for title in ("One file, any rate", "Where the bits went", "Settings of", "What the papers report"):
         assert title not in page
     assert not (reported / "report" / "prefixes.png").exists()

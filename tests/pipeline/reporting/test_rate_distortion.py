@@ -1,8 +1,14 @@
+from typing import Literal
+
 import numpy as np
 
 from pipeline.reporting.rate_distortion import Metric, RdPoint, rd_plot
 
-RATES = {"as_calibrated": (0.19, 28.0), "at_target": (0.15, 27.0), "curve": (0.12, 26.0)}
+RATES: dict[Literal["as_calibrated", "at_target", "curve"], tuple[float, float]] = {
+    "as_calibrated": (0.19, 28.0),
+    "at_target": (0.15, 27.0),
+    "curve": (0.12, 26.0),
+}
 
 
 def lines(metric: Metric) -> list[list[tuple[float, float]]]:

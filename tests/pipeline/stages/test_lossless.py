@@ -193,7 +193,7 @@ def test_the_leaderboard_has_them_apart(tree: Path) -> None:
 
 def test_the_report_has_a_section_of_them(tree: Path) -> None:
     page = (tree / "report" / "index.html").read_text()
-    section = page[page.index("<h2>Lossless</h2>") : page.index("<h2>Quality over rate</h2>")]
+    section = page[page.index("<h2>Lossless codecs</h2>") : page.index("<h2>Quality over rate</h2>")]
     assert re.findall(r'<th class="name" scope="row">(\w+)', section) == ["jpegls", "png", "zipped"]
     assert "<td>100.0%</td>" in section
     assert 'title="a classic codec has no network"' in section
@@ -202,7 +202,7 @@ def test_the_report_has_a_section_of_them(tree: Path) -> None:
     assert re.search(r"libpng [\d.]+</td>.*zlib level 9.*<td><span [^>]*lossless", page)
     assert {point["codec"] for point in read_json(tree / "report" / "rd.json")} == {"jpeg"}
     assert "<h2>Training</h2>" in page
-    assert "<h2>The search for the rate</h2>" not in page
+    assert "<h2>The search for the target rate</h2>" not in page
 
 
 def test_the_command_prints_them_apart(
