@@ -1,6 +1,7 @@
 """The commits of a run: one that it uses and one with its result, also after retries and races."""
 
 import logging
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -37,16 +38,27 @@ def make(folder: Path) -> Repository:
     return repository
 
 
-@pytest.fixture
-def repository(tmp_path: Path) -> Repository:
-    return make(tmp_path / "checkout")
+@pytest.fixture(scope="module")
+def start(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make(tmp_path_factory.mktemp("start") / "checkout").root
 
 
 @pytest.fixture
-def adopted(repository: Repository) -> Repository:
-    """The same after a first run, which recorded the revisions of its sources."""
+def repository(start: Path, tmp_path: Path) -> Repository:
+    return Repository(shutil.copytree(start, tmp_path / "checkout", symlinks=True))
+
+
+@pytest.fixture(scope="module")
+def after_a_run(start: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    repository = Repository(shutil.copytree(start, tmp_path_factory.mktemp("adopted") / "checkout", symlinks=True))
     finished(repository, prepared(repository, run_id="first"))
-    return repository
+    return repository.root
+
+
+@pytest.fixture
+def adopted(after_a_run: Path, tmp_path: Path) -> Repository:
+    """The same after a first run, which recorded the revisions of its sources."""
+    return Repository(shutil.copytree(after_a_run, tmp_path / "checkout", symlinks=True))
 
 
 def prepared(repository: Repository, request: Request = NOTHING, run_id: str = RUN) -> Plan:
