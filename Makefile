@@ -23,7 +23,7 @@ repro: venv ## run the pipeline on params.yaml and print the leaderboard
 	@ratewright leaderboard
 
 test: venv ## the tests, on both cores
-	OMP_NUM_THREADS=1 pytest -n 2 --dist loadfile --ignore=tests/services
+	OMP_NUM_THREADS=1 pytest -n 2 --dist loadfile --no-loadscope-reorder --ignore=tests/services
 
 test-services: venv ## the tests with Airflow, PostgreSQL, S3, MLflow and Ray running (apt install postgresql)
 	pytest tests/services

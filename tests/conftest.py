@@ -26,6 +26,16 @@ Clone = tuple[Path, dict[str, str]]
 """A checkout, and the environment that its commands run in."""
 
 
+LONGEST = ("test_first_run.py", "test_ranks.py", "test_exactness.py", "test_later_runs.py")
+"""The files that take longest. Begun last, one of them would keep one worker waiting for the other."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the longest files, in their order."""
+    order = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: order.get(item.path.name, len(LONGEST)))
+
+
 @pytest.fixture
 def one_thread() -> Iterator[None]:
     """torch on one thread, as bit-for-bit comparisons and shared machines want it."""
