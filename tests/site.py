@@ -1,4 +1,4 @@
-"""A web server on loopback for tests of what is fetched."""
+"""A web server on loopback for tests of downloads."""
 
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer

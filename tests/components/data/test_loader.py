@@ -36,7 +36,7 @@ def test_batches_are_uint8_patches(shards: Shards) -> None:
     assert batch.skipped == 0
 
 
-def test_the_stream_is_what_it_says(location: Shards) -> None:
+def test_the_stream_follows_its_definition(location: Shards) -> None:
     good = patches_of(location, "train")
     assert torch.equal(stream(location, 20), expected(good, 20))
 
@@ -54,7 +54,7 @@ def test_the_stream_does_not_depend_on_where_shards_lie(
     assert digest(stream(location, 13, workers=workers, ranks=ranks)) == digest(stream(shards, 13))
 
 
-def test_ranks_that_cannot_share_a_batch_say_so(shards: Shards) -> None:
+def test_ranks_that_cannot_share_a_batch_are_an_error(shards: Shards) -> None:
     with pytest.raises(RatewrightError, match=r"^batch_size 4 is not a multiple of the 3 processes that share it$"):
         batches(shards, ranks=3)
 

@@ -28,7 +28,7 @@ def test_connections_that_drop_change_nothing(
     assert not any(faults for path, faults in site.faults.items() if "/val-" not in path), "all of them were met"
 
 
-def test_a_server_that_stays_away_is_told_in_one_line(site: Site, tiny_shards: Path) -> None:
+def test_a_server_that_stays_away_is_an_error_of_one_line(site: Site, tiny_shards: Path) -> None:
     remote = on_site(site, tiny_shards)
     for workers in (0, 1):
         stuck = batches(remote, workers=workers)
@@ -65,15 +65,15 @@ class TestCache:
         return [path for path in Path(shards.cache).rglob("*") if path.is_file()]
 
     @pytest.mark.parametrize("workers", [0, 2])
-    def test_it_stays_within_its_bound_and_spares_requests(
+    def test_its_size_is_bounded_and_it_spares_requests(
         self, site: Site, cached: Shards, shards: Shards, workers: int
     ) -> None:
         count = len(shards.patches("train"))
         steps = -(-count // BATCH) + shard_reader.BATCHES_AHEAD + 1
         assert digest(stream(cached, steps, workers=workers)) == digest(stream(shards, steps))
-        kept = self.files(cached)
-        assert len(kept) == 10
-        assert sum(path.stat().st_size for path in kept) <= cached.cache_bytes
+        copies = self.files(cached)
+        assert len(copies) == 10
+        assert sum(path.stat().st_size for path in copies) <= cached.cache_bytes
         patches = cached.patches("train")
         site.requests.clear()
         with patches.reader() as reader:
@@ -81,19 +81,19 @@ class TestCache:
         assert len(site.requests) == count - 10, "the second epoch reads what does not fit, and nothing else"
         with shards.patches("train").reader() as reader:
             assert found == [reader.read(position) for position in range(count)]
-        assert self.files(cached) == kept
+        assert self.files(cached) == copies
 
     def test_a_copy_of_the_wrong_size_is_made_anew(self, cached: Shards, shards: Shards) -> None:
         stream(cached, 12)
-        kept = self.files(cached)
-        kept[0].write_bytes(kept[0].read_bytes()[:-1])
-        kept[1].write_bytes(b"")
+        copies = self.files(cached)
+        copies[0].write_bytes(copies[0].read_bytes()[:-1])
+        copies[1].write_bytes(b"")
         assert digest(stream(cached, 12)) == digest(stream(shards, 12))
-        assert all(decode_rgb(path.read_bytes()).shape == (64, 64, 3) for path in kept)
+        assert all(decode_rgb(path.read_bytes()).shape == (64, 64, 3) for path in copies)
 
     def test_other_shards_do_not_mix_and_stay(self, site: Site, cached: Shards, shards: Shards) -> None:
         stream(cached, 12)
-        kept = self.files(cached)
+        copies = self.files(cached)
         site.files["set/index.json"] += b" "
         assert cached.index() == shards.index()
         changed = json.loads(site.files["set/index.json"])
@@ -104,26 +104,28 @@ class TestCache:
         with patches.reader() as reader:
             reader.read(0)
         assert len(site.requests) == 2
-        assert set(kept) < set(self.files(cached))
+        assert set(copies) < set(self.files(cached))
 
-    def test_what_killed_processes_left_is_removed(self, cached: Shards, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_temporary_files_of_killed_processes_are_removed(
+        self, cached: Shards, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         stream(cached, 12)
-        kept = self.files(cached)
-        left = kept[0].with_name(f".{kept[0].name}.abc")
+        copies = self.files(cached)
+        left = copies[0].with_name(f".{copies[0].name}.abc")
         left.write_bytes(b"half")
         cached.patches("train")
-        assert left.exists(), "somebody may be writing it"
+        assert left.exists(), "another process may be writing it"
         monkeypatch.setattr(shard_reader, "_ABANDONED_S", -1.0)
         cached.patches("train")
-        assert self.files(cached) == kept
+        assert self.files(cached) == copies
 
-    def test_a_cache_that_cannot_be_written_is_told_in_one_line(self, cached: Shards) -> None:
+    def test_a_cache_that_cannot_be_written_is_an_error_of_one_line(self, cached: Shards) -> None:
         assert cached.cache is not None
         Path(cached.cache).write_bytes(b"not a folder")
         with pytest.raises(SourceError, match=rf"^the cache {cached.cache}: "):
             stream(cached, 12)
 
-    def test_folders_need_none(self, shards: Shards, tmp_path: Path) -> None:
+    def test_a_folder_is_not_cached(self, shards: Shards, tmp_path: Path) -> None:
         stream(replace(shards, cache=str(tmp_path / "cache"), cache_bytes=1 << 30), 1)
         assert not (tmp_path / "cache").exists()
 
@@ -147,14 +149,14 @@ def test_a_missing_shard_is_a_source_error(own: Path, site: Site, workers: int) 
         ('{"spec": {}, "splits": {}}', "index.json is not an index of shards"),
     ],
 )
-def test_a_folder_without_shards_says_so(tmp_path: Path, content: str | None, said: str) -> None:
+def test_a_folder_without_shards_is_an_error(tmp_path: Path, content: str | None, said: str) -> None:
     if content is not None:
         (tmp_path / "index.json").write_text(content)
     with pytest.raises(SourceError, match=rf"^no shards in {tmp_path}: .*{said}$"):
         Shards(str(tmp_path)).index()
 
 
-def test_places_without_shards_say_so(site: Site, s3: Any, tmp_path: Path) -> None:
+def test_an_address_without_shards_is_an_error(site: Site, s3: Any, tmp_path: Path) -> None:
     s3.put_object(Bucket="bucket", Key="other/x", Body=b"")
     with pytest.raises(
         SourceError, match=rf"^no shards in {site.address}x: {site.address}x/index.json: 404 Not Found$"

@@ -89,9 +89,9 @@ def test_adding_a_picture_leaves_the_others_samples_alone(
     picture_files: list[Path], tiny_shards: Path, tmp_path: Path
 ) -> None:
     few = [image for image in sources(picture_files) if image.path.name != "p3.png"]
-    told: list[tuple[int, int]] = []
-    write_shards(few, SPEC, tmp_path, parallel_map=map, progress=lambda done, total: told.append((done, total)))
-    assert told == [(k + 1, len(few)) for k in range(len(few))]
+    reported: list[tuple[int, int]] = []
+    write_shards(few, SPEC, tmp_path, parallel_map=map, progress=lambda done, total: reported.append((done, total)))
+    assert reported == [(k + 1, len(few)) for k in range(len(few))]
     for split in SPLITS:
         kept = [sample for sample in samples(tiny_shards, split) if sample[2]["source"] != "p3.png"]
         assert samples(tmp_path, split) == kept

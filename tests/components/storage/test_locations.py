@@ -173,7 +173,7 @@ def test_a_token_that_expires_midway(monkeypatch: pytest.MonkeyPatch, tmp_path: 
 
 @pytest.mark.usefixtures("s3")
 def test_a_key_that_is_refused(s3_server: str, tmp_path: Path) -> None:
-    """moto checks the keys it is given once it is told to."""
+    """moto checks access keys once it is asked to."""
 
     def after(requests: str) -> None:
         headers = {"Content-Type": "text/plain"}
