@@ -106,7 +106,7 @@ def killed(
             if int(line) == 5:
                 end(process.pid)
                 break
-        return process.wait(), process.stderr.read()
+        return process.wait(40), process.stderr.read()  # less than the loader's processes outlive a signal
 
 
 def test_a_run_killed_in_the_middle_goes_on_bit_for_bit(trainer: Trainer, straight: Run) -> None:
