@@ -62,6 +62,7 @@ class Supervisor:
         self._progress: Progress | None = None
         self._running = self._finished = False
         self._failure: RatewrightError | None = None
+        self._interrupted: str | None = None
         self._stop_requested = False
         self._handle = ray.get_runtime_context().current_actor
         threading.Thread(target=self._run, daemon=True).start()
@@ -82,12 +83,15 @@ class Supervisor:
 
     def report_interrupted(self, message: str) -> None:
         """Accept from rank 0 that the training has stopped."""
-        self._failure = Interrupted(message)
+        self._interrupted = message
 
     def _run(self) -> None:
         try:
             self._wait_for_resources()
             self._train_with_restarts()
+            if self._interrupted is not None:
+                # Raised only now: Ray has released the workers, and the next training can have their resources.
+                raise Interrupted(self._interrupted)
         except RatewrightError as error:
             self._failure = error
         except Exception as error:  # noqa: BLE001 - any failure must reach the process that waits for the training
