@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from components.arrays import Rgb
 from components.codecs.base import Codec
-from components.codecs.families.adversarial import AdversarialAutoencoder
+from components.codecs.families.adversarial import GanDiscriminator
 from components.codecs.table import build
 from components.codecs.tensors import to_tensor
 from components.codecs.variants.gan_ae_dc import DcganDiscriminator
@@ -50,8 +50,8 @@ def test_the_discriminator_is_no_part_of_the_codec(name: str, make_codec: Make) 
 
 
 @GANS
-def test_it_is_in_the_loss_of_training_alone(name: str, make_codec: Make, x: Tensor) -> None:
-    """Another discriminator moves what training descends, and neither its parts nor a validation."""
+def test_the_generator_loss_is_in_training_alone(name: str, make_codec: Make, x: Tensor) -> None:
+    """Another discriminator changes the total of the training loss, and neither its parts nor a validation."""
     codec = make_codec(name).train()
     reconstruction = codec(x)
     (discriminator,) = codec.discriminators()
@@ -69,12 +69,12 @@ def test_it_is_in_the_loss_of_training_alone(name: str, make_codec: Make, x: Ten
 
 
 @GANS
-def test_both_sides_learn_what_they_are_for(name: str, x: Tensor) -> None:
-    """A few steps of the discriminator tell two pictures apart, and the codec is drawn to the original's side."""
+def test_discriminator_and_generator_loss_pull_apart(name: str, x: Tensor) -> None:
+    """After a few steps the discriminator tells two pictures apart, and the generator loss leads to the original."""
     torch.manual_seed(0)
     codec = build(name, {**SMALL, "beta": 1.0})
-    assert isinstance(codec, AdversarialAutoencoder)
     (discriminator,) = codec.discriminators()
+    assert isinstance(discriminator, GanDiscriminator)
     x_hat = torch.nn.functional.avg_pool2d(x, 4).repeat_interleave(4, 2).repeat_interleave(4, 3)
     optimizer = torch.optim.Adam(discriminator.parameters(), 2e-3)
     losses = []
@@ -85,7 +85,6 @@ def test_both_sides_learn_what_they_are_for(name: str, x: Tensor) -> None:
         optimizer.step()
         losses.append(loss.item())
     assert losses[-1] < losses[0]
-    (discriminator,) = codec._discriminators
     optimizer.zero_grad()
     blurred = x_hat.clone().requires_grad_()
     before = discriminator.generator_loss(blurred)
@@ -141,7 +140,7 @@ def test_the_dcgan_loss_is_cross_entropy(x: Tensor) -> None:
 
 
 @GANS
-def test_without_weight_it_is_the_autoencoder(name: str, tiny_shards: Path, tmp_path: Path) -> None:
+def test_without_weight_training_is_that_of_the_autoencoder(name: str, tiny_shards: Path, tmp_path: Path) -> None:
     """beta = 0 trains to the bit as `cnn_ae` does with mu = 0."""
     config = TrainingConfig(batch_size=2, learning_rate=1e-3, lmbda=0.01, steps=3, precision="32-true", workers=0)
     trained = []

@@ -87,7 +87,7 @@ def test_distributions_beat_one_code_for_all(trained: dict[str, MlpLossless], ph
     assert sizes["range"] < 0.99 * sizes["huffman"]
 
 
-def test_bands_are_coded_by_themselves(codec: MlpLossless, photograph: Rgb, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_strips_are_coded_by_themselves(codec: MlpLossless, photograph: Rgb, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = exactly(codec, photograph)
     monkeypatch.setattr(wavefront, "_STRIP", 64 * 192)
     assert list(wavefront.strips(160, 192)) == [slice(0, 64), slice(64, 128), slice(128, 160)]

@@ -60,7 +60,7 @@ def test_widths_and_depths_of_one_checkpoint(x: Tensor) -> None:
     assert codec.describe(codec.gain.item()) == "8-bit code, 6 channels", "the finest at first"
 
 
-def test_the_gain_is_the_last_rung_below_the_target_with_the_best_picture(photographs: list[Rgb]) -> None:
+def test_the_gain_is_the_operating_point_below_the_target_with_the_best_picture(photographs: list[Rgb]) -> None:
     codec = build("qae", SMALL).eval()
     rates = {
         gain: rate_and_psnr(LearnedCoder(codec, gain), photographs[:2])
@@ -132,10 +132,10 @@ def test_the_perceptual_loss_is_added_mu_times(x: Tensor, vgg_file: Path, tmp_pa
     perceptual = (vgg(x) - vgg(reconstruction.x_hat)).abs().mean().item()
     assert perceptual > 0
     assert totals == pytest.approx({mu: mse + mu * perceptual for mu in totals}, rel=1e-4)
-    assert not any("vgg" in key for key in codec.state_dict()), "the judge is no part of the checkpoint"
+    assert not any("vgg" in key for key in codec.state_dict()), "VGG-19 is no part of the checkpoint"
 
 
-def test_the_judge_is_not_trained(x: Tensor, vgg_file: Path, tmp_path: Path) -> None:
+def test_vgg_is_not_trained(x: Tensor, vgg_file: Path, tmp_path: Path) -> None:
     codec = build("qae", {**SMALL, "mu": 1.0}).train()
     codec.load_pretrained({"vgg19": published("vgg19", vgg_file, tmp_path)})
     codec.loss(x, codec(x), 1.0).total.backward()  # type: ignore[no-untyped-call]
