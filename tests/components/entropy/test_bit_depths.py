@@ -87,7 +87,7 @@ def test_training_draws_depths_and_widths_and_keeps_the_gradient() -> None:
         ((a - b)[:w] * i[:w]).abs().max().item() > 0.01 for a, b, w, i in zip(y_hat, y, widths, inside, strict=True)
     }
     assert errors == {True, False}, "the noise of both depths"
-    assert ((y_hat - y) * inside * (y_hat != MIDDLE)).mean().abs() < 1e-3, "noise on either side alike"
+    assert ((y_hat - y) * inside * (y_hat != MIDDLE)).mean().abs() < 1e-3, "symmetric noise"
     y_hat.sum().backward()
     assert y.grad is not None
     assert y.grad[0][: widths[0]].abs().sum() > 0

@@ -30,7 +30,7 @@ def round_trip(model: ChannelGaussian, symbols: Ints) -> bytes:
 
 
 def ideal_bits(model: ChannelGaussian, symbols: Ints) -> float:
-    """Of symbols (C, H, W) under the tables that `encode_symbols` chooses, side information left out."""
+    """Ideal bits of symbols (C, H, W) under the tables that `encode_symbols` chooses, side information left out."""
     channels = symbols.reshape(len(symbols), -1)
     reach, total = int(model.tables.supports[-1]), 0.0
     for values, scale, mean in zip(channels, *model.fit_side_information(channels), strict=True):
@@ -135,8 +135,8 @@ def test_the_description_is_the_cheapest_of_the_bank() -> None:
         assert costs[(int(scale), whole, fraction)] == pytest.approx(min(costs.values()))
 
 
-def test_typical_figures_shorten_the_side_information() -> None:
-    """What training averages pays: the same code is smaller after the model has seen codes like it."""
+def test_running_statistics_shorten_the_side_information() -> None:
+    """The same code is smaller after the model has seen codes like it."""
     symbols = gaussian_code(64, 4, 4, 1)
     fresh, used = ChannelGaussian(64), ChannelGaussian(64).train()
     y = torch.from_numpy(symbols)[None].float()
@@ -235,12 +235,12 @@ def test_garbage_is_a_bitstream_error_or_a_code() -> None:
 def test_a_table_that_does_not_exist_is_refused() -> None:
     model = ChannelGaussian(3)
     model.typical.log_scale.fill_(-9.0)
-    typical, encoder = model._running_side_information(), SymbolEncoder()
+    running, encoder = model._running_side_information(), SymbolEncoder()
     encoder.encode_uniform(np.array([SCALES], dtype=np.int32), 2 * SCALES + 1)
     for deltas in (np.array([0, SCALES, 0]), np.zeros(3)):
         table = int(model._scale_of_deltas(deltas.astype(np.int32)))
         encoder.encode_uniform(np.array([table], dtype=np.int32), SCALES)
         encode_values(encoder, deltas.astype(np.int32), model.tables.tables[table * FRACTIONS + FRACTIONS // 2])
-    assert typical.scale.max() == 0
+    assert running.scale.max() == 0
     with pytest.raises(BitstreamError, match="a table that does not exist"):
         model.decode_symbols(encoder.finish(), (3, 2, 2))

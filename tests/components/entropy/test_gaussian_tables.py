@@ -25,7 +25,7 @@ def bank() -> GaussianTables:
 
 
 def probability(value: int, mean: float, scale: float) -> float:
-    """Of round(N(mean, scale)) = value, from the side of the distribution where nothing cancels."""
+    """P(round(N(mean, scale)) = value), from the side of the distribution where nothing cancels."""
     low, high = ((value + edge - mean) / (scale * math.sqrt(2)) for edge in (-0.5, 0.5))
     if low > 0:
         return 0.5 * (math.erfc(low) - math.erfc(high))

@@ -26,7 +26,7 @@ def prior(components: int = 1, context: int = 5) -> HyperPrior:
 
 @pytest.mark.parametrize("components", [1, 3])
 @pytest.mark.parametrize("context", [0, 5])
-def test_an_untrained_prior_codes_latents_as_typical_ones(components: int, context: int) -> None:
+def test_an_untrained_prior_codes_latents_by_the_running_statistics(components: int, context: int) -> None:
     """Within a few percent of the entropy of a Gaussian for each channel, once it has seen a batch."""
     entropy = prior(components, context)
     entropy.train()(latents(0))

@@ -4,11 +4,11 @@ from components.entropy.rdo_quantisation import rdo_quantised
 
 
 def bits(values: torch.Tensor) -> torch.Tensor:
-    """Of a distribution around zero: a bit more for each step away."""
+    """Four bits for each step from zero."""
     return 4 * values.abs()
 
 
-def test_bits_that_are_alike_decide_nothing() -> None:
+def test_equal_bits_give_plain_rounding() -> None:
     steps = torch.linspace(-3, 3, 101)
     assert torch.equal(rdo_quantised(steps, torch.ones_like), steps.round())
 

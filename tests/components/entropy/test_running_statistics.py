@@ -16,20 +16,20 @@ def latents(seed: int = 0) -> Tensor:
     return y * scales[:, None, None] + means[:, None, None]
 
 
-def test_latents_in_units_of_what_is_typical() -> None:
-    typical = RunningStatistics(CHANNELS)
+def test_normalised_latents_have_zero_mean_and_unit_scale() -> None:
+    statistics = RunningStatistics(CHANNELS)
     for seed in range(20):
-        typical.update(latents(seed))
+        statistics.update(latents(seed))
     y = latents(99)
-    normal = typical.normalise(y)
+    normal = statistics.normalise(y)
     torch.testing.assert_close(normal.mean(dim=(0, 2, 3)), torch.zeros(CHANNELS), rtol=0, atol=0.1)
     torch.testing.assert_close(normal.std(dim=(0, 2, 3)), torch.ones(CHANNELS), rtol=0.1, atol=0)
-    exactly = typical.normalise_fixed_point(to_fixed_point(y))
-    assert torch.equal(exactly, exactly.round())
-    torch.testing.assert_close(exactly / UNIT, normal.double(), rtol=0, atol=0.02)
+    fixed_point = statistics.normalise_fixed_point(to_fixed_point(y))
+    assert torch.equal(fixed_point, fixed_point.round())
+    torch.testing.assert_close(fixed_point / UNIT, normal.double(), rtol=0, atol=0.02)
 
 
 def test_a_channel_that_is_always_zero_has_a_scale() -> None:
-    typical = RunningStatistics(2)
-    typical.update(torch.zeros(1, 2, 4, 4))
-    assert torch.isfinite(typical.normalise(torch.ones(1, 2, 4, 4))).all()
+    statistics = RunningStatistics(2)
+    statistics.update(torch.zeros(1, 2, 4, 4))
+    assert torch.isfinite(statistics.normalise(torch.ones(1, 2, 4, 4))).all()

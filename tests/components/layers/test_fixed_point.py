@@ -12,7 +12,7 @@ def seeded(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def test_an_exact_network_is_the_float_one_rounded() -> None:
+def test_a_fixed_point_network_is_the_float_one_rounded() -> None:
     torch.manual_seed(0)
     layers = nn.Sequential(*hyper_synthesis(24, 40))
     z = torch.randint(-9, 10, (2, 24, 5, 7), generator=seeded()).float()
@@ -25,7 +25,7 @@ def test_an_exact_network_is_the_float_one_rounded() -> None:
 
 
 @pytest.mark.filterwarnings("ignore:TF32")  # of the flag that is put back
-def test_no_order_of_summation_changes_an_exact_network() -> None:
+def test_no_order_of_summation_changes_a_fixed_point_network() -> None:
     torch.manual_seed(0)
     layers = nn.Sequential(*hyper_synthesis(16, 16))
     z = torch.randint(-40, 41, (1, 16, 6, 6), generator=seeded()).double() * UNIT
@@ -54,11 +54,11 @@ def test_weights_that_could_overflow_are_refused() -> None:
         fixed_point_forward([nn.GELU()], torch.zeros(1))
 
 
-def test_divided_rounds_halves_up() -> None:
+def test_a_rounding_shift_rounds_halves_up() -> None:
     x = torch.tensor([-6.0, -5, -2, -1, 0, 1, 2, 5, 6], dtype=torch.float64)
     assert rounding_shift(x, 2).tolist() == [-1, -1, 0, 0, 0, 0, 1, 1, 2]
 
 
-def test_leaky_has_a_slope_that_integers_can_take() -> None:
+def test_leaky_relu_has_a_slope_that_integers_can_take() -> None:
     x = torch.arange(-64.0, 64, dtype=torch.float64)
     assert torch.equal(fixed_point_forward([leaky_relu()], x), torch.where(x < 0, (x / 8).floor(), x))

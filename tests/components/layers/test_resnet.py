@@ -97,7 +97,7 @@ def test_without_its_body_a_block_is_its_skip(inputs: int, stride: int) -> None:
 
 
 def test_initial_weights() -> None:
-    """Of He et al. with the fan out: a variance of 2 / (outputs * kernel area)."""
+    """He et al. with fan-out: a variance of 2 / (outputs * kernel area)."""
     torch.manual_seed(0)
     network = ResNet((1, 1, 1, 1), width=16)
     for conv in (network.conv1, network.layer4[0].conv2):

@@ -39,7 +39,7 @@ def test_the_fixed_point_network_is_the_trained_one(mlp: CausalMlp, planes: Tens
 
 
 def test_errors_nearby_widen_what_is_expected(mlp: CausalMlp, planes: Tensor) -> None:
-    """Of the fixed-point network, with weights that say so."""
+    """In the fixed-point network, with weights for it."""
     with torch.no_grad():
         for plane, layer in enumerate(mlp.spreads):
             assert isinstance(layer, nn.Linear)

@@ -15,7 +15,7 @@ def numbered(height: int, width: int) -> np.ndarray:
 
 
 def numbers(values: np.ndarray) -> np.ndarray:
-    """Those of planes (3, ...)."""
+    """The numbers in planes (3, ...)."""
     number: np.ndarray = values[0] - 1000 * values[1]
     return number
 
@@ -67,7 +67,7 @@ def test_fronts_are_few() -> None:
     assert sum(1 for _ in front_of.walk()) == 256 + LAG * 63, "24 tiles of 64x256, all at once"
 
 
-def test_bands_cover_a_picture(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_strips_cover_a_picture(monkeypatch: pytest.MonkeyPatch) -> None:
     assert list(strips(512, 768)) == [slice(0, 512)]
     assert list(strips(3, 1 << 16)) == [slice(0, 3)]
     monkeypatch.setattr(wavefront, "_STRIP", 64 * 100 * 2)

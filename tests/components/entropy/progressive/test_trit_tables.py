@@ -29,7 +29,7 @@ def tables() -> TritTables:
     return TritTables()
 
 
-def alike(count: int, scale: float, mean: float = 0.0) -> Gaussians:
+def identical(count: int, scale: float, mean: float = 0.0) -> Gaussians:
     """Gaussians of one scale and mean in bins."""
     log_scale = to_fixed_point(torch.full((count,), math.log(scale)))
     return Gaussians(torch.full((count,), round(mean * UNIT)), units_of(log_scale, torch.zeros(())))
@@ -59,16 +59,16 @@ def test_units_follow_the_logarithm_and_the_gain() -> None:
 def test_all_trits_of_a_gaussian_cost_its_entropy(tables: TritTables, scale: float) -> None:
     """And every plane leaves less error, by about a factor of nine once the interval is small."""
     count = 60_000
-    values, gaussians = drawn(count, scale), alike(count, scale)
-    known, bits, errors = tables.start(gaussians), 0.0, []
-    while (known.planes > 0).any():
-        trits = next_trits(values, known)
-        rows = tables.frequencies.long()[tables.place(gaussians, known)]
+    values, gaussians = drawn(count, scale), identical(count, scale)
+    intervals, bits, errors = tables.start(gaussians), 0.0, []
+    while (intervals.planes > 0).any():
+        trits = next_trits(values, intervals)
+        rows = tables.frequencies.long()[tables.place(gaussians, intervals)]
         bits -= float((rows.gather(1, trits[:, None]).double() / TOTAL).log2().sum())
-        known = split(known, trits)
-        expected = tables.expected(tables.place(gaussians, known), known) / UNIT
+        intervals = split(intervals, trits)
+        expected = tables.expected(tables.place(gaussians, intervals), intervals) / UNIT
         errors.append(float((expected - values).square().mean()))
-    assert torch.equal(known.middle, values)
+    assert torch.equal(intervals.middle, values)
     k = torch.arange(-4000, 4001, dtype=torch.float64)
     edges = torch.stack((k - 0.5, k + 0.5)) / scale
     mass = torch.special.ndtr(edges[1]) - torch.special.ndtr(edges[0])
@@ -80,32 +80,32 @@ def test_all_trits_of_a_gaussian_cost_its_entropy(tables: TritTables, scale: flo
 
 
 def test_expected_values_stay_within_their_intervals(tables: TritTables) -> None:
-    """Whatever means and scales a refinement comes up with."""
+    """For any means and scales that a refinement may give."""
     random = torch.Generator().manual_seed(0)
     count = 50_000
     planes = torch.randint(0, 10, (count,), generator=random)
-    known = Intervals(torch.randint(-9000, 9000, (count,), generator=random), planes)
+    intervals = Intervals(torch.randint(-9000, 9000, (count,), generator=random), planes)
     mean = torch.randint(-20_000 * UNIT, 20_000 * UNIT, (count,), generator=random)
     units = torch.randint(0, (SCALES - 1) << 8, (count,), generator=random)
     gaussians = Gaussians(mean, units)
-    expected = tables.expected(tables.place(gaussians, known), known) / UNIT
-    assert ((expected - known.middle).abs() <= known.width / 2).all()
+    expected = tables.expected(tables.place(gaussians, intervals), intervals) / UNIT
+    assert ((expected - intervals.middle).abs() <= intervals.width / 2).all()
 
 
 def test_a_mean_moves_the_probabilities_towards_it(tables: TritTables) -> None:
-    known = Intervals(torch.zeros(3, dtype=torch.int64), torch.full((3,), 3))
-    moved = tables.moved(alike(3, 6.0), to_fixed_point(torch.tensor([-1.5, 0.0, 1.5])), torch.zeros(3))
-    rows = tables.frequencies[tables.place(moved, known)]
+    intervals = Intervals(torch.zeros(3, dtype=torch.int64), torch.full((3,), 3))
+    moved = tables.moved(identical(3, 6.0), to_fixed_point(torch.tensor([-1.5, 0.0, 1.5])), torch.zeros(3))
+    rows = tables.frequencies[tables.place(moved, intervals)]
     assert rows.argmax(dim=1).tolist() == [0, 1, 2]
     assert torch.equal(rows[0].flip(0), rows[2])
 
 
 def test_ranks_fall_from_plane_to_plane_by_nine_and_end_at_the_step(tables: TritTables) -> None:
-    gaussians = alike(1, 300.0)
+    gaussians = identical(1, 300.0)
     ranks = []
     for planes in range(4, 0, -1):
-        known = Intervals(torch.zeros(1, dtype=torch.int64), torch.tensor([planes]))
-        ranks.append(int(tables.priorities(gaussians, known)))
+        intervals = Intervals(torch.zeros(1, dtype=torch.int64), torch.tensor([planes]))
+        ranks.append(int(tables.priorities(gaussians, intervals)))
     assert all(before - after == pytest.approx(PRIORITY_PER_PLANE, abs=60) for before, after in pairwise(ranks))
     assert ranks[-1] > LOWEST_PRIORITY > ranks[-1] - PRIORITY_PER_PLANE
     closed = Intervals(torch.zeros(1, dtype=torch.int64), torch.zeros(1, dtype=torch.int64))
@@ -113,5 +113,5 @@ def test_ranks_fall_from_plane_to_plane_by_nine_and_end_at_the_step(tables: Trit
 
 
 def test_what_is_certain_is_not_worth_coding(tables: TritTables) -> None:
-    gaussians = alike(1, 0.11)
+    gaussians = identical(1, 0.11)
     assert int(tables.priorities(gaussians, tables.start(gaussians))) < LOWEST_PRIORITY
