@@ -1,4 +1,4 @@
-"""params.yaml as typed, validated objects. This is the only module that opens it."""
+"""The parameters in params.yaml as typed, checked objects. No other module opens the file."""
 
 from collections import Counter
 from pathlib import Path
@@ -11,7 +11,8 @@ from ruamel.yaml.error import YAMLError
 from components.data.dataset import Dataset
 from components.data.shard_spec import ShardSpec
 from components.errors import RatewrightError
-from components.settings import PositiveFloat, Settings, Share
+from components.evaluation.selection import Gate
+from components.settings import PositiveFloat, Settings, faults
 from components.training.config import TrainingConfig
 from components.training.resources import Resources
 
@@ -19,14 +20,14 @@ FILE = "params.yaml"
 
 
 class Roles(Settings):
-    """Which data set plays which part; no two parts may share one."""
+    """The data sets of training, calibration and test: three different ones."""
 
     train: str
-    """Cut into shards for training and validation."""
+    """Data set that is cut into shards for training and validation."""
     calibration: str
-    """The rate is brought to the target on these pictures."""
+    """Data set on which codecs are brought to the target rate."""
     test: str
-    """The pinned set that codecs are compared on."""
+    """Data set on which codecs are compared."""
 
     @model_validator(mode="after")
     def _distinct(self) -> "Roles":
@@ -36,101 +37,107 @@ class Roles(Settings):
 
 
 class Calibration(Settings):
-    """How a trained codec is brought to the target rate."""
+    """How a trained codec is brought to the target rate: by fine-tunes at other lambdas, then by its quantiser step."""
 
     tolerance: Annotated[float, Field(gt=0, lt=1)] = 0.01
-    """The rate may fall short of the target by this share, and never exceed it."""
+    """Share of the target by which the rate may fall short; it never exceeds the target."""
     rounds: Annotated[int, Field(ge=0, le=5)] = 3
-    """Fine-tunes at a new lambda, at the most."""
+    """Largest number of fine-tunes, each at another lambda."""
     fine_tune_share: Annotated[float, Field(ge=0, le=0.15)] = 0.15
-    """Share of the training steps that all fine-tunes together may take."""
+    """Steps of all fine-tunes together, as a share of the training's steps."""
     close_enough: PositiveFloat = 0.05
-    """|log(bpp / target)| at which the quantiser step does the rest."""
+    """|ln(bpp / target)| at which fine-tunes end and the quantiser step takes over."""
 
 
 class Variant(Settings):
     """One codec to train."""
 
     codec: str
-    """Its name in the table of codecs."""
+    """Name of the codec in the table of codecs."""
     hyperparameters: dict[str, Any] = Field(default_factory=dict)
-    """The codec's own: sizes, depths."""
+    """Hyper-parameters that the codec takes, such as channels and depths."""
     train: TrainingConfig
+    """How the codec is trained."""
     calibrate: Calibration = Calibration()
+    """How the codec is brought to the target rate."""
 
 
 class FineTuned(Variant):
-    """A codec whose training goes on from another variant's checkpoint, on pictures of its own."""
+    """A codec that is trained from another variant's checkpoint on, on a data set of its own."""
 
     start: str
-    """The variant of `variants` that it starts from: the same hyper-parameters, and weights of the same shapes."""
+    """The variant of `variants` whose checkpoint it starts from. Both have the same hyper-parameters."""
     data: str
-    """The data set that it is trained on."""
+    """Data set that it is trained on."""
 
 
 class RayCluster(Settings):
-    """Where the Ray cluster is, and where its nodes find and keep what lasts."""
+    """A Ray cluster, and the storage that its nodes share."""
 
     address: str | None = None
-    """As `ray.init` takes it: ray://host:10001, or host:6379 on a node; null for RAY_ADDRESS, or a Ray started here."""
+    """Address of the cluster: ray://host:10001, or host:6379 on one of its nodes. Null: RAY_ADDRESS, or a Ray started
+    on this machine."""
     storage: str | None = None
-    """A folder that every node has, or s3://bucket/prefix, for shards, checkpoints and states of trainings; null for
-    work/ray in the checkout, with a Ray started here."""
+    """Place of shards, checkpoints and training states: a folder that every node has, or s3://bucket/prefix. Null takes
+    work/ray in the checkout, for a Ray on this machine."""
     shards: str | None = None
-    """Where nodes read shards from: a folder, http(s):// or s3:// prefix that holds <name>/index.json; null has them
-    copied to the storage."""
+    """Place that nodes read shards from: a folder, http(s):// or s3:// prefix with <name>/index.json. Null copies the
+    shards to `storage`."""
     cache_gb: Annotated[float, Field(ge=0)] = 20.0
-    """Of the shards that lie elsewhere, what a node keeps a copy of."""
+    """Largest copy of remote shards on each node, in gigabytes."""
     restarts: Annotated[int, Field(ge=0)] = 3
-    """How often a training that lost a worker goes on from its last saved state."""
+    """Number of times that a training which lost a worker continues from its last saved state."""
     wait_s: PositiveFloat = 30.0
-    """How long a cluster may take to come by the resources, if it does not have them: time for an autoscaler."""
+    """Seconds that the cluster may take to provide the resources of a training, such as by an autoscaler."""
 
 
 class Selection(Settings):
     """How the winner is chosen."""
 
     metric: Literal["psnr_db", "ms_ssim", "ssim"] = "psnr_db"
-    """Quality that ranks codecs at the target rate; larger is better."""
+    """Quality that ranks codecs at the target rate: mean PSNR in dB, MS-SSIM or SSIM; larger is better."""
 
 
-class Registry(Settings):
-    """Where winners go, and what a challenger must show."""
+class Registry(Gate):
+    """The registered models, and what a challenger must show to become the champion."""
 
     name: str = "image-codec"
-    """Registered models are called <name>-<target>bpp."""
-    min_gain: Annotated[float, Field(ge=0)] = 0.0
-    """The challenger's quality must exceed the champion's by more than this, in the metric's unit."""
-    rate_slack: Share = 0.01
-    """The challenger's bpp may be larger by this share: what trimming to the target leaves open."""
+    """Prefix of registered models, which are called <name>-<target>bpp."""
 
 
 class Params(Settings):
-    """The whole file."""
+    """The whole file params.yaml."""
 
     seed: Annotated[int, Field(ge=0)]
-    """Of the split, the patches, the weights, the sample order and the noise."""
+    """Seed of the split into training and validation, the patches, the weights, the sample order and the noise."""
     target_bpp: PositiveFloat
-    """Bits per pixel of whole bitstreams: total bytes over total pixels."""
+    """Target rate in bits per pixel of whole bitstreams: total bits over total pixels."""
     mirror: str | None = None
-    """A folder, or an http(s):// or s3:// prefix that holds <data set>/<file>, in place of every public address."""
+    """Folder, http(s):// or s3:// prefix with <data set>/<file>, from which data sets are fetched in place of their
+    public addresses; null for the public addresses."""
     data: Roles
+    """The data sets of training, calibration and test."""
     datasets: dict[str, Dataset]
+    """Name -> definition of every data set."""
     shards: ShardSpec
+    """How training pictures are cut into patches."""
     variants: dict[str, Variant]
+    """Name -> codec to train from new weights."""
     fine_tuned: dict[str, FineTuned]
-    """Variants that start from those above; {} for none."""
+    """Name -> codec to train from the checkpoint of one of `variants`; {} for none."""
     baselines: list[str]
-    """Classic codecs to measure, lossy and lossless, by the names of `components/codecs/baselines/`."""
+    """Classic codecs to measure, lossy and lossless, by their names in components/codecs/baselines/."""
     selection: Selection = Selection()
+    """How the winner is chosen."""
     registry: Registry = Registry()
+    """Where the winner is registered, and when it is promoted."""
     launcher: Literal["local", "ray"] = "local"
-    """Where trainings run, and pictures are cut into patches: on this machine, or on a Ray cluster."""
+    """Where trainings run and pictures are cut into patches: on this machine, or on a Ray cluster."""
     ray: RayCluster = RayCluster()
-    """The cluster, for launcher: ray."""
+    """The cluster of `launcher: ray`."""
     resources: dict[str, Resources] = Field(default_factory=dict)
-    """What the training of each variant gets; `default` is for those without an entry. The results of a training
-    depend on the number of its workers, since noise is drawn for each; nothing is trained anew because it changed."""
+    """Variant -> machine resources of its training; `default` for variants without an entry. A change trains nothing
+    anew, although results depend on the number of workers, each of which draws noise of its own."""
 
     @model_validator(mode="after")
     def _consistent(self) -> "Params":
@@ -148,7 +155,7 @@ class Params(Settings):
         return self
 
     def _fault_of(self, variant: FineTuned) -> str | None:
-        """What is wrong with a fine-tuned variant beside the others."""
+        """The reason why a fine-tuned variant does not fit the rest of the file; None if it does."""
         if variant.start not in self.variants:
             return f"start: no variant {variant.start!r}; there are {', '.join(self.variants)}"
         if variant.hyperparameters != self.variants[variant.start].hyperparameters:
@@ -166,7 +173,7 @@ class Params(Settings):
 
     @property
     def all_variants(self) -> dict[str, Variant]:
-        """Every codec to train, a fine-tuned one after what it starts from."""
+        """Every codec to train; fine-tuned ones last, after those that they start from."""
         return {**self.variants, **self.fine_tuned}
 
     def variant(self, name: str) -> Variant:
@@ -177,28 +184,32 @@ class Params(Settings):
         return known[name]
 
     def resources_of(self, name: str) -> Resources:
-        """What the training of the variant `name` gets."""
+        """The machine resources of the training of variant `name`."""
         return self.resources.get(name) or self.resources.get("default") or Resources()
 
     def shards_of(self, name: str) -> str:
-        """What the shards that the variant `name` is trained on lie under: a fine-tuned one has its own."""
+        """Name of the shards that variant `name` is trained on: a fine-tuned variant has its own."""
         return name if name in self.fine_tuned else self.data.train
 
 
 def parse(document: Any, origin: str) -> Params:
-    """Validate a loaded YAML document. Raises RatewrightError: one line with every wrong key and why."""
+    """Check a loaded YAML document.
+
+    Args:
+        document: Content of the file.
+        origin: Name of the file, for errors.
+
+    Raises:
+        RatewrightError: A key is missing, unknown or wrong; one line that names each such key, and why.
+    """
     try:
         return Params.model_validate(document)
     except ValidationError as error:
-        faults = [
-            f"{'.'.join(str(part) for part in fault['loc']) or 'file'}: {fault['msg']} (got {_brief(fault['input'])})"
-            for fault in error.errors()
-        ]
-        raise RatewrightError(f"{origin}: {'; '.join(faults)}") from error
+        raise RatewrightError(f"{origin}: {faults(error)}") from error
 
 
 def load(root: Path) -> Params:
-    """The params of the checkout at `root`. Raises RatewrightError."""
+    """The parameters of the checkout at `root`. Raises RatewrightError if params.yaml is missing or wrong."""
     path = root / FILE
     try:
         document = YAML(typ="safe").load(path)
@@ -207,8 +218,3 @@ def load(root: Path) -> Params:
     except YAMLError as error:
         raise RatewrightError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
     return parse(document, FILE)
-
-
-def _brief(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 40 else f"{text[:37]}..."

@@ -1,4 +1,4 @@
-"""Profiles: what `ratewright use` writes into params.yaml."""
+"""Profiles: ready parameters that `ratewright use` writes into params.yaml."""
 
 import io
 from pathlib import Path
@@ -12,15 +12,23 @@ from pipeline.config import params
 
 
 def profile_names(root: Path) -> list[str]:
-    """The profiles there are, sorted."""
+    """Names of all profiles, sorted."""
     return sorted(path.stem for path in (root / "profiles").glob("*.yaml") if path.stem != "datasets")
 
 
 def profile_text(root: Path, name: str, mirror: str | None = None) -> str:
-    """A profile as params.yaml: its list of data sets becomes their definitions from profiles/datasets.yaml.
+    """The text of params.yaml under a profile.
 
-    Where trainings run stays what the present params.yaml says: that is a fact of the site, not of the profile.
-    Raises RatewrightError for an unknown profile or data set, or a profile that does not validate.
+    The profile names data sets; their definitions come from profiles/datasets.yaml. `launcher`, `ray` and `resources`
+    stay as the present params.yaml has them: they describe the site, not the profile.
+
+    Args:
+        root: The checkout.
+        name: The profile.
+        mirror: Value of the parameter `mirror`.
+
+    Raises:
+        RatewrightError: There is no such profile or data set, or the profile is not valid.
     """
     folder = root / "profiles"
     yaml = YAML()
@@ -42,14 +50,14 @@ def profile_text(root: Path, name: str, mirror: str | None = None) -> str:
 
 
 def _site(root: Path, known: set[str]) -> dict[str, Any]:
-    """`launcher`, `ray` and `resources` of params.yaml, the last as far as they concern the `known` variants."""
+    """`launcher`, `ray` and `resources` of params.yaml; of the last, those of the `known` variants alone."""
     try:
         present = params.load(root).model_dump(include={"launcher", "ray", "resources"}, exclude_unset=True)
-    except RatewrightError:  # whose file is replaced
+    except RatewrightError:  # a file that cannot be read is replaced whole
         present = {}
-    resources = {name: claim for name, claim in present.get("resources", {}).items() if name in known}
-    standing = {"launcher": "local", "ray": {"address": None, "storage": None}}
-    return {**standing, **present, "resources": resources}
+    resources = {name: needed for name, needed in present.get("resources", {}).items() if name in known}
+    default = {"launcher": "local", "ray": {"address": None, "storage": None}}
+    return {**default, **present, "resources": resources}
 
 
 def write_profile(root: Path, name: str, mirror: str | None) -> None:

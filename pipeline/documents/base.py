@@ -13,22 +13,21 @@ from pydantic import (
 )
 
 from components.errors import RatewrightError
+from components.settings import Settings, faults
 from components.storage.atomic import write_json
 
 Kind = Literal["learned", "baseline", "lossless"]
 """Kind of codec: a learned lossy one, a classic lossy one, or a lossless one, learned or classic."""
 
 
-class Section(BaseModel):
+class Section(Settings):
     """A JSON object whose keys are checked.
 
     A field that may be null is always written. A field that defaults to None is left out of the file where it is None:
     it belongs to some kinds of codecs alone, or is the reason for a null.
     """
 
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, strict=True, allow_inf_nan=False, use_attribute_docstrings=True
-    )
+    model_config = ConfigDict(allow_inf_nan=False)
 
     @model_serializer(mode="wrap")
     def _without_absent_fields(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
@@ -91,22 +90,8 @@ def text_of(path: Path) -> str:
         raise RatewrightError(f"{path} is missing: `dvc repro` runs the stage that writes it") from error
 
 
-def faults(error: ValidationError) -> str:
-    """Every wrong key of a validation, and why it is wrong, in one line."""
-    found = [
-        f"{'.'.join(str(part) for part in fault['loc']) or 'file'}: {fault['msg']} (got {_brief(fault['input'])})"
-        for fault in error.errors()
-    ]
-    return "; ".join(found)
-
-
 def _parse(adapter: TypeAdapter[Parsed], text: str, origin: str) -> Parsed:
     try:
         return adapter.validate_json(text)
     except ValidationError as error:
         raise RatewrightError(f"{origin}: {faults(error)}") from error
-
-
-def _brief(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 40 else f"{text[:37]}..."

@@ -9,8 +9,9 @@ from typing import Literal
 from pydantic import ConfigDict, ValidationError
 
 from components.errors import RatewrightError
+from components.settings import faults
 from components.storage.atomic import write_bytes
-from pipeline.documents.base import Section, faults, text_of
+from pipeline.documents.base import Section, text_of
 
 Label = Literal["as_calibrated", "at_target"]
 """The codec as it is deployed, or brought to the target rate on the very set."""

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from components.errors import RatewrightError
-from components.evaluation.selection import Gate
 from pipeline.config import params
 from pipeline.config.params import Params
 from pipeline.documents import Calibration, Leaderboard, RegistryRecord, read, write
@@ -140,7 +139,7 @@ def _decide(
         model,
         version,
         _test_set_sha256(board),
-        Gate(min_gain=settings.registry.min_gain, rate_slack=settings.registry.rate_slack),
+        settings.registry,
         settings.selection.metric,
         lambda version: _figures_on_test_set(root, settings, model, version, board),
     )
