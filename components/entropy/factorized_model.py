@@ -30,7 +30,7 @@ from components.layers.fixed_point import UNIT, rounding_shift
 
 # Shifts in 2^-16 of a gain level; the literal is
 # round(2^16 * GAIN_LEVELS_PER_OCTAVE * STEP / (UNITS_PER_TABLE * log(2))).
-LEVEL_PER_SHIFT = 400
+GAIN_LEVEL_PER_SHIFT = 400
 
 
 class FactorizedModel(nn.Module):
@@ -97,5 +97,5 @@ class FactorizedModel(nn.Module):
 
 def _gain_levels(quantiser: Quantiser) -> Ints:
     """(C,) gain level of each channel, from its shift in integer arithmetic."""
-    levels: Ints = rounding_shift(quantiser.shift * LEVEL_PER_SHIFT, 16).flatten().int().cpu().numpy()
+    levels: Ints = rounding_shift(quantiser.shift * GAIN_LEVEL_PER_SHIFT, 16).flatten().int().cpu().numpy()
     return levels

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from components.entropy.factorized_model import LEVEL_PER_SHIFT, FactorizedModel
+from components.entropy.factorized_model import GAIN_LEVEL_PER_SHIFT, FactorizedModel
 from components.entropy.factorized_prior import FactorizedPrior
 from components.entropy.gaussian_tables import STEP, UNITS_PER_TABLE
 from components.errors import BitstreamError
@@ -60,4 +60,4 @@ def test_decoding_takes_the_level_from_the_stream(model: FactorizedModel) -> Non
 
 def test_the_levels_of_a_shift_are_what_the_comment_says() -> None:
     levels = FactorizedPrior.GAIN_LEVELS_PER_OCTAVE * STEP / (UNITS_PER_TABLE * math.log(2))
-    assert round(2**16 * levels) == LEVEL_PER_SHIFT
+    assert round(2**16 * levels) == GAIN_LEVEL_PER_SHIFT

@@ -20,11 +20,11 @@ def test_frequencies_of_mixtures_are_positive_sum_up_and_are_the_mixtures() -> N
     scales = SMALLEST * np.exp(STEP * tables)
     weights = np.exp(logits / UNIT)
     weights /= weights.sum(axis=0)
-    seen: list[int] = []
+    coded: list[int] = []
     for batch in MixtureTables().batches(logits, means, tables):
         assert batch.frequencies.min() >= 1
         assert (batch.frequencies.sum(axis=1) == TOTAL).all()
-        seen += batch.indices.tolist()
+        coded += batch.indices.tolist()
         for row, place in enumerate(batch.indices):
             edges = batch.first[row] + np.arange(batch.width + 1) - 0.5
             parts = (edges - means[:, place, None] / UNIT) / (scales[:, place, None] * math.sqrt(2))
@@ -36,4 +36,4 @@ def test_frequencies_of_mixtures_are_positive_sum_up_and_are_the_mixtures() -> N
             ideal = np.append(np.diff(cdf), max(0, 1 - cdf[-1] + cdf[0])).clip(1e-12)
             excess = (ideal * np.log2(ideal / (batch.frequencies[row] / TOTAL))).sum()
             assert excess < 0.03
-    assert sorted(seen) == list(range(400))
+    assert sorted(coded) == list(range(400))

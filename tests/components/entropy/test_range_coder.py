@@ -30,9 +30,11 @@ def test_round_trip_of_a_mixture(seed: int) -> None:
             encoder.encode(values, frequencies)
             parts.append((values, 0, frequencies))
     decoder = SymbolDecoder(encoder.finish())
-    for values, size, known in parts:
+    for values, size, frequencies_used in parts:
         count = len(values)
-        got = decoder.decode_uniform(count, size) if known is None else decoder.decode(count, known)
+        got = (
+            decoder.decode_uniform(count, size) if frequencies_used is None else decoder.decode(count, frequencies_used)
+        )
         assert got.dtype == np.int32
         assert np.array_equal(got, values)
 
@@ -95,7 +97,7 @@ def test_a_wrong_word_is_noticed_by_the_decoder() -> None:
     assert lost > 0
 
 
-def known_of(prefix: bytes, frequencies: Ints) -> Ints:
+def determined_by(prefix: bytes, frequencies: Ints) -> Ints:
     """The symbols that a prefix decides."""
     try:
         return PrefixDecoder(prefix).decode_each(frequencies)
@@ -115,11 +117,11 @@ def test_every_prefix_gives_the_symbols_that_it_decides(seed: int) -> None:
     spent = np.cumsum(-np.log2(frequencies[np.arange(1200), symbols] / TOTAL))
     counts = []
     for length in range(len(data) + 1):
-        known = known_of(data[:length], frequencies)
-        assert np.array_equal(known, symbols[: len(known)])
-        decided = int(np.searchsorted(spent, 8 * length - 24))  # the next symbol alone may take 16 bits
-        assert len(known) >= decided
-        counts.append(len(known))
+        decoded = determined_by(data[:length], frequencies)
+        assert np.array_equal(decoded, symbols[: len(decoded)])
+        expected = int(np.searchsorted(spent, 8 * length - 24))  # the next symbol alone may take 16 bits
+        assert len(decoded) >= expected
+        counts.append(len(decoded))
     assert counts == sorted(counts)
     assert counts[-1] == 1200
 
@@ -129,10 +131,10 @@ def test_what_a_prefix_decides_does_not_depend_on_what_follows() -> None:
     random = np.random.default_rng(0)
     for _ in range(20):
         data = random.bytes(40)
-        known = known_of(data, frequencies)
+        decoded = determined_by(data, frequencies)
         for _ in range(5):
-            longer = known_of(data + random.bytes(20), frequencies)
-            assert np.array_equal(longer[: len(known)], known)
+            longer = determined_by(data + random.bytes(20), frequencies)
+            assert np.array_equal(longer[: len(decoded)], decoded)
 
 
 def test_a_prefix_of_uniform_values_and_of_one_table() -> None:
@@ -156,4 +158,4 @@ def test_a_very_long_run_of_likely_symbols_needs_hardly_a_byte() -> None:
     encoder.encode_each(np.ones(50_000, dtype=np.int32), frequencies)
     data = encoder.finish()
     assert len(data) <= 8
-    assert len(known_of(data, frequencies)) == 50_000
+    assert len(determined_by(data, frequencies)) == 50_000

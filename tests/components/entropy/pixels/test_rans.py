@@ -18,7 +18,7 @@ def models() -> ByteModels:
     return ByteModels(table)
 
 
-def drawn(models: ByteModels, sizes: list[int]) -> list[tuple[np.ndarray, np.ndarray]]:
+def sampled(models: ByteModels, sizes: list[int]) -> list[tuple[np.ndarray, np.ndarray]]:
     """Groups of rows, and of values as often as their frequencies say."""
     random = np.random.default_rng(1)
     groups = []
@@ -32,7 +32,7 @@ def drawn(models: ByteModels, sizes: list[int]) -> list[tuple[np.ndarray, np.nda
 @pytest.mark.parametrize("lanes", [1, 3, 64])
 @pytest.mark.parametrize("sizes", [[1], [64, 1, 130, 0, 63], [40] * 200])
 def test_what_goes_in_comes_out(models: ByteModels, lanes: int, sizes: list[int]) -> None:
-    groups = drawn(models, sizes)
+    groups = sampled(models, sizes)
     encoder = LaneEncoder(models, lanes)
     for rows, values in groups:
         encoder.encode(rows, values)
@@ -47,7 +47,7 @@ def test_what_goes_in_comes_out(models: ByteModels, lanes: int, sizes: list[int]
 
 
 def test_bytes_that_no_encoder_wrote_are_refused(models: ByteModels) -> None:
-    groups = drawn(models, [50] * 40)
+    groups = sampled(models, [50] * 40)
     encoder = LaneEncoder(models, 8)
     for rows, values in groups:
         encoder.encode(rows, values)

@@ -30,7 +30,7 @@ def test_every_pixel_has_its_turn_once(size: tuple[int, int]) -> None:
         here = numbers(front.values).ravel()
         met.append(here if front.coded is None else here[front.coded])
     assert np.array_equal(np.sort(np.concatenate(met)), np.arange(size[0] * size[1]))
-    assert np.array_equal(front_of.planes(), numbered(*size)), "going around overwrites nothing"
+    assert np.array_equal(front_of.planes(), numbered(*size)), "stand-ins overwrite no pixels"
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -56,8 +56,8 @@ def test_neighbours_are_the_pixels_around() -> None:
         for number, here in enumerate(numbers(front.values).ravel()):
             y, x = divmod(int(here), width)
             if y >= 3 and 3 <= x < width - 3:
-                around = [planes[:, y - up, x - left] for up, left in NEIGHBOURS]
-                assert np.array_equal(front.context[:, :, number], np.stack(around))
+                expected = [planes[:, y - up, x - left] for up, left in NEIGHBOURS]
+                assert np.array_equal(front.context[:, :, number], np.stack(expected))
                 inside += 1
     assert inside == (height - 3) * (width - 6)
 

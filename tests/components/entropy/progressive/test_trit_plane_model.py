@@ -113,14 +113,15 @@ def test_values_far_outside_of_their_gaussians_come_first() -> None:
 def test_refinements_move_as_far_in_integers_as_in_floats() -> None:
     entropy, tables = model(), TritTables()
     assert entropy.sharper is not None
-    psi, seen = torch.randn(2, 16, 8, 8), torch.randn(2, 3 * CHANNELS, 8, 8)
+    psi, decoded_features = torch.randn(2, 16, 8, 8), torch.randn(2, 3 * CHANNELS, 8, 8)
     log_scale = torch.randn(2, CHANNELS, 8, 8).clamp(-1)
     units = units_of(to_fixed_point(log_scale), torch.zeros(()))
     prior = Gaussians(torch.zeros_like(units), units)
     with torch.inference_mode():
-        mean, scale = entropy._refined_floats(entropy.sharper, psi, prior, to_fixed_point(seen))
+        mean, scale = entropy._refined_floats(entropy.sharper, psi, prior, to_fixed_point(decoded_features))
         refined = tables.moved(
-            prior, *entropy.sharper.forward_fixed_point(to_fixed_point(psi), to_fixed_point(seen)).chunk(2, dim=1)
+            prior,
+            *entropy.sharper.forward_fixed_point(to_fixed_point(psi), to_fixed_point(decoded_features)).chunk(2, dim=1),
         )
     assert mean.abs().max() > 0.5
     # Integers take the prior's scale from the nearest of the tables, 14.7 % apart.

@@ -35,7 +35,7 @@ def identical(count: int, scale: float, mean: float = 0.0) -> Gaussians:
     return Gaussians(torch.full((count,), round(mean * UNIT)), units_of(log_scale, torch.zeros(())))
 
 
-def drawn(count: int, scale: float) -> Tensor:
+def sampled(count: int, scale: float) -> Tensor:
     return (torch.randn(count, generator=torch.Generator().manual_seed(0)) * scale).round().long()
 
 
@@ -59,7 +59,7 @@ def test_units_follow_the_logarithm_and_the_gain() -> None:
 def test_all_trits_of_a_gaussian_cost_its_entropy(tables: TritTables, scale: float) -> None:
     """And every plane leaves less error, by about a factor of nine once the interval is small."""
     count = 60_000
-    values, gaussians = drawn(count, scale), identical(count, scale)
+    values, gaussians = sampled(count, scale), identical(count, scale)
     intervals, bits, errors = tables.start(gaussians), 0.0, []
     while (intervals.planes > 0).any():
         trits = next_trits(values, intervals)
