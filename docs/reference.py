@@ -63,8 +63,9 @@ def json_files() -> str:
     """A page with every field of every JSON file that stages write."""
     intro = (
         "# JSON files\n\nStages write these files, and programs can rely on them. Their models are in "
-        "`pipeline/documents/`; a file with a wrong key is an error that names it. Where a figure does not exist, its "
-        "field is null, and `<field>_why` says why in words. A field that defaults to null may be left out."
+        "`pipeline/documents/` and `components/data/`; a file with a wrong key is an error that names it. Where a "
+        "figure does not exist, its field is null, and `<field>_why` says why in words. A field that defaults to null "
+        "may be left out."
     )
     parts, seen = [intro], set[type[BaseModel]]()
     for path, document in DOCUMENTS.items():

@@ -20,5 +20,7 @@ def write_data_set(folder: Path, pictures: Sequence[Rgb]) -> None:
         (folder / name).write_bytes(content)
         digest = hashlib.sha256(content).hexdigest()
         height, width = rgb.shape[:2]
-        files.append(FetchedFile(name, name, digest, digest, width, height))
-    Manifest(folder.name, None, tuple(files)).write(folder / MANIFEST)
+        files.append(
+            FetchedFile(name=name, source_name=name, sha256=digest, source_sha256=digest, width=width, height=height)
+        )
+    Manifest(name=folder.name, source=None, files=tuple(files)).write(folder / MANIFEST)

@@ -5,7 +5,6 @@ import shutil
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import closing
-from dataclasses import replace
 from fnmatch import fnmatch
 from functools import partial
 from pathlib import Path
@@ -132,7 +131,7 @@ class _Fetch:
         try:
             result = self._store(name, stored, data)
         except ImageError as error:
-            result = UndecodableFile(name, str(error))
+            result = UndecodableFile(name=name, reason=str(error))
         self.journal.add(result)
         return result
 
@@ -145,7 +144,14 @@ class _Fetch:
         path = self.out / stored[0 if decoded.plain else 1]
         write_bytes(path, data)
         height, width = decoded.rgb.shape[:2]
-        return FetchedFile(path.name, name, hashlib.sha256(data).hexdigest(), source_sha256, width, height)
+        return FetchedFile(
+            name=path.name,
+            source_name=name,
+            sha256=hashlib.sha256(data).hexdigest(),
+            source_sha256=source_sha256,
+            width=width,
+            height=height,
+        )
 
     def _reusable(self, name: str, stored: tuple[str, str]) -> FetchedFile | UndecodableFile | None:
         """The record of an earlier run for this file, if it still holds."""
@@ -190,11 +196,11 @@ class _Fetch:
         into = self._unpacked_folder(name)
         record = self.archives.get(name)
         if record is not None and into.is_dir() and self._is_expected(record):
-            return replace(record, members=self.pattern), self._unpacked_members(name)
+            return record.model_copy(update={"members": self.pattern}), self._unpacked_members(name)
         path = self._download(name)
         expected = self.expected.get(name, "")
         md5 = expected if kind_of(expected) == "md5" else None
-        record = ArchiveFile(name, sha256_of(path), self.pattern, md5)
+        record = ArchiveFile(name=name, sha256=sha256_of(path), members=self.pattern, md5=md5)
         unpack(path, into, max_bytes=MAX_ARCHIVE_BYTES, max_files=MAX_ARCHIVE_FILES)
         path.unlink()
         unpacked = self._unpacked_members(name)

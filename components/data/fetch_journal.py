@@ -2,7 +2,6 @@
 
 import json
 from contextlib import suppress
-from dataclasses import asdict
 from pathlib import Path
 from threading import Lock
 from typing import Any, Self
@@ -63,7 +62,7 @@ class Journal:
         """Append a record to the journal's file, from any thread."""
         kind = next(kind for kind, record_type in _KINDS.items() if isinstance(record, record_type))
         with self._writing:
-            self._write(kind, asdict(record))
+            self._write(kind, record.model_dump())
 
     def _write(self, kind: str, value: Any) -> None:
         self._file.write(json.dumps([kind, value]) + "\n")

@@ -1,17 +1,18 @@
 """The manifest of a fetched data set: the pictures in its folder, and the files that they came from."""
 
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Self
 
+from pydantic import AliasChoices, Field
+
 from components.errors import SourceError
-from components.storage.atomic import read_json, write_json
+from components.settings import Settings
+from components.storage.atomic import write_json
 
 MANIFEST = "manifest.json"
 
 
-@dataclass(frozen=True)
-class FetchedFile:
+class FetchedFile(Settings):
     """A picture of the set."""
 
     name: str
@@ -28,8 +29,7 @@ class FetchedFile:
     """Pixels."""
 
 
-@dataclass(frozen=True)
-class UndecodableFile:
+class UndecodableFile(Settings):
     """A file of the source that is left out, since it cannot be decoded as a picture."""
 
     name: str
@@ -38,8 +38,7 @@ class UndecodableFile:
     """The decoder's message, in one line."""
 
 
-@dataclass(frozen=True)
-class ArchiveFile:
+class ArchiveFile(Settings):
     """An archive that pictures came from; the archive itself is not kept."""
 
     name: str
@@ -52,8 +51,7 @@ class ArchiveFile:
     """Of the archive, where the data set pins its md5."""
 
 
-@dataclass(frozen=True)
-class Manifest:
+class Manifest(Settings):
     """The contents of a fetched folder. The same bytes give the same manifest, whichever mirror served them."""
 
     name: str
@@ -62,8 +60,8 @@ class Manifest:
     """The public address."""
     files: tuple[FetchedFile, ...]
     """The pictures, by name."""
-    undecodable: tuple[UndecodableFile, ...] = ()
-    """The files left out, by name."""
+    undecodable: tuple[UndecodableFile, ...] = Field((), validation_alias=AliasChoices("undecodable", "lost"))
+    """The files left out, by name; version 0.1 called them `lost`."""
     archives: tuple[ArchiveFile, ...] = ()
     """The archives unpacked, by name."""
 
@@ -71,18 +69,10 @@ class Manifest:
     def read(cls, path: Path) -> Self:
         """The manifest in the file `path`. Raises SourceError for a file of another kind."""
         try:
-            value = read_json(path)
-            left_out = "lost" if "lost" in value else "undecodable"  # version 0.1 wrote "lost"
-            return cls(
-                name=value["name"],
-                source=value["source"],
-                files=tuple(FetchedFile(**entry) for entry in value["files"]),
-                undecodable=tuple(UndecodableFile(**entry) for entry in value[left_out]),
-                archives=tuple(ArchiveFile(**entry) for entry in value["archives"]),
-            )
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            return cls.model_validate_json(path.read_bytes())
+        except (OSError, ValueError) as error:
             raise SourceError(f"{path}: not the manifest of a fetched data set") from error
 
     def write(self, path: Path) -> None:
-        """Write the manifest to `path`, whole or not at all."""
-        write_json(path, asdict(self))
+        """Write the manifest to `path` atomically."""
+        write_json(path, self.model_dump())

@@ -1,15 +1,10 @@
 """index.json of a set of shards: how they were made, and the byte range of every patch."""
 
-from pydantic import BaseModel, ConfigDict
-
 from components.data.shard_spec import Augmentation
+from components.settings import Settings
 
 
-class _Entry(BaseModel):
-    model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
-
-
-class Shard(_Entry):
+class Shard(Settings):
     """A tar file."""
 
     file: str
@@ -18,7 +13,7 @@ class Shard(_Entry):
     """Offset and size in bytes of each patch's PNG file, in the order of the tar."""
 
 
-class Split(_Entry):
+class Split(Settings):
     """The patches that train, or those that validate."""
 
     images: int
@@ -31,7 +26,7 @@ class Split(_Entry):
     """The tar files, in order."""
 
 
-class Recipe(_Entry):
+class Recipe(Settings):
     """The settings that the shards were made with: see `ShardSpec`."""
 
     augmentation: Augmentation
@@ -46,7 +41,7 @@ class Recipe(_Entry):
     """Patches in one tar, at the most."""
 
 
-class ShardIndex(_Entry):
+class ShardIndex(Settings):
     """The whole file."""
 
     spec: Recipe

@@ -64,13 +64,12 @@ class Shards:
         """The content of index.json. Raises SourceError where there is none."""
         try:
             with closing(open_source(self.location)) as source:
-                return ShardIndex.model_validate(json.loads(source.read("index.json")))
+                return ShardIndex.model_validate_json(source.read("index.json"))
         except SourceError as error:
             raise SourceError(f"no shards in {self.location}: {error}") from error
         except ValidationError as error:
-            raise SourceError(f"no shards in {self.location}: index.json is not an index of shards") from error
-        except ValueError as error:
-            raise SourceError(f"no shards in {self.location}: index.json is not JSON") from error
+            wanted = "JSON" if error.errors()[0]["type"] == "json_invalid" else "an index of shards"
+            raise SourceError(f"no shards in {self.location}: index.json is not {wanted}") from error
 
     def patches(self, split: str) -> "Patches":
         """The patches of a split, "train" or "val". Raises SourceError where there is no index."""

@@ -6,6 +6,8 @@ write(board, layout.leaderboard)
 
 from pydantic import BaseModel
 
+from components.data.manifest import Manifest
+from components.data.shard_index import ShardIndex
 from components.training.callback import Validation
 from pipeline.documents.base import Section, read, read_by_name, read_lines, write, write_by_name
 from pipeline.documents.calibration import Calibration
@@ -16,6 +18,8 @@ from pipeline.documents.registry import RegistryRecord
 from pipeline.documents.run import Run
 
 DOCUMENTS: dict[str, type[BaseModel]] = {
+    "data/raw/<name>/manifest.json": Manifest,
+    "data/shards/<name>/index.json": ShardIndex,
     "evaluation/<name>/metrics.json": Evaluation,
     "evaluation/<name>/reconstructions/<set>/prefixes/curve.json": PrefixCurve,
     "evaluation/<name>/reconstructions/<set>/maps.json": LatentMaps,

@@ -9,12 +9,15 @@ from components.errors import SourceError
 
 
 def test_a_manifest_comes_back(tmp_path: Path) -> None:
+    file = FetchedFile(
+        name="a.png", source_name="x.zip/a.png", sha256="0" * 64, source_sha256="1" * 64, width=3, height=4
+    )
     manifest = Manifest(
-        "set",
-        "https://example.org",
-        (FetchedFile("a.png", "x.zip/a.png", "0" * 64, "1" * 64, 3, 4),),
-        (UndecodableFile("b.png", "not a picture"),),
-        (ArchiveFile("x.zip", "2" * 64, "*", "3" * 32),),
+        name="set",
+        source="https://example.org",
+        files=(file,),
+        undecodable=(UndecodableFile(name="b.png", reason="not a picture"),),
+        archives=(ArchiveFile(name="x.zip", sha256="2" * 64, members="*", md5="3" * 32),),
     )
     manifest.write(tmp_path / "manifest.json")
     assert Manifest.read(tmp_path / "manifest.json") == manifest
