@@ -44,7 +44,10 @@ def main() -> None:
     resources = Resources(**launcher.pop("resources"))
     shards = Shards(job.pop("shards"))
     training = TrainingJob(
-        **job, hyperparameters=small_hyperparameters(job["codec"]), config=TrainingConfig(**config), shards=shards
+        **job,
+        hyperparameters=small_hyperparameters(job["codec"]),
+        config=TrainingConfig(steps=1, learning_rate=1e-3).model_copy(update=config),
+        shards=shards,
     )
     logger = logging.getLogger("components")
     logger.setLevel(logging.INFO)

@@ -1,4 +1,4 @@
-"""The smallest shards that every codec can be trained on, and the loop on tiny ones."""
+"""Shards with tiny patches, and a trainer on them."""
 
 from pathlib import Path
 
@@ -29,7 +29,7 @@ def trainer(make_codec: Make, tiny_shards: Path, tmp_path: Path) -> Trainer:
 
 @pytest.fixture(scope="session")
 def straight(make_codec: Make, tiny_shards: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """Twelve steps without a stop."""
+    """The result of twelve uninterrupted steps."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     run = Trainer(make_codec, tiny_shards, tmp_path_factory.mktemp("straight") / "s.safetensors")()

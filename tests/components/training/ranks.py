@@ -1,4 +1,4 @@
-"""Run by the tests as one rank of several: trains codecs in turn and prints what rank 0 sees, as JSON lines.
+"""A process that is one rank of several: it trains codecs in turn, and rank 0 prints its steps as JSON lines.
 
 Arguments: a folder of shards, a folder for states, and as JSON a list of [fields of TrainingConfig, names of codecs].
 """
@@ -17,7 +17,7 @@ from components.training.job import TrainingJob
 from tests.conftest import small_hyperparameters
 
 
-class Tell:
+class StepPrinter:
     def __init__(self, name: str):
         self.name = name
 
@@ -44,7 +44,7 @@ def main() -> None:
         for name in names:
             job = job_of(name, Path(shards), Path(states) / str(number), TrainingConfig(**fields))
             try:
-                job.train(Tell(name))
+                job.train(StepPrinter(name))
             except Interrupted as error:
                 print(json.dumps({"codec": name, "interrupted": str(error)}), flush=True)  # noqa: T201
 

@@ -1,4 +1,4 @@
-"""A training that diverges goes back, or says so."""
+"""Divergence of a training: return to the best weights, or an error."""
 
 import math
 from pathlib import Path
@@ -15,14 +15,14 @@ from tests.components.training.trainer import SHORT, Trainer, Watch, changed, in
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
-def test_a_loss_that_is_not_finite_is_said_in_one_line(trainer: Trainer) -> None:
+def test_a_loss_that_is_not_finite_is_an_error_of_one_line(trainer: Trainer) -> None:
     with pytest.raises(RatewrightError, match=r"diverged: the loss is nan at step \d+; lower learning_rate"):
         trainer(changed(SHORT, lmbda=math.nan))
     assert not trainer.state.exists()
 
 
-class Astray:
-    """A watch for a trainer whose codec is led astray after step 8, and interrupted after step `at`."""
+class Divergence:
+    """Makes a trainer's codec diverge after step 8, by scaling its weights, and interrupts it after step `at`."""
 
     def __init__(self, trainer: Trainer, at: int = 0):
         self.watch, self.at = Watch(8, self.act), at
@@ -46,19 +46,19 @@ def test_a_training_that_diverges_goes_on_from_its_best_weights_at_half_the_rate
     config = changed(SHORT, schedule=schedule)
     undisturbed = Watch()
     trainer(config, undisturbed)
-    trainer.state = tmp_path / "astray.safetensors"
-    astray = Astray(trainer)
-    weights, _ = trainer(config, astray.watch)
-    rows = astray.watch.rows
+    trainer.state = tmp_path / "diverging.safetensors"
+    diverging = Divergence(trainer)
+    weights, _ = trainer(config, diverging.watch)
+    rows = diverging.watch.rows
     assert [row.diverged for row in rows] == [False, False, True, False]
     assert rows[2].val_loss > 4 * rows[1].val_loss
     assert rows[3].val_loss < 1.5 * rows[1].val_loss
     assert rows[2].calibration_bpp is None
-    assert rows[3].lmbda == rows[2].lmbda, "what was led astray does not steer"
+    assert rows[3].lmbda == rows[2].lmbda, "what was led diverging does not steer"
     assert rows[3].lr == pytest.approx(undisturbed.rows[3].lr / 2)
 
     trainer.state = tmp_path / "interrupted.safetensors"
     with pytest.raises(Interrupted):
-        trainer(config, Astray(trainer, at=10).watch)
+        trainer(config, Divergence(trainer, at=10).watch)
     again, _ = trainer(config)
     assert all(torch.equal(weights[key], again[key]) for key in weights)

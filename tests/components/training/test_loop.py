@@ -1,4 +1,4 @@
-"""What a training leaves, on pictures of any size and on damaged ones."""
+"""Results of a training: history, best weights, damaged patches, patches smaller than the stride."""
 
 import math
 import shutil
@@ -21,7 +21,7 @@ from tests.components.training.trainer import SHORT, Make, Run, Trainer, Watch, 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
-def test_the_straight_run(straight: Run) -> None:
+def test_an_uninterrupted_run(straight: Run) -> None:
     weights, state = straight
     assert state.step == 12
     assert [row.step for row in state.history] == [3, 6, 9, 12]
@@ -81,7 +81,7 @@ def test_the_best_validation_is_kept(trainer: Trainer, monkeypatch: pytest.Monke
     assert any(not torch.equal(value, validated[3][key]) for key, value in weights.items())
 
 
-def test_damaged_patches_are_counted_and_past_a_share_the_end(
+def test_damaged_patches_are_counted_and_too_many_are_an_error(
     make_codec: Make, tiny_shards: Path, tmp_path: Path
 ) -> None:
     own = shutil.copytree(tiny_shards, tmp_path / "shards")

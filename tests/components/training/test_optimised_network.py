@@ -1,4 +1,4 @@
-"""Runs of several networks, and of other optimisers, stopped and gone on with."""
+"""Trainings with a discriminator, with another optimiser, or compiled: interrupted and resumed."""
 
 import signal
 from collections.abc import Callable
@@ -36,7 +36,7 @@ class Stop:
 
 @pytest.fixture
 def run(make_codec: Callable[..., Codec], tiny_shards: Path, tmp_path: Path) -> Callable[..., tuple[Weights, Weights]]:
-    """A function that trains for six steps, or up to a stop: the weights it leaves, and what its networks keep."""
+    """A function that trains for six steps or up to a stop; returns the weights and the saved networks."""
 
     def one(name: str, optimizer: OptimizerName, state: str, stop: int = 0, **others: Any) -> tuple[Weights, Weights]:
         codec = make_codec(name, seed=1)

@@ -1,4 +1,4 @@
-"""The choice of arithmetic leaves the codec as it was."""
+"""The choice of arithmetic does not change the codec."""
 
 import torch
 

@@ -28,7 +28,7 @@ def small(seed: int = 0) -> ResNet:
 
 
 def published(seed: int = 0) -> dict[str, Tensor]:
-    """The state of a trained classifier, which has a last layer besides."""
+    """The state of a trained classifier, with a last layer that the network lacks."""
     network = small(seed)
     network.bn1.running_mean.fill_(0.25)  # type: ignore[union-attr]
     network.bn1.num_batches_tracked.fill_(7)  # type: ignore[union-attr]
@@ -101,7 +101,7 @@ def test_a_wrong_checksum_leaves_nothing(site: Site, tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_lies_there_survives_a_failed_fetch(site: Site, tmp_path: Path) -> None:
+def test_an_existing_file_survives_a_failed_fetch(site: Site, tmp_path: Path) -> None:
     """A file under this name with another content is replaced only by the right one."""
     site.files["w.pth"] = CONTENT
     present = tmp_path / f"{OTHER}.pth"
@@ -134,13 +134,13 @@ def test_s3_keys_are_taken_as_they_are(monkeypatch: pytest.MonkeyPatch, tmp_path
 
 
 @pytest.mark.parametrize("location", ["https://host", "https://host/", "s3://bucket", "ftp://host/x.pth"])
-def test_other_locations(location: str, tmp_path: Path) -> None:
+def test_unsupported_locations_are_refused(location: str, tmp_path: Path) -> None:
     assert location.rpartition("/")[0] in refused(SourceError, fetch_weights, location, SHA256, tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("sha256", ["", "../../x", SHA256[:7], SHA256 + "0", "g" * 64])
-def test_what_is_no_hash(site: Site, tmp_path: Path, sha256: str) -> None:
+def test_an_invalid_hash_is_refused(site: Site, tmp_path: Path, sha256: str) -> None:
     assert "not a SHA-256" in refused(SourceError, fetch_weights, f"{site.address}w.pth", sha256, tmp_path)
     assert site.requests == []
 
@@ -171,8 +171,8 @@ def test_a_safetensors_file_fits(tmp_path: Path, site: Site) -> None:
     assert_holds(network, weights)
 
 
-class Wicked:
-    """A pickle of it runs a command."""
+class Hostile:
+    """Runs a command when it is unpickled."""
 
     def __init__(self, mark: Path) -> None:
         self.mark = mark
@@ -184,7 +184,7 @@ class Wicked:
 @pytest.mark.parametrize("zipped", [True, False])
 def test_code_in_a_pickle_is_not_run(tmp_path: Path, zipped: bool) -> None:
     path, mark = tmp_path / "w.pth", tmp_path / "mark"
-    torch.save({"conv1.weight": Wicked(mark)}, path, _use_new_zipfile_serialization=zipped)
+    torch.save({"conv1.weight": Hostile(mark)}, path, _use_new_zipfile_serialization=zipped)
     said = refused(CheckpointError, read_weights, path)
     assert str(path) in said
     assert "not run" in said
@@ -206,7 +206,7 @@ def test_truncated_files(tmp_path: Path, kind: str, part: float) -> None:
 
 
 @pytest.mark.parametrize("name", ["w.pth", "w.safetensors"])
-def test_what_is_no_file_of_weights(tmp_path: Path, name: str) -> None:
+def test_a_file_without_weights_is_refused(tmp_path: Path, name: str) -> None:
     path = tmp_path / name
     assert str(path) in refused(CheckpointError, read_weights, path)
     for content in (b"<html>not found</html>\n" * 50, CONTENT, b"\x80\x02." + CONTENT):
@@ -217,7 +217,7 @@ def test_what_is_no_file_of_weights(tmp_path: Path, name: str) -> None:
 @pytest.mark.parametrize(
     "content", [{"state_dict": {"w": torch.ones(1)}}, [torch.ones(1)], torch.ones(1), {1: torch.ones(1)}]
 )
-def test_what_is_no_flat_table(tmp_path: Path, content: object) -> None:
+def test_a_file_without_a_flat_table_is_refused(tmp_path: Path, content: object) -> None:
     file = io.BytesIO()
     torch.save(content, file)
     path = tmp_path / "w.pth"

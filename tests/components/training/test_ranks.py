@@ -1,4 +1,4 @@
-"""Trainings of several processes on this machine: ranks of their own, and those that LocalLauncher starts."""
+"""Trainings in several processes of this machine, started by the tests and by LocalLauncher."""
 
 import json
 import math
@@ -60,7 +60,7 @@ class Watch:
 
 @dataclass
 class Ranks:
-    """Ranks under way, the first of which says how it goes."""
+    """Running ranks; the first one prints its steps."""
 
     processes: list["subprocess.Popen[str]"]
     states: Path
@@ -76,7 +76,7 @@ class Ranks:
         return said
 
     def said(self) -> list[Line]:
-        """What rank 0 still says, once all have ended well."""
+        """The remaining lines of rank 0, once all ranks have ended without an error."""
         said = [json.loads(line) for line in self.first]
         assert [process.wait(60) for process in self.processes] == [0] * len(self.processes)
         return said
@@ -105,12 +105,12 @@ def two_ranks(shards_of_32: Path, tmp_path_factory: pytest.TempPathFactory) -> I
 
 @pytest.fixture(scope="module")
 def every_codec(two_ranks: Ranks) -> tuple[Path, list[Line]]:
-    """The states that every codec left after two steps on two ranks, and what rank 0 said."""
+    """The saved state of every codec after two steps on two ranks, and the lines of rank 0."""
     return two_ranks.states / "0", [two_ranks.line() for _ in range(2 * len(CODECS))]
 
 
 def described(path: Path) -> tuple[set[str], dict[str, tuple[str, list[int]]]]:
-    """What a file of state is made of: the names in its metadata, and of each tensor the type and the shape."""
+    """The keys of the metadata in a state file, and the type and shape of each tensor."""
     with safe_open(path, "pt") as file:
         metadata = set(json.loads(file.metadata()["state"]))
         slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
@@ -132,7 +132,7 @@ def test_every_codec_trains_on_two_ranks(
         assert left.history[0].model_fields_set == other.history[0].model_fields_set
 
 
-def test_without_noise_two_ranks_train_as_one_and_one_goes_on_from_there(
+def test_without_noise_two_ranks_train_as_one_and_one_resumes(
     two_ranks: Ranks,
     every_codec: tuple[Path, list[Line]],  # noqa: ARG001 - comes before
     shards_of_32: Path,
@@ -182,7 +182,7 @@ def test_a_launcher_has_workers_train_as_the_ranks_do(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_killed_worker_is_named_and_the_training_goes_on(shards_of_32: Path, tmp_path: Path) -> None:
+def test_a_killed_worker_is_named_and_the_training_resumes(shards_of_32: Path, tmp_path: Path) -> None:
     config = changed(SHORT, steps=30)
     job = job_of("wcae", shards_of_32, tmp_path, config, save_every_s=0.0)
     with pytest.raises(RatewrightError) as caught:

@@ -1,4 +1,4 @@
-"""A training that is stopped or killed goes on bit for bit."""
+"""A training that is stopped or killed resumes bit for bit."""
 
 import math
 import os
@@ -89,7 +89,7 @@ train(codec, Shards(str(shards)), config, seed=9, state_path=state, fingerprint=
 def killed(
     trainer: Trainer, config: TrainingConfig, save_every_s: float, end: Callable[[int], None]
 ) -> tuple[int, str]:
-    """A run in a process group of its own, which `end` ends by its pid after five steps: its exit code and errors."""
+    """Train in a new process group, call `end` with its pid after five steps, and return exit code and errors."""
     arguments = [str(trainer.shards), str(trainer.state), config.model_dump_json(), str(save_every_s)]
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
     with subprocess.Popen(
@@ -109,7 +109,7 @@ def killed(
         return process.wait(40), process.stderr.read()  # less than the loader's processes outlive a signal
 
 
-def test_a_run_killed_in_the_middle_goes_on_bit_for_bit(trainer: Trainer, straight: Run) -> None:
+def test_a_killed_run_resumes_bit_for_bit(trainer: Trainer, straight: Run) -> None:
     code, _ = killed(trainer, SHORT, -1.0, lambda pid: os.kill(pid, signal.SIGKILL))
     assert code == -signal.SIGKILL
     watch = Watch()
@@ -121,8 +121,8 @@ def test_a_run_killed_in_the_middle_goes_on_bit_for_bit(trainer: Trainer, straig
     ]
 
 
-def test_a_stop_that_the_loader_gets_too_keeps_the_state(trainer: Trainer, straight: Run) -> None:
-    """As a terminal or a scheduler stops: the signal goes to the whole group, the loader's workers among it."""
+def test_a_stop_of_the_process_group_keeps_the_state(trainer: Trainer, straight: Run) -> None:
+    """A terminal or a scheduler signals the whole process group, with the loader's processes."""
     _, errors = killed(trainer, changed(SHORT, workers=2), math.inf, lambda pid: os.killpg(pid, signal.SIGTERM))
     stopped = re.search(r"Interrupted: stopped at step (\d+); run the same command", errors)
     assert stopped, errors

@@ -1,4 +1,4 @@
-"""How the learning rate goes, and when a budget ends."""
+"""Learning-rate schedules and budgets."""
 
 import math
 import time
@@ -90,7 +90,7 @@ def test_a_budget_of_minutes_ends(trainer: Trainer, monkeypatch: pytest.MonkeyPa
 
 
 def test_minutes_that_end_within_a_validation(trainer: Trainer, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The stage `train` deletes the state in the end: there must be one."""
+    """The state is saved then too."""
     clock = Clock()
     monkeypatch.setattr(run, "time", clock)
 

@@ -63,7 +63,7 @@ def interrupt() -> None:
 
 
 class Trainer:
-    """Runs the loop on the tiny shards with a fresh codec each time, as the stage does."""
+    """Trains a new codec on the tiny shards with each call, as the stage does."""
 
     def __init__(self, make_codec: Make, shards: Path, state: Path, prepare: Callable[[Codec], None] = lambda _: None):
         """prepare: called with each fresh codec."""
@@ -95,12 +95,12 @@ class Trainer:
 
 
 def a_rate(codec: Codec) -> float:
-    """Stands in for real files: a rate that depends on the weights, so that lambda is steered by them."""
+    """A replacement for the rate of real files that depends on the weights, and so adjusts lambda."""
     return 0.4 + float(next(codec.parameters()).detach().abs().mean())
 
 
 def assert_same(run: Run, expected: Run) -> None:
-    """Bit for bit: the weights that training leaves, and the history."""
+    """Assert that weights and history are equal bit for bit."""
     (weights, state), (others, other) = run, expected
     assert weights.keys() == others.keys()
     for key, value in weights.items():

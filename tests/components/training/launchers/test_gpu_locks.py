@@ -1,4 +1,4 @@
-"""Names of GPUs that need not exist, under which processes lock files."""
+"""Locks of GPUs, by names of GPUs that need not exist."""
 
 import signal
 import subprocess
@@ -62,7 +62,7 @@ def test_no_two_have_the_same(holder: Start) -> None:
     assert sorted(name for each in holders for name in each.taken()) == ["a", "b", "c"]
 
 
-def test_who_wants_two_waits_for_both(holder: Start) -> None:
+def test_a_process_that_needs_two_waits_for_both(holder: Start) -> None:
     one, other = holder("1", "a"), holder("1", "b")
     assert one.taken() + other.taken() == ["a", "b"]
     both = holder("2", "a,b")
@@ -70,7 +70,7 @@ def test_who_wants_two_waits_for_both(holder: Start) -> None:
     with pytest.raises(subprocess.TimeoutExpired):
         both.process.wait(0.5)
     third = holder("1", "a")
-    assert third.taken() == ["a"], "who waits has half of it only while it looks"
+    assert third.taken() == ["a"], "a waiting process holds half of its GPUs only while it looks"
     third.end()
     other.end()
     assert both.taken() == ["a", "b"]
