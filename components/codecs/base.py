@@ -20,7 +20,7 @@ from components.errors import BitstreamError, RatewrightError
 
 Scalar = TypeVar("Scalar", float, Tensor)
 
-Weights = Callable[[nn.Module], None]
+WeightLoader = Callable[[nn.Module], None]
 """Copies published weights into a module of their architecture; raises CheckpointError where they do not fit."""
 
 
@@ -97,11 +97,11 @@ class Codec(nn.Module, ABC):
         """Networks that train against the codec, one step each after every step of the codec."""
         return ()
 
-    def load_pretrained(self, weights: Mapping[str, Weights]) -> list[str]:
+    def load_pretrained(self, loaders: Mapping[str, WeightLoader]) -> list[str]:
         """Load published weights before training.
 
         Args:
-            weights: by the names in `pretrained`.
+            loaders: functions that load the weights, by the names in `pretrained`.
 
         Returns:
             Remarks for the user, such as that an encoder starts from random weights.
@@ -110,7 +110,7 @@ class Codec(nn.Module, ABC):
             RatewrightError: weights that the codec does not use, or missing ones that it needs.
             CheckpointError: weights that do not fit the codec's network.
         """
-        if unknown := weights.keys() - set(self.pretrained):
+        if unknown := loaders.keys() - set(self.pretrained):
             known = ", ".join(self.pretrained) or "none"
             raise RatewrightError(
                 f"codec {self.name!r} takes no weights of {', '.join(sorted(unknown))}; it knows {known}"

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from components.codecs.base import Weights
+from components.codecs.base import WeightLoader
 from components.layers.vgg import Vgg19, perceptual_loss
 
 _WINDOW, _STEP = 8, 4
@@ -20,10 +20,10 @@ class PerceptualLoss:
     def __init__(self) -> None:
         self._vgg: Vgg19 | None = None
 
-    def load(self, weights: Weights) -> None:
+    def load(self, load_weights: WeightLoader) -> None:
         """Build VGG-19 and copy published weights into it. Raises CheckpointError where they do not fit."""
         vgg = Vgg19().eval()
-        weights(vgg)
+        load_weights(vgg)
         self._vgg = vgg
 
     @property

@@ -5,7 +5,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from components.codecs.base import Weights
+from components.codecs.base import WeightLoader
 from components.codecs.families.pooling_autoencoder import ConvolutionalAutoencoder
 from components.codecs.perceptual_loss import PerceptualLoss, ssim_loss
 from components.codecs.rate_parameter import RateParameter
@@ -42,11 +42,11 @@ class PerceptualAutoencoder(ConvolutionalAutoencoder):
         self.mu = mu
         self._perceptual = PerceptualLoss()
 
-    def load_pretrained(self, weights: Mapping[str, Weights]) -> list[str]:
+    def load_pretrained(self, loaders: Mapping[str, WeightLoader]) -> list[str]:
         """Load `vgg19`, whose features then replace SSIM in the loss."""
-        super().load_pretrained(weights)
-        if "vgg19" in weights:
-            self._perceptual.load(weights["vgg19"])
+        super().load_pretrained(loaders)
+        if "vgg19" in loaders:
+            self._perceptual.load(loaders["vgg19"])
         return []
 
     def distortions(self, x: Tensor, x_hat: Tensor) -> Tensor:

@@ -5,7 +5,7 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from components.codecs.base import Scalar, Weights
+from components.codecs.base import Scalar, WeightLoader
 from components.codecs.families.transform import TransformCodec
 from components.codecs.perceptual_loss import PerceptualLoss
 from components.codecs.rate_parameter import RateParameter
@@ -95,16 +95,16 @@ class Qae(TransformCodec):
         bits, width = self.entropy.operating_point(gain)
         return f"{bits}-bit code, {width} channels"
 
-    def load_pretrained(self, weights: Mapping[str, Weights]) -> list[str]:
+    def load_pretrained(self, loaders: Mapping[str, WeightLoader]) -> list[str]:
         """Load `resnet101` into the encoder, and `vgg19` into the loss, which needs it where mu > 0."""
-        super().load_pretrained(weights)
-        if self.mu > 0 and "vgg19" not in weights:
+        super().load_pretrained(loaders)
+        if self.mu > 0 and "vgg19" not in loaders:
             raise self._no_perceptual_weights()
-        if "vgg19" in weights:
-            self._perceptual.load(weights["vgg19"])
-        if "resnet101" not in weights:
+        if "vgg19" in loaders:
+            self._perceptual.load(loaders["vgg19"])
+        if "resnet101" not in loaders:
             return ["no weights of resnet101 are named: the encoder starts from scratch"]
-        weights["resnet101"](self.resnet)
+        loaders["resnet101"](self.resnet)
         return []
 
     def analyse(self, x: Tensor) -> Tensor:
