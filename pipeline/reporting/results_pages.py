@@ -4,31 +4,35 @@ python -m pipeline.reporting.results_pages --write     # the tables, the plots a
 python -m pipeline.reporting.results_pages --check     # whether both pages have the tables of today's results/
 """
 
+import logging
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from matplotlib.figure import Figure
 
 from components.errors import RatewrightError
-from components.storage.atomic import read_json, write_bytes, write_json
-from pipeline.entry import console, guarded
+from components.storage.atomic import write_bytes, write_json
+from pipeline.documents import Evaluation, Leaderboard, Run, read, read_by_name
+from pipeline.documents.leaderboard import LossyRow, RankedRow
+from pipeline.documents.run import Budget
+from pipeline.entry import guarded
 from pipeline.paths import CHECKOUT
 from pipeline.reporting.equal_rate import compare
 from pipeline.reporting.inputs import rd_points
 from pipeline.reporting.published import published
-from pipeline.reporting.rate_distortion import rd_plot
+from pipeline.reporting.rate_distortion import Metric, rd_plot
 from pipeline.reporting.style import png
 
 SUMMARY_LEARNED = 3
 """Learned codecs in README's table, the best ones, beside the classic ones."""
 EQUAL_RATE = "equal_rate"
 """Name of the photograph's drawing and of its figures in a kept run."""
+METRICS: tuple[Metric, ...] = ("psnr_db", "ms_ssim")
+"""Qualities that are plotted."""
 
-Row = Mapping[str, Any]
-_QUALITIES = (("psnr_db", ".2f"), ("ms_ssim", ".4f"))
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -37,61 +41,67 @@ class KeptRun:
 
     Attributes:
         folder: results/<name>.
-        board: leaderboard.json.
-        run: run.json: the machine, and what each variant was given.
+        board: The leaderboard.
+        run: The machine, and the budget of each variant.
+        evaluations: Codec -> its evaluation.
     """
 
     folder: Path
-    board: dict[str, Any]
-    run: dict[str, Any]
+    board: Leaderboard
+    run: Run
+    evaluations: dict[str, Evaluation]
 
     @classmethod
     def read(cls, folder: Path) -> "KeptRun":
-        """The run kept in `folder`."""
-        return cls(folder, read_json(folder / "leaderboard.json"), read_json(folder / "run.json"))
+        """The run kept in `folder`. Raises RatewrightError where a file is missing or wrong."""
+        return cls(
+            folder,
+            read(Leaderboard, folder / "leaderboard.json"),
+            read(Run, folder / "run.json"),
+            read_by_name(Evaluation, folder / "evaluations.json"),
+        )
 
     @property
     def test_sets(self) -> tuple[str, str]:
         """The test set, and the calibration set, on which codecs are measured too."""
-        return self.board["test_set"], self.board["calibration"]["test_set"]
+        return self.board.test_set, self.board.calibration.test_set
 
-    def rows(self) -> list[tuple[Row, Row, Row]]:
+    def rows(self) -> list[tuple[RankedRow, LossyRow, Budget | None]]:
         """For each lossy codec, best first: its row on the test set, on the calibration set, and its budget."""
-        calibration = {row["name"]: row for row in self.board["calibration"]["rows"]}
-        budgets = self.run["variants"]
-        return [(row, calibration[row["name"]], budgets.get(row["name"], {})) for row in self.board["rows"]]
+        calibration = {row.name: row for row in self.board.calibration.rows}
+        return [(row, calibration[row.name], self.run.variants.get(row.name)) for row in self.board.rows]
 
-    def label(self, row: Row) -> str:
+    def label(self, row: LossyRow) -> str:
         """The codec's name, the winner's in bold."""
-        return f"**{row['name']}**" if row["name"] == self.board["winner"] else str(row["name"])
+        return f"**{row.name}**" if row.name == self.board.winner else row.name
 
 
 def summary(kept: KeptRun) -> str:
     """README's table: the classic codecs and the best learned ones, both sets at the target rate."""
     first, second = kept.test_sets
     heads = ["codec", f"{first}, PSNR dB", "MS-SSIM", f"{second}, PSNR dB", "MS-SSIM", "encode / decode, s"]
-    learned = [row["name"] for row in kept.board["rows"] if row["kind"] == "learned"][:SUMMARY_LEARNED]
-    lines = []
-    for row, other, _ in kept.rows():
-        if row["kind"] == "learned" and row["name"] not in learned:
-            continue
-        figures = [_shown(each, field, spec) for each in (row, other) for field, spec in _QUALITIES]
-        lines.append([kept.label(row), *figures, _seconds(row)])
+    learned = [row.name for row in kept.board.rows if row.kind == "learned"][:SUMMARY_LEARNED]
+    lines = [
+        [kept.label(row), *_qualities(row), *_qualities(other), _seconds(row)]
+        for row, other, _ in kept.rows()
+        if row.kind != "learned" or row.name in learned
+    ]
     return _table(heads, lines)
 
 
 def section(kept: KeptRun) -> str:
-    """The section of docs/results.md: what ran where, every codec on both sets, costs, budgets, a plot."""
+    """The section of docs/results.md: where it ran, every codec on both sets, costs, budgets, a plot."""
     first, second = kept.test_sets
     heads = ["codec", f"{first}, bpp", "PSNR, dB", "MS-SSIM", "BD-rate, %", f"{second}, bpp", "PSNR, dB", "MS-SSIM"]
     heads += ["encode / decode, s per Mpx", "parameters", "steps", "minutes"]
     lines = []
     for row, other, budget in kept.rows():
-        cells = [kept.label(row), *_figures(row), _shown(row, "bd_rate_percent", "+.1f"), *_figures(other)]
-        lines.append([*cells, _seconds(row), _shown(row, "parameters", ","), _steps(budget), _minutes(budget)])
-    machine, minutes = kept.run["machine"], sum(each["training_s"] or 0 for each in kept.run["variants"].values()) / 60
-    where = f"{machine['cores']} cores of {machine['processor']}" + "".join(f", {gpu}" for gpu in machine["gpus"])
-    about = f"{minutes:.0f} minutes of training in all; {where}, torch {machine['torch']}. {kept.board['why']}."
+        cells = [kept.label(row), _shown(row.bpp, ".4f"), *_qualities(row), _shown(row.bd_rate_percent, "+.1f")]
+        cells += [_shown(other.bpp, ".4f"), *_qualities(other), _seconds(row), _shown(row.parameters, ",")]
+        lines.append([*cells, *_training(budget)])
+    machine, seconds = kept.run.machine, sum(budget.training_s or 0 for budget in kept.run.variants.values())
+    where = ", ".join((f"{machine.cores} cores of {machine.processor}", *machine.gpus))
+    about = f"{seconds / 60:.0f} minutes of training in all; {where}, torch {machine.torch}. {kept.board.why}."
     plot = f"![{first}: PSNR over rate](../results/{kept.folder.name}/{first}_psnr_db.png)\n"
     return f"{about}\n\n{_table(heads, lines)}\n{_lossless(kept.board)}{plot}"
 
@@ -100,43 +110,40 @@ def _table(heads: list[str], lines: list[list[str]]) -> str:
     return "".join(f"| {' | '.join(cells)} |\n" for cells in (heads, ["---"] * len(heads), *lines))
 
 
-def _figures(row: Row) -> list[str]:
-    return [_shown(row, "bpp", ".4f"), *(_shown(row, field, spec) for field, spec in _QUALITIES)]
+def _qualities(row: LossyRow) -> list[str]:
+    return [_shown(row.psnr_db, ".2f"), _shown(row.ms_ssim, ".4f")]
 
 
-def _seconds(row: Row) -> str:
-    return f"{_shown(row, 'encode_s_per_mpx', '.2f')} / {_shown(row, 'decode_s_per_mpx', '.2f')}"
+def _seconds(row: LossyRow) -> str:
+    return f"{_shown(row.encode_s_per_mpx, '.2f')} / {_shown(row.decode_s_per_mpx, '.2f')}"
 
 
-def _lossless(board: Mapping[str, Any]) -> str:
-    sizes = ", ".join(f"{row['name']} {row['bpp']:.2f}" for row in board["lossless"])
-    return f"Lossless on {board['test_set']}, bits per pixel: {sizes}.\n\n" if sizes else ""
+def _training(budget: Budget | None) -> list[str]:
+    """Steps and minutes of a variant's training; empty for a classic codec."""
+    if budget is None:
+        return ["", ""]
+    minutes = None if budget.training_s is None else budget.training_s / 60
+    return [f"{budget.step:,}" + (f" after {budget.start.variant}" if budget.start else ""), _shown(minutes, ".1f")]
 
 
-def _steps(budget: Mapping[str, Any]) -> str:
-    start = budget.get("start")
-    return _shown(budget, "step", ",") + (f" after {start['variant']}" if start else "")
+def _lossless(board: Leaderboard) -> str:
+    sizes = ", ".join(f"{row.name} {row.bpp:.2f}" for row in board.lossless)
+    return f"Lossless on {board.test_set}, bits per pixel: {sizes}.\n\n" if sizes else ""
 
 
-def _minutes(budget: Mapping[str, Any]) -> str:
-    seconds = budget.get("training_s")
-    return "" if seconds is None else f"{seconds / 60:.1f}"
-
-
-def _shown(row: Mapping[str, Any], field: str, spec: str) -> str:
-    value = row.get(field)
+def _shown(value: float | None, spec: str) -> str:
     return "" if value is None else format(value, spec)
 
 
-def plots(kept: Path) -> dict[str, Figure]:
-    """File name -> the plots that a kept run's figures give."""
-    board, evaluations = read_json(kept / "leaderboard.json"), read_json(kept / "evaluations.json")
-    points, drawn = rd_points(evaluations), {}
-    for test_set in (board["test_set"], board["calibration"]["test_set"]):
+def plots(kept: KeptRun) -> dict[str, Figure]:
+    """File name -> a plot of the run: PSNR and MS-SSIM over rate, on the test set and on the calibration set."""
+    points, drawn = rd_points(kept.evaluations), {}
+    for test_set in kept.test_sets:
         known = published(test_set)
         here = [point for point in points if point.test_set == test_set]
-        for metric in ("psnr_db", "ms_ssim"):
-            figure = rd_plot(here, known.curves if known else {}, metric, board["target_bpp"], board["winner"])
+        for metric in METRICS:
+            curves = known.curves if known else {}
+            figure = rd_plot(here, curves, metric, kept.board.target_bpp, kept.board.winner)
             drawn[f"{test_set}_{metric}.png"] = figure
     return drawn
 
@@ -177,19 +184,18 @@ def write(root: Path) -> None:
     """Write the plots of each kept run, its photograph at equal rate, and the tables of all pages."""
     runs = kept_runs(root)
     for run in runs:
-        for file, figure in plots(run.folder).items():
+        for file, figure in plots(run).items():
             write_bytes(run.folder / file, png(figure))
-        if run.board["winner"] is not None:
-            _write_equal_rate(run)
-        console.print(f"results: plots in {run.folder}")
+        if run.board.winner is not None:
+            _write_equal_rate(run, run.board.winner)
+        logger.info("results: plots in %s", run.folder)
     for page, content in PAGES.items():
         write_bytes(root / page, page_text(root / page, runs, content).encode())
-        console.print(f"results: tables of {root / page}")
+        logger.info("results: tables of %s", root / page)
 
 
-def _write_equal_rate(run: KeptRun) -> None:
-    model = run.folder / "champion.safetensors"
-    found, drawing = compare(model, run.board["winner"], run.board["target_bpp"])
+def _write_equal_rate(run: KeptRun, winner: str) -> None:
+    found, drawing = compare(run.folder / "champion.safetensors", winner, run.board.target_bpp)
     write_json(run.folder / f"{EQUAL_RATE}.json", found.as_json())
     write_bytes(run.folder / f"{EQUAL_RATE}.png", png(drawing))
 

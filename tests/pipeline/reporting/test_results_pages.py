@@ -19,23 +19,23 @@ def rows(markdown: str) -> list[list[str]]:
 
 def test_the_summary_has_the_classic_codecs_and_the_best_learned_ones(real: KeptRun) -> None:
     _, _, *lines = rows(summary(real))
-    kinds = {row["name"]: row["kind"] for row in real.board["rows"]}
+    kinds = {row.name: row.kind for row in real.board.rows}
     shown = [line[0].strip("*") for line in lines]
     assert len(lines) <= 8
     assert [name for name in kinds if kinds[name] == "baseline"] == [n for n in shown if kinds[n] == "baseline"]
     assert [n for n in shown if kinds[n] == "learned"] == [n for n in kinds if kinds[n] == "learned"][:3]
-    assert f"**{real.board['winner']}**" in [line[0] for line in lines]
+    assert f"**{real.board.winner}**" in [line[0] for line in lines]
 
 
 def test_the_section_has_every_codec_with_its_figures(real: KeptRun) -> None:
     heads, _, *lines = rows(section(real))
-    assert len(lines) == len(real.board["rows"])
-    for line, row in zip(lines, real.board["rows"], strict=True):
+    assert len(lines) == len(real.board.rows)
+    for line, row in zip(lines, real.board.rows, strict=True):
         assert len(line) == len(heads)
-        assert line[0].strip("*") == row["name"]
-        assert line[heads.index("PSNR, dB")] == f"{row['psnr_db']:.2f}"
-    for row in real.board["lossless"]:
-        assert f"{row['name']} {row['bpp']:.2f}" in section(real)
+        assert line[0].strip("*") == row.name
+        assert line[heads.index("PSNR, dB")] == f"{row.psnr_db:.2f}"
+    for lossless in real.board.lossless:
+        assert f"{lossless.name} {lossless.bpp:.2f}" in section(real)
 
 
 def test_a_page_gets_the_content_between_the_markers_and_keeps_the_rest(tmp_path: Path, real: KeptRun) -> None:
