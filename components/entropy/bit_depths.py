@@ -1,6 +1,6 @@
 """Entropy model of codes in [0, 1] that are rounded to a few bits and of which the first channels may be sent.
 
-The quantiser of the quantised autoencoder (paper 003; Kumar et al. 2024), with counted distributions.
+The quantiser of the quantised autoencoder (paper 003; Kumar et al.), with counted distributions.
 
     training     y --U(-step/2, step/2), clamp; random depth and width for each image--> y_hat
                  y --round at every depth--> symbols --> counts of each channel (integers in the checkpoint)

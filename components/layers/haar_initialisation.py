@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-_JITTER = 0.1  # of the usual random initial weights
+_JITTER = 0.1  # of Xavier's random initial weights
 
 
 def initialise(conv: nn.Conv2d | nn.ConvTranspose2d, mixing: Tensor, kernel: Tensor) -> None:
@@ -74,26 +74,46 @@ def haar_packet(widths: Sequence[int], bands: Sequence[Band] = PIXELS, inputs: S
     """
     stages = []
     for number, (width, count) in enumerate(zip(widths, inputs or (len(bands), *widths), strict=False)):
-        children = []
-        for parent, (u, v, colour) in enumerate(bands):
-            for a, b in product((0, 1), repeat=2):
-                # The halves of a band, in the order of frequency: odd bands are mirrored.
-                at = 2 * u + (a ^ u & 1), 2 * v + (b ^ v & 1)
-                weight = _CHROMA if colour else 1.0
-                children.append((weight * (at[0] ** 2 + at[1] ** 2), colour, parent, a, b, at))
-        kept = sorted(children)[:width]
+        kept = _lowest_children(bands, width)
         stage = torch.zeros(width, len(bands), 2, 2)
-        for row, (_, _, parent, a, b, _) in enumerate(kept):
-            stage[row, parent] = 0.5 * torch.tensor([[1.0, (-1) ** b], [(-1) ** a, (-1) ** (a + b)]])
+        for row, child in enumerate(kept):
+            a, b = (-1) ** child.a, (-1) ** child.b
+            stage[row, child.parent] = 0.5 * torch.tensor([[1.0, b], [a, a * b]])
         if number == 0:
             stage = torch.einsum("opyx,pc->ocyx", stage, _opponent(len(bands)))
         stages.append(F.pad(stage, (0, 0, 0, 0, 0, count - stage.shape[1])).flatten(1))
-        bands = [Band(*at, colour) for _, colour, _, _, _, at in kept]
+        bands = [child.band for child in kept]
     return stages
 
 
+class _Child(NamedTuple):
+    """A quarter of a band after one more stage; children sort by frequency.
+
+    a, b: 1 where 2x2 blocks are differenced down the columns and along the rows, 0 where they are summed.
+    """
+
+    squared_frequency: float
+    colour: int
+    parent: int
+    a: int
+    b: int
+    band: Band
+
+
+def _lowest_children(bands: Sequence[Band], count: int) -> list[_Child]:
+    """The `count` children of lowest frequency among the four of each band."""
+    children = []
+    for parent, (u, v, colour) in enumerate(bands):
+        for a, b in product((0, 1), repeat=2):
+            # The halves of a band, in the order of frequency: odd bands are mirrored.
+            band = Band(2 * u + (a ^ u & 1), 2 * v + (b ^ v & 1), colour)
+            weight = _CHROMA if colour else 1.0
+            children.append(_Child(weight * (band.u**2 + band.v**2), colour, parent, a, b, band))
+    return sorted(children)[:count]
+
+
 def _opponent(channels: int) -> Tensor:
-    """(channels, channels): RGB triple by triple to luma and two chromas."""
+    """(channels, channels): luma and two chromas of each RGB triple."""
     return torch.kron(torch.eye(channels // 3), opponent_colours())
 
 
@@ -140,6 +160,7 @@ def _on_blocks(conv: nn.Conv2d | nn.ConvTranspose2d, stage: Tensor) -> Tensor:
 
 
 def _fill(conv: nn.Conv2d | nn.ConvTranspose2d, weight: Tensor, jitter: float = _PACKET_JITTER) -> None:
+    """Set weights plus jitter, and a bias of zero."""
     noise = nn.init.xavier_normal_(torch.empty_like(conv.weight), gain=jitter)
     assert conv.bias is not None
     with torch.no_grad():

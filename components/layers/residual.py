@@ -115,6 +115,7 @@ class SimplifiedAttention(nn.Module):
 
 
 def _bottleneck(channels: int) -> nn.Sequential:
+    """Residual unit of 1x1, 3x3 and 1x1 convolutions at half the channels inside, then ReLU."""
     body = nn.Sequential(
         nn.Conv2d(channels, channels // 2, 1),
         nn.ReLU(inplace=True),

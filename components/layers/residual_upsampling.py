@@ -1,4 +1,4 @@
-"""ResNet decoder of the quantised autoencoder (paper 003; Kumar et al. 2024): residual blocks with transposed
+"""ResNet decoder of the quantised autoencoder (paper 003; Kumar et al.): residual blocks with transposed
 convolutions."""
 
 import torch

@@ -39,7 +39,7 @@ class Vgg19(nn.Module):
 
 
 def perceptual_loss(vgg: Vgg19, a: Tensor, b: Tensor) -> Tensor:
-    """Perceptual loss (paper 003; Kumar et al. 2024): mean absolute difference of the features of two batches.
+    """Perceptual loss (paper 003; Kumar et al.): mean absolute difference of the features of two batches.
 
     Args:
         vgg: the feature network.
