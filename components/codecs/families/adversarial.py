@@ -43,9 +43,13 @@ class GanDiscriminator(Discriminator):
 
 
 class AdversarialAutoencoder(ConvolutionalAutoencoder):
-    """A convolutional autoencoder whose decoder is the generator of a GAN, trained for
+    """A convolutional autoencoder whose decoder is the generator of a GAN.
+
+    Training minimises
 
         L = R + lmbda * 255^2 * (MSE + beta * generator loss)
+
+    with the discriminator beside it:
 
         x --> g_a --> y --> y_hat, bytes --> g_s --> x_hat --> discriminator <-- x
 

@@ -16,7 +16,9 @@ from components.entropy.channel_gaussian import ChannelGaussian
 
 
 class GaussianAutoencoder(TransformCodec):
-    """A transform codec with one Gaussian for each channel of each picture, trained for
+    """A transform codec with one Gaussian for each channel of each picture.
+
+    Training minimises
 
         J = D + lmbda * R                                      (equations 1 to 3 of the paper)
 

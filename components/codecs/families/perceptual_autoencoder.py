@@ -13,7 +13,9 @@ from components.errors import RatewrightError
 
 
 class PerceptualAutoencoder(ConvolutionalAutoencoder):
-    """A convolutional autoencoder with a perceptual term in its distortion, trained for
+    """A convolutional autoencoder with a perceptual term in its distortion.
+
+    Training minimises
 
         L = R + lmbda * 255^2 * (MSE + mu * perceptual)
 

@@ -48,16 +48,18 @@ class TransformCodec(Codec):
     def forward(self, x: Tensor) -> Reconstruction:
         """Reconstruct a batch and estimate its bits.
 
-        In evaluation, at the codec's own gain: the reconstruction is the one that the bitstream decodes to. Where the
-        entropy model draws a gain for each picture in training, bits and distortion of a picture are both divided by
-        the rate to expect at its gain, so that no rate dominates the loss.
+        In evaluation the gain is the codec's own, and the reconstruction is the one that the bitstream decodes to. In
+        training the entropy model may draw a gain for each picture. Then the distortion of a picture is weighted by the
+        square of its gain, and both its bits and its distortion are divided by the rate to expect, so that no rate
+        dominates the loss.
         """
-        estimate = self.entropy(self.analyse(x), 1.0 if self.training else self.gain.item())
-        x_hat = self.synthesise(estimate.y_hat)
-        if estimate.log_gain is None:
-            return Reconstruction(x_hat, estimate.bits)
-        share = (-RATE_OVER_GAIN * estimate.log_gain).exp()
-        return Reconstruction(x_hat, share * estimate.bits, share * (GAIN_TO_WEIGHT * estimate.log_gain).exp())
+        output = self.entropy(self.analyse(x), 1.0 if self.training else self.gain.item())
+        x_hat = self.synthesise(output.y_hat)
+        if output.log_gain is None:
+            return Reconstruction(x_hat, output.bits)
+        per_rate = (-RATE_OVER_GAIN * output.log_gain).exp()
+        weight = (GAIN_TO_WEIGHT * output.log_gain).exp()
+        return Reconstruction(x_hat, per_rate * output.bits, per_rate * weight)
 
     def analyse(self, x: Tensor) -> Tensor:
         """Latents y before quantisation: (B, 3, H, W) to (B, C, h, w)."""
@@ -92,7 +94,9 @@ RATE_OVER_GAIN = 0.9
 
 
 class LearnedPriorCodec(TransformCodec):
-    """A transform codec with a learned prior, trained for
+    """A transform codec with a learned prior of its latents.
+
+    Training minimises
 
         L = R + lmbda * 255^2 * D
 

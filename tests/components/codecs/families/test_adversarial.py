@@ -104,7 +104,7 @@ class Slope(nn.Module):
 
 
 @pytest.mark.parametrize("side", [32, 96])
-def test_the_wasserstein_loss_of_a_known_critic(side: int, photograph: Rgb) -> None:
+def test_the_wasserstein_loss_of_known_scores(side: int, photograph: Rgb) -> None:
     discriminator = WassersteinDiscriminator(4)
     discriminator.discriminator = Slope()  # type: ignore[assignment]
     x = to_tensor(photograph)[..., :side, :side]
