@@ -39,7 +39,7 @@ def test_gains_number_the_widths_of_each_depth(model: BitDepthModel) -> None:
 
 
 @pytest.mark.parametrize("gain", range(12))
-def test_what_is_decoded_is_the_rounded_code(model: BitDepthModel, gain: int) -> None:
+def test_decoding_gives_the_rounded_code(model: BitDepthModel, gain: int) -> None:
     y, (bits, width) = codes(100), model.operating_point(gain)
     decoded = model.decode(model.encode(y, gain), SHAPE)
     step = 1 / (2**bits - 1)

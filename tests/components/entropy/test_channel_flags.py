@@ -6,7 +6,7 @@ from components.entropy.range_coder import SymbolDecoder, SymbolEncoder
 
 
 @pytest.mark.parametrize("number", [0, 1, 20, 95, 96])
-def test_they_come_back_at_about_their_entropy(number: int) -> None:
+def test_flags_come_back_at_about_their_entropy(number: int) -> None:
     random = np.random.default_rng(number)
     flags = random.permutation(np.arange(96) < number)
     encoder = SymbolEncoder()

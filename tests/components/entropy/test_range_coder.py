@@ -59,7 +59,7 @@ def test_symbols_of_one_unit_survive() -> None:
     assert np.array_equal(SymbolDecoder(data).decode(6, frequencies), symbols)
 
 
-def test_nothing_is_next_to_nothing() -> None:
+def test_no_symbols_take_at_most_a_word() -> None:
     assert len(SymbolEncoder().finish()) <= 4
 
 
@@ -126,7 +126,7 @@ def test_every_prefix_gives_the_symbols_that_it_decides(seed: int) -> None:
     assert counts[-1] == 1200
 
 
-def test_what_a_prefix_decides_does_not_depend_on_what_follows() -> None:
+def test_symbols_that_a_prefix_determines_do_not_depend_on_later_bytes() -> None:
     frequencies = np.stack([table(3, k) for k in range(500)])
     random = np.random.default_rng(0)
     for _ in range(20):

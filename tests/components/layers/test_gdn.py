@@ -103,7 +103,7 @@ def test_the_pool_is_float32_under_bfloat16_autocast(inverse: bool) -> None:
     assert torch.equal(rounded, layer(x.bfloat16().float()).bfloat16()), "only the ends are bfloat16"
 
 
-def test_one_undoes_the_other_where_channels_are_alone() -> None:
+def test_inverse_gdn_undoes_gdn_where_channels_are_alone() -> None:
     """With gamma = 0 both are scalings by sqrt(beta): exact inverses."""
     forward, backward = Gdn(3), Gdn(3, inverse=True)
     with torch.no_grad():

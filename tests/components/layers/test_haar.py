@@ -15,7 +15,7 @@ def tensor(shape: tuple[int, ...]) -> torch.Tensor:
 
 
 @SHAPES
-def test_it_is_pywavelets_band_by_band(shape: tuple[int, ...]) -> None:
+def test_bands_are_those_of_pywavelets(shape: tuple[int, ...]) -> None:
     x = tensor(shape)
     low, details = dwt(x)
     approximation, bands = pywt.dwt2(x.numpy(), "haar", axes=(2, 3))

@@ -5,7 +5,7 @@ import torch
 from components.layers.importance import Importance
 
 
-def test_it_is_twice_softsign_of_tanh() -> None:
+def test_the_map_is_twice_softsign_of_tanh() -> None:
     torch.manual_seed(0)
     module, y = Importance(4), 3 * torch.randn(1, 4, 5, 6)
     with torch.no_grad():

@@ -44,7 +44,7 @@ def slowly(module: Pmsc, x: Tensor) -> Tensor:
 
 
 @pytest.mark.parametrize("groups", [1, 2, 4])
-def test_it_is_what_the_equations_say(groups: int) -> None:
+def test_pmsc_follows_the_equations(groups: int) -> None:
     torch.manual_seed(groups)
     module = Pmsc(8, groups)
     with torch.no_grad():

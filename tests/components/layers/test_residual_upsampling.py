@@ -16,7 +16,7 @@ def test_a_block_starts_as_its_skip(twice: bool) -> None:
 
 
 @pytest.mark.parametrize(("inputs", "pool"), [(8, 1), (64, 1), (8, 2)])
-def test_it_comes_to_the_size_of_the_picture(inputs: int, pool: int) -> None:
+def test_the_decoder_comes_to_the_size_of_the_picture(inputs: int, pool: int) -> None:
     with torch.no_grad():
         x_hat = resnet_mirror(inputs, 4, pool)(torch.rand(2, inputs, 2, 3))
     assert x_hat.shape == (2, 3, 64 * pool, 96 * pool)

@@ -72,7 +72,7 @@ def test_output_shape(side: int, expected: int) -> None:
         assert Vgg19()(torch.empty(2, 3, side, 64)).shape == (2, 512, expected, 4)
 
 
-def test_nothing_is_trained_and_nothing_is_random(whole: Vgg19) -> None:
+def test_vgg_is_frozen_and_deterministic(whole: Vgg19) -> None:
     vgg = truncated(whole, 36)
     assert not any(parameter.requires_grad for parameter in vgg.parameters())
     x = pictures(1, 16)

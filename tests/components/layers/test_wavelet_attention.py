@@ -6,7 +6,7 @@ from torch import nn
 from components.layers.wavelet_attention import WaveletAttention
 
 
-def test_it_is_the_papers_map_of_pywavelets_bands() -> None:
+def test_attention_is_the_papers_map_of_pywavelets_bands() -> None:
     """W = cat(LL, LL + LH + HH), M = sigmoid(FC(relu(FC(W)))), with PyWavelets' transform and matrices in numpy."""
     torch.manual_seed(0)
     module = WaveletAttention(4)
@@ -25,7 +25,7 @@ def test_it_is_the_papers_map_of_pywavelets_bands() -> None:
         np.testing.assert_allclose(module(x)[0].numpy(), expected, rtol=1e-4, atol=1e-5)
 
 
-def test_it_starts_as_almost_nothing_but_the_residual() -> None:
+def test_attention_starts_close_to_the_identity() -> None:
     torch.manual_seed(0)
     module, x = WaveletAttention(8), torch.randn(2, 8, 8, 8)
     with torch.no_grad():

@@ -12,12 +12,12 @@ def laplace(count: int) -> np.ndarray:
 
 
 @pytest.mark.parametrize("count", [1, 2, 2047, 2048, 2049, 30_000])
-def test_what_goes_in_comes_out(count: int) -> None:
+def test_symbols_come_back(count: int) -> None:
     values = laplace(count)
     assert np.array_equal(huffman.decode(huffman.encode(values), count), values)
 
 
-def test_one_value_alone_and_all_alike() -> None:
+def test_one_value_alone_and_equal_frequencies() -> None:
     for values in (np.full(5000, 9, np.uint8), np.tile(np.arange(256, dtype=np.uint8), 40)):
         assert np.array_equal(huffman.decode(huffman.encode(values), len(values)), values)
 

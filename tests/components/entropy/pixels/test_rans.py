@@ -31,7 +31,7 @@ def sampled(models: ByteModels, sizes: list[int]) -> list[tuple[np.ndarray, np.n
 
 @pytest.mark.parametrize("lanes", [1, 3, 64])
 @pytest.mark.parametrize("sizes", [[1], [64, 1, 130, 0, 63], [40] * 200])
-def test_what_goes_in_comes_out(models: ByteModels, lanes: int, sizes: list[int]) -> None:
+def test_symbols_come_back(models: ByteModels, lanes: int, sizes: list[int]) -> None:
     groups = sampled(models, sizes)
     encoder = LaneEncoder(models, lanes)
     for rows, values in groups:

@@ -7,7 +7,7 @@ from components.layers.fixed_point import UNIT, to_fixed_point
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
-def test_it_starts_without_effect_and_in_fixed_point_is_the_float_network() -> None:
+def test_a_refinement_starts_without_effect_and_in_fixed_point_is_the_float_network() -> None:
     torch.manual_seed(0)
     net, psi, decoded = Refinement(4, 6), torch.randn(2, 6, 8, 8), torch.randn(2, 12, 8, 8)
     with torch.inference_mode():

@@ -112,6 +112,6 @@ def test_ranks_fall_from_plane_to_plane_by_nine_and_end_at_the_step(tables: Trit
     assert int(tables.priorities(gaussians, closed)) < -100_000
 
 
-def test_what_is_certain_is_not_worth_coding(tables: TritTables) -> None:
+def test_certain_trits_are_not_worth_coding(tables: TritTables) -> None:
     gaussians = identical(1, 0.11)
     assert int(tables.priorities(gaussians, tables.start(gaussians))) < LOWEST_PRIORITY
