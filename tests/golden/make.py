@@ -50,13 +50,17 @@ SIZES: dict[str, dict[str, Any]] = {
     "qae": {"width": 8, "bits": [2, 8], "depths": [1, 1, 1, 1], "channels": 2},
     "cnn_rnn_ae": {"N": 8, "M": 16, "rounds": 2},
     "mlp_lossless": {"width": 16, "head": 8, "window": 32},
+    "mlp_lossless_huffman": {"coder": "huffman", "width": 16, "head": 8, "window": 32},
     "cnn_ae": {"N": 8, "M": 16, "mu": 0.0},
     "cnn_ae_ft": {"N": 8, "M": 16, "mu": 0.0},
     "gan_ae_w": {"N": 8, "M": 16, "D": 4},
     "gan_ae_dc": {"N": 8, "M": 16, "D": 4},
     "haar_hyper": {"fine": 8, "coarse": 8, "M": 16, "N": 4, "depths": [1, 1]},
 }
-"""Hyper-parameters of the golden models; codecs without an entry have none to choose."""
+"""Hyper-parameters of the golden models by folder; codecs without an entry have none to choose."""
+
+FURTHER = {"mlp_lossless_huffman": "mlp_lossless"}
+"""Folders beside those that are called as their codec, for codecs with two formats: folder to codec."""
 
 
 def pictures() -> dict[str, Rgb]:
@@ -67,12 +71,12 @@ def pictures() -> dict[str, Rgb]:
     return {"face": np.ascontiguousarray(face), "cup": np.ascontiguousarray(cup)}
 
 
-def trained(name: str) -> Codec:
-    """Codec `name` after a few training steps, so that its entropy model has seen latents."""
+def trained(entry: str) -> Codec:
+    """The codec of a folder after a few training steps, so that its entropy model has seen latents."""
     from skimage import data
 
     torch.manual_seed(SEED)
-    codec = build(name, SIZES.get(name, {}))
+    codec = build(FURTHER.get(entry, entry), SIZES.get(entry, {}))
     patches = torch.cat([to_tensor(data.chelsea()[y : y + 64, 100:164]) for y in (20, 80, 140, 200)])
     optimizer = torch.optim.Adam(codec.parameters(), 1e-3)
     codec.train()
@@ -104,31 +108,31 @@ def digest(latents: torch.Tensor) -> str:
     return hashlib.sha256(latents.contiguous().numpy().astype("<f4").tobytes()).hexdigest()
 
 
-def make(name: str) -> dict[str, Any]:
-    """Write the folder of codec `name`; returns its entry in the index."""
-    codec, folder = trained(name), FOLDER / name
+def make(entry: str) -> dict[str, Any]:
+    """Write a folder; returns what the index says of it."""
+    codec, folder = trained(entry), FOLDER / entry
     folder.mkdir()
     with tempfile.TemporaryDirectory() as scratch:
         path = Path(scratch) / "model.safetensors"
         checkpoint.save(codec, path)
         (folder / "model.safetensors.gz").write_bytes(gzip.compress(path.read_bytes(), mtime=0))
-    entry: dict[str, Any] = {"codec": name, "model_hash": codec.model_hash().hex(), "streams": {}}
+    facts: dict[str, Any] = {"codec": codec.name, "model_hash": codec.model_hash().hex(), "streams": {}}
     for key, stream in streams(codec).items():
         (folder / f"{key}.rw").write_bytes(stream)
         rgb = to_rgb(codec.decompress([stream]))
         (folder / f"{key}.png").write_bytes(encode_png(rgb))
         height, width = rgb.shape[:2]
-        entry["streams"][key] = {"height": height, "width": width, "latents_sha256": digest(codec.unpack(stream))}
-    return entry
+        facts["streams"][key] = {"height": height, "width": width, "latents_sha256": digest(codec.unpack(stream))}
+    return facts
 
 
 def main() -> None:
     """Make the folders that are missing."""
     torch.set_num_threads(1)
     index = json.loads(INDEX.read_text()) if INDEX.exists() else {}
-    for name in CODECS:
-        if name not in index:
-            index[name] = make(name)
+    for entry in (*CODECS, *FURTHER):
+        if entry not in index:
+            index[entry] = make(entry)
             INDEX.write_text(json.dumps(index, indent=1) + "\n")
 
 
