@@ -10,14 +10,22 @@ from components.errors import SourceError
 
 
 def manifest(folder: Path) -> Manifest:
-    """The manifest of a fetched data set. Raises SourceError where it is missing."""
+    """The manifest of a fetched data set. Raises SourceError if there is none."""
     if not (folder / MANIFEST).is_file():
         raise SourceError(f"{folder}: no data set here ({MANIFEST} is missing); run `dvc repro`")
     return Manifest.read(folder / MANIFEST)
 
 
 def pictures(folder: Path, limit: int | None = None) -> Iterator[tuple[str, Rgb]]:
-    """(file name, RGB (H, W, 3) uint8) of each picture, in the manifest's order, decoded as it is asked for."""
+    """Decode the pictures of a fetched data set, one at a time.
+
+    Args:
+        folder: Where the data set lies.
+        limit: Number of pictures, the first of the manifest; None for all.
+
+    Yields:
+        File name and RGB (H, W, 3) uint8 of each picture, in the manifest's order.
+    """
     from components.data.image_files import decode_rgb
 
     for file in manifest(folder).files[:limit]:
@@ -25,6 +33,6 @@ def pictures(folder: Path, limit: int | None = None) -> Iterator[tuple[str, Rgb]
 
 
 def content_hash(folder: Path) -> str:
-    """A sha256 that names the set: every picture's name and bytes."""
+    """A sha256 over the names and contents of all pictures of a data set."""
     files = sorted((file.name, file.sha256) for file in manifest(folder).files)
     return hashlib.sha256(repr(files).encode()).hexdigest()

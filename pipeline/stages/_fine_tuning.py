@@ -11,7 +11,8 @@ from components.training.job import TrainingJob
 from pipeline.config.params import Params
 from pipeline.paths import Layout
 from pipeline.stages._launcher import launcher_of
-from pipeline.stages._training import fingerprint, progress_logger, published_weights
+from pipeline.stages._progress import progress_logger
+from pipeline.stages._training import fingerprint, weight_files
 
 LEARNING_RATE = 0.1
 """Learning rate of a fine-tune over that of the training."""
@@ -45,7 +46,7 @@ class FineTuner:
         """Train at `lmbda`, leave the codec with the weights that this gives, and return the steps that it took."""
         job = self._job(lmbda, number=len(self._jobs) + 1)
         self._jobs.append(job)
-        with progress_logger(job.name, lambda _: None) as callback:
+        with progress_logger(job.name) as callback:
             state = self._launcher.train(job, callback)
         self._codec.load_state_dict(state.best)
         return state.step
@@ -88,7 +89,7 @@ class FineTuner:
         """Files of the published networks that the loss needs; those inside the codec are trained already."""
         weights = self._variant.train.weights
         needed = {key: file for key, file in weights.items() if key in self._codec.loss_networks}
-        return published_weights(needed, self._layout.weights)
+        return weight_files(needed, self._layout.weights)
 
     def _start(self, path: Path) -> Path:
         """Write the codec as it is now, for the training to start from."""

@@ -1,4 +1,4 @@
-"""Where trainings run: what params.yaml says under `launcher`, `ray` and `resources`."""
+"""The launcher of trainings that params.yaml chooses: on this machine, or on a Ray cluster."""
 
 from typing import Protocol
 
@@ -10,20 +10,35 @@ from pipeline.paths import Layout
 
 
 class Launcher(Protocol):
-    """Has trainings run somewhere."""
+    """Runs trainings somewhere."""
 
     def train(self, job: TrainingJob, callback: TrainingCallback) -> TrainingState:
-        """Have `job` run, from its last saved state on, and wait for its end, whose state holds the best weights.
+        """Run a training from its last saved state, and wait for its end.
 
-        Raises Interrupted where it was stopped, RatewrightError where it failed; the same call goes on from there.
+        Args:
+            job: The training.
+            callback: Receives its progress.
+
+        Returns:
+            The final state, with the best weights.
+
+        Raises:
+            Interrupted: The training was stopped; the same call resumes it.
+            RatewrightError: The training failed.
         """
 
     def remove_state(self, job: TrainingJob) -> None:
-        """Remove the state of a training whose results are safe: asked for again, it begins anew."""
+        """Remove the saved state of a training whose results are safe; the next call of `train` begins anew."""
 
 
 def launcher_of(settings: Params, variant: str, layout: Layout) -> Launcher:
-    """That of the trainings of `variant`."""
+    """The launcher of a variant's trainings.
+
+    Args:
+        settings: The params: `launcher`, `ray` and `resources`.
+        variant: Name of the variant, whose resources count.
+        layout: The checkout, which holds the storage of a Ray on this machine.
+    """
     resources = settings.resources_of(variant)
     if settings.launcher == "local":
         from components.training.launchers.local import LocalLauncher

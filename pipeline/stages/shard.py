@@ -1,18 +1,27 @@
 """The stage `shard`: a data set cut into WebDataset shards in data/shards/, under its own name or another."""
 
+import logging
 import os
 from pathlib import Path
 
 from components.data.shard_writer import SourceImage, write_shards
 from components.distributed.parallel_map import in_processes, on_cluster
 from pipeline.config import params
-from pipeline.entry import console, progress, stage
+from pipeline.entry import progress, stage
 from pipeline.paths import Layout
 from pipeline.stages._data_set import manifest
 
+logger = logging.getLogger(__name__)
+
 
 def run(root: Path, dataset: str, name: str | None = None) -> None:
-    """Cut every picture of `dataset` into patches for `name`: a fine-tuned variant, or whoever trains on the set."""
+    """Cut every picture of a data set into patches.
+
+    Args:
+        root: The checkout.
+        dataset: The data set.
+        name: The fine-tuned variant that is trained on the patches; None for shards that all other variants share.
+    """
     name = name or dataset
     settings, layout = params.load(root), Layout(root)
     raw, out = layout.raw(dataset), layout.shards(name)
@@ -25,7 +34,7 @@ def run(root: Path, dataset: str, name: str | None = None) -> None:
     counts = ", ".join(
         f"{split.samples} {label} patches of {split.images} pictures" for label, split in index.splits.items()
     )
-    console.print(f"shard {name}: {counts} in {out}")
+    logger.info("shard %s: %s in %s", name, counts, out)
 
 
 if __name__ == "__main__":

@@ -1,106 +1,150 @@
-"""The stages `train` and `fine_tune`: a variant trained on its shards, from the start or from another's checkpoint.
+"""The stages `train` and `fine_tune`: a variant trained on its shards, from new weights or from another's checkpoint.
 
 They write models/<name>/trained.safetensors and history.jsonl.
 """
 
 import json
+import logging
+import subprocess
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from components.arrays import Rgb
 from components.codecs import checkpoint
+from components.codecs.base import Codec
 from components.codecs.coder import LearnedCoder
 from components.data.shard_reader import Shards
 from components.errors import RatewrightError
+from components.rate.representative_crops import representative_crops
 from components.storage.atomic import sha256_of, write_bytes
-from components.training.job import TrainingJob
+from components.training.job import RateTarget, TrainingJob
+from components.training.state import TrainingState
 from pipeline.config import params
-from pipeline.config.params import FineTuned, Variant
-from pipeline.entry import console, stage
+from pipeline.config.params import FineTuned, Params, Variant
+from pipeline.documents.run import Start
+from pipeline.entry import stage
 from pipeline.paths import Layout
 from pipeline.registry.runs import TRAINING_S, Run
 from pipeline.stages._data_set import pictures
-from pipeline.stages._launcher import launcher_of
-from pipeline.stages._training import (
-    fingerprint,
-    git_commit,
-    progress_logger,
-    published_weights,
-    rate_target_for,
-)
+from pipeline.stages._launcher import Launcher, launcher_of
+from pipeline.stages._progress import progress_logger
+from pipeline.stages._training import fingerprint, weight_files
 
-SAMPLES = 2  # calibration pictures whose reconstructions the run shows
+LOGGED_PICTURES = 2
+"""Calibration pictures whose reconstructions MLflow gets."""
+
+logger = logging.getLogger(__name__)
+
+Originals = Sequence[tuple[str, Rgb]]
+"""File names and pictures of the calibration set."""
 
 
 def run(root: Path, name: str) -> None:
-    """Train the variant `name`, or go on with a training that was stopped, wherever params.yaml has it run."""
+    """Train the variant `name` where params.yaml has it trained, or resume a training that was stopped."""
     settings, layout = params.load(root), Layout(root)
     variant = settings.variant(name)
-    shards = layout.shards(settings.shards_of(name))
-    data_hash = sha256_of(shards / "index.json")
     start = _start(variant, layout)
-    identity = fingerprint(variant.model_dump(), settings.seed, settings.target_bpp, data_hash, start)
+    job = _job(name, settings, layout, start)
+    count = max(LOGGED_PICTURES, job.config.steer_images)
+    originals = list(pictures(layout.raw(settings.data.calibration), count))
+    codec, remarks = job.initial_codec()
+    job = _with_rate_target(job, name, codec, settings, originals)
+    for remark in remarks if start is None else [f"starts from the checkpoint of {start.variant}"]:
+        logger.info("%s: %s", job.name, remark)
+    launcher = launcher_of(settings, name, layout)
+    parameters = {"seed": settings.seed, **variant.model_dump()}
+    with Run(root, job.name, job.fingerprint, parameters) as tracked:
+        state = _train(job, launcher, codec, originals, tracked)
+    _write(root, name, job, codec, state, start)
+    launcher.remove_state(job)
+    logger.info("%s: %d steps in %s, %s", job.name, state.step, state.precision, layout.trained(name))
+
+
+def _start(variant: Variant, layout: Layout) -> Start | None:
+    """The checkpoint that a fine-tuned variant starts from."""
+    if not isinstance(variant, FineTuned):
+        return None
+    path = layout.trained(variant.start)
+    return Start(variant=variant.start, sha256=sha256_of(path), lmbda=checkpoint.read_facts(path)["lmbda"])
+
+
+def _job(name: str, settings: Params, layout: Layout, start: Start | None) -> TrainingJob:
+    """The training, apart from its rate target."""
+    variant = settings.variant(name)
+    shards = layout.shards(settings.shards_of(name))
     training = variant.train
     if start is not None and training.lmbda is None:
-        training = training.model_copy(update={"lmbda": start["lmbda"]})
-    samples = list(pictures(layout.raw(settings.data.calibration), max(SAMPLES, training.steer_images)))
-    job = TrainingJob(
+        training = training.model_copy(update={"lmbda": start.lmbda})
+    started = None if start is None else start.model_dump()
+    data_hash = sha256_of(shards / "index.json")
+    return TrainingJob(
         name=f"train {name}",
-        fingerprint=identity,
+        fingerprint=fingerprint(variant.model_dump(), settings.seed, settings.target_bpp, data_hash, started),
         codec=variant.codec,
         hyperparameters=variant.hyperparameters,
         config=training,
         shards=Shards(str(shards)),
         state=str(layout.resumable("train", name) / "state.safetensors"),
         seed=settings.seed,
-        weights=published_weights(training.weights, layout.weights),
-        start=None if start is None else str(layout.trained(start["variant"])),
+        weights=weight_files(training.weights, layout.weights),
+        start=None if start is None else str(layout.trained(start.variant)),
         save_every_s=settings.resources_of(name).save_every_s,
     )
-    codec, remarks = job.initial_codec()
-    if training.steer and codec.has_lambda:
-        rate_target = rate_target_for(settings.target_bpp, [rgb for _, rgb in samples[: training.steer_images]])
-        job = replace(job, rate_target=rate_target)
-    if codec.has_lambda and training.lmbda is None:
-        raise RatewrightError(f"train.lmbda of {name} is missing: codec {variant.codec!r} is trained with one")
-    for remark in remarks if start is None else [f"goes on from {start['variant']}"]:
-        console.print(f"{job.name}: {remark}")
-    launcher = launcher_of(settings, name, layout)
-    with (
-        Run(root, job.name, identity, {"seed": settings.seed, **variant.model_dump()}) as tracked,
-        progress_logger(job.name, lambda row: tracked.log_row(row.model_dump())) as callback,
-    ):
+
+
+def _with_rate_target(job: TrainingJob, name: str, codec: Codec, settings: Params, originals: Originals) -> TrainingJob:
+    """The job with the rate that lambda is adjusted to, if the codec has a lambda and params.yaml wants that.
+
+    Raises:
+        RatewrightError: The codec is trained with a lambda, and params.yaml has none.
+    """
+    if not codec.has_lambda:
+        return job
+    if job.config.lmbda is None:
+        raise RatewrightError(f"train.lmbda of {name} is missing: codec {job.codec!r} is trained with one")
+    if not job.config.steer:
+        return job
+    represented = [rgb for _, rgb in originals[: job.config.steer_images]]
+    crops, scale = representative_crops(represented, settings.target_bpp)
+    return replace(job, rate_target=RateTarget(settings.target_bpp, crops, scale))
+
+
+def _train(job: TrainingJob, launcher: Launcher, codec: Codec, originals: Originals, tracked: Run) -> TrainingState:
+    """Train, leave the best weights in `codec`, and log figures and reconstructions to MLflow."""
+    with progress_logger(job.name, lambda validation: tracked.log_row(validation.model_dump())) as callback:
         state = launcher.train(job, callback)
-        tracked.log_row({"step": state.step, TRAINING_S: state.elapsed_s})
-        codec.load_state_dict(state.best)
-        coder = LearnedCoder(codec.eval())
-        for file, rgb in samples[:SAMPLES]:
-            tracked.log_picture(f"reconstructions/{Path(file).stem}.png", coder.decode(coder.encode(rgb)))
+    tracked.log_row({"step": state.step, TRAINING_S: state.elapsed_s})
+    codec.load_state_dict(state.best)
+    coder = LearnedCoder(codec.eval())
+    for file, rgb in originals[:LOGGED_PICTURES]:
+        tracked.log_picture(f"reconstructions/{Path(file).stem}.png", coder.decode(coder.encode(rgb)))
+    return state
 
-    history = "".join(json.dumps(row.model_dump()) + "\n" for row in state.history)
+
+def _write(root: Path, name: str, job: TrainingJob, codec: Codec, state: TrainingState, start: Start | None) -> None:
+    """Write the history and the checkpoint."""
+    layout = Layout(root)
+    history = "".join(json.dumps(validation.model_dump()) + "\n" for validation in state.history)
     write_bytes(layout.history(name), history.encode())
-    checkpoint.save(
-        codec,
-        layout.trained(name),
-        variant=name,
-        lmbda=state.lmbda if codec.has_lambda else None,
-        step=state.step,
-        precision=state.precision,
-        training=identity,
-        data_sha256=data_hash,
-        start=start,
-        git_commit=git_commit(root),
-    )
-    launcher.remove_state(job)
-    console.print(f"{job.name}: {state.step} steps in {state.precision}, {layout.trained(name)}")
+    facts: dict[str, Any] = {
+        "variant": name,
+        "lmbda": state.lmbda if codec.has_lambda else None,
+        "step": state.step,
+        "precision": state.precision,
+        "training": job.fingerprint,
+        "data_sha256": sha256_of(Path(job.shards.location) / "index.json"),
+        "start": None if start is None else start.model_dump(),
+        "git_commit": _git_commit(root),
+    }
+    checkpoint.save(codec, layout.trained(name), **facts)
 
 
-def _start(variant: Variant, layout: Layout) -> dict[str, Any] | None:
-    """The checkpoint that a fine-tuned variant goes on from: whose it is, its hash, where its lambda ended."""
-    if not isinstance(variant, FineTuned):
-        return None
-    path = layout.trained(variant.start)
-    return {"variant": variant.start, "sha256": sha256_of(path), "lmbda": checkpoint.read_facts(path)["lmbda"]}
+def _git_commit(root: Path) -> str | None:
+    """The commit that `root` has checked out; None outside git."""
+    found = subprocess.run(["git", "rev-parse", "HEAD"], cwd=root, capture_output=True, text=True, check=False)
+    return found.stdout.strip() or None
 
 
 if __name__ == "__main__":
