@@ -35,34 +35,38 @@ def measure(
     """
     results = []
     for name, rgb in pictures:
-        started = time.perf_counter()
-        data = coder.encode(rgb)
-        encoded = time.perf_counter()
-        decoded = coder.decode(data)
-        finished = time.perf_counter()
-        if lossless:
-            _check_unchanged(name, rgb, decoded)
-        quality = quality_of(rgb, decoded)
-        height, width = rgb.shape[:2]
-        results.append(
-            ImageResult(
-                image=name,
-                width=width,
-                height=height,
-                bytes=len(data),
-                bpp=8 * len(data) / (height * width),
-                psnr_db=quality.psnr_db,
-                ssim=quality.ssim,
-                ms_ssim=quality.ms_ssim,
-                swd=quality.swd,
-                encode_s=encoded - started,
-                decode_s=finished - encoded,
-                reasons=quality.reasons,
-            )
-        )
+        result, decoded = _measure_one(coder, name, rgb, lossless=lossless)
+        results.append(result)
         if keep is not None:
             keep(name, decoded)
     return results
+
+
+def _measure_one(coder: Coder, name: str, rgb: Rgb, *, lossless: bool) -> tuple[ImageResult, Rgb]:
+    started = time.perf_counter()
+    data = coder.encode(rgb)
+    encoded = time.perf_counter()
+    decoded = coder.decode(data)
+    finished = time.perf_counter()
+    if lossless:
+        _check_unchanged(name, rgb, decoded)
+    quality = quality_of(rgb, decoded)
+    height, width = rgb.shape[:2]
+    result = ImageResult(
+        image=name,
+        width=width,
+        height=height,
+        bytes=len(data),
+        bpp=8 * len(data) / (height * width),
+        psnr_db=quality.psnr_db,
+        ssim=quality.ssim,
+        ms_ssim=quality.ms_ssim,
+        swd=quality.swd,
+        encode_s=encoded - started,
+        decode_s=finished - encoded,
+        reasons=quality.reasons,
+    )
+    return result, decoded
 
 
 def _check_unchanged(name: str, rgb: Rgb, decoded: Rgb) -> None:
