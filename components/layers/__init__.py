@@ -1,0 +1,1 @@
+"""Network parts that codecs and entropy models share: transforms, blocks, normalisation, wavelets, fixed point."""
