@@ -18,7 +18,7 @@ class EntropyOutput(NamedTuple):
     """Result of an entropy model in training or evaluation.
 
     y_hat: quantised (or noisy) latents (B, C, h, w).
-    position_bits: estimated bits at each position (B, h, w), all channels and side information together.
+    position_bits: estimated bits at each position (B, h, w), all channels together, those of hyper-latents included.
     log_gain: logarithm of the gain that each image was quantised with (B,); None for models without gains.
     """
 
