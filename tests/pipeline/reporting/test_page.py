@@ -12,7 +12,6 @@ from PIL import Image
 
 from components.errors import RatewrightError
 from components.storage.atomic import read_json, write_json
-from pipeline.reporting.comparison import Version, side_by_side
 from pipeline.stages import report
 
 KINDS = {"swift": "learned", "jpeg": "baseline", "plain": "learned", "packed": "lossless"}
@@ -225,17 +224,6 @@ def test_a_broken_input_names_its_file(tree: Path) -> None:
     (tree / "leaderboard.json").write_text("{")
     with pytest.raises(RatewrightError, match=r"leaderboard\.json"):
         report.run(tree)
-
-
-def test_the_detail_is_where_the_versions_differ() -> None:
-    original = np.zeros((600, 700, 3), np.uint8)
-    damaged = original.copy()
-    damaged[-200:, -200:] = 255
-    comparison = side_by_side("a.png", original, [Version("c", "learned", damaged, 0.1, None)])
-    assert (comparison.width, comparison.height) == (256, 256)
-    assert comparison.tiles[0].detail != comparison.tiles[1].detail
-    with pytest.raises(RatewrightError, match=r"c decodes a\.png of 700x600 pixels to 700x599"):
-        side_by_side("a.png", original, [Version("c", "learned", damaged[1:], 0.1, None)])
 
 
 def make_progressive(tree: Path) -> None:
