@@ -104,7 +104,7 @@ def test_a_run_that_is_kept(copy: Checkout, photo: Path) -> None:
     (run,) = kept_runs(copy.root)
     for row in board["rows"]:
         assert f"{row['psnr_db']:.2f}" in section(run)
-    assert "bundled-test_psnr_db.png" in plots(run.folder)
+    assert "bundled-test_psnr_db.png" in plots(run)
 
 
 def test_the_training_has_its_history(finished: Checkout) -> None:
