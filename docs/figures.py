@@ -6,7 +6,7 @@ python -m docs.figures     # renew the tables between the markers `figures` of d
 import re
 
 from components.storage.atomic import write_bytes
-from pipeline.documents import Leaderboard, Run, read
+from pipeline.documents import Leaderboard, RunRecord, read
 from pipeline.documents.leaderboard import LossyRow
 from pipeline.entry import console, guarded
 from pipeline.paths import CHECKOUT, Layout
@@ -21,7 +21,7 @@ _PLACE = re.compile(r"(<!-- figures: (.*?) -->\n).*?(<!-- end of figures -->)", 
 def figures(codecs: list[str]) -> str:
     """A table of the named codecs in the reference run, on its test set and on its calibration set."""
     folder = Layout(CHECKOUT).results(RUN)
-    board, run = read(Leaderboard, folder / "leaderboard.json"), read(Run, folder / "run.json")
+    board, run = read(Leaderboard, folder / "leaderboard.json"), read(RunRecord, folder / "run.json")
     sets, measures = (board.test_set, board.calibration.test_set), ("bpp", "PSNR, dB", "SSIM", "MS-SSIM")
     heads = ["codec", *(f"{name}, {measure}" for name in sets for measure in measures), "training steps"]
     others = {row.name: row for row in board.calibration.rows}

@@ -36,7 +36,7 @@ class Roles(Settings):
         return self
 
 
-class Calibration(Settings):
+class CalibrationConfig(Settings):
     """How a trained codec is brought to the target rate: by fine-tunes at other lambdas, then by its quantiser step."""
 
     tolerance: Annotated[float, Field(gt=0, lt=1)] = 0.01
@@ -58,7 +58,7 @@ class Variant(Settings):
     """Hyper-parameters that the codec takes, such as channels and depths."""
     train: TrainingConfig
     """How the codec is trained."""
-    calibrate: Calibration = Calibration()
+    calibrate: CalibrationConfig = CalibrationConfig()
     """How the codec is brought to the target rate."""
 
 

@@ -15,7 +15,7 @@ from pipeline.documents.evaluation import Evaluation
 from pipeline.documents.illustrations import LatentMaps, PrefixCurve
 from pipeline.documents.leaderboard import Leaderboard
 from pipeline.documents.registry import RegistryRecord
-from pipeline.documents.run import Run
+from pipeline.documents.run import RunRecord
 
 DOCUMENTS: dict[str, type[BaseModel]] = {
     "data/raw/<name>/manifest.json": Manifest,
@@ -27,7 +27,7 @@ DOCUMENTS: dict[str, type[BaseModel]] = {
     "models/<name>/history.jsonl": Validation,
     "leaderboard.json": Leaderboard,
     "registry.json": RegistryRecord,
-    "results/<name>/run.json": Run,
+    "results/<name>/run.json": RunRecord,
 }
 """Path in a checkout -> what the file holds."""
 
@@ -39,7 +39,7 @@ __all__ = [
     "Leaderboard",
     "PrefixCurve",
     "RegistryRecord",
-    "Run",
+    "RunRecord",
     "Section",
     "read",
     "read_by_name",

@@ -54,7 +54,7 @@ class Budget(Section):
     """Seconds of training, interruptions left out; null where MLflow holds no run of it."""
 
 
-class Run(Document):
+class RunRecord(Document):
     """A finished run."""
 
     machine: Machine

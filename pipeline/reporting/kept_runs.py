@@ -21,7 +21,7 @@ from components.errors import RatewrightError
 from components.storage.atomic import write_bytes
 from pipeline.config import params
 from pipeline.config.params import Params
-from pipeline.documents import Calibration, Evaluation, Leaderboard, Run, read, write, write_by_name
+from pipeline.documents import Calibration, Evaluation, Leaderboard, RunRecord, read, write, write_by_name
 from pipeline.documents.run import Budget, Machine
 from pipeline.paths import Layout
 from pipeline.registry.runs import training_seconds
@@ -50,7 +50,7 @@ def keep(root: Path, name: str) -> Path:
     write(board, out / "leaderboard.json")
     write_by_name(evaluations, out / "evaluations.json")
     write_by_name({codec: read(Calibration, layout.calibration(codec)) for codec in trained}, out / "calibrations.json")
-    write(Run(machine=_machine(), variants=_budgets(root, settings, trained)), out / "run.json")
+    write(RunRecord(machine=_machine(), variants=_budgets(root, settings, trained)), out / "run.json")
     write_bytes(out / "images.csv", _images(layout, board.names).encode())
     shutil.copyfile(root / "dvc.lock", out / "dvc.lock")
     write_bytes(out / params.FILE, re.sub("(?m)^mirror:.*$", "mirror: null", (root / params.FILE).read_text()).encode())

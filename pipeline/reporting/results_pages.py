@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 from components.errors import RatewrightError
 from components.storage.atomic import write_bytes, write_json
-from pipeline.documents import Evaluation, Leaderboard, Run, read, read_by_name
+from pipeline.documents import Evaluation, Leaderboard, RunRecord, read, read_by_name
 from pipeline.documents.leaderboard import LossyRow, RankedRow
 from pipeline.documents.run import Budget
 from pipeline.entry import guarded
@@ -48,7 +48,7 @@ class KeptRun:
 
     folder: Path
     board: Leaderboard
-    run: Run
+    run: RunRecord
     evaluations: dict[str, Evaluation]
 
     @classmethod
@@ -57,7 +57,7 @@ class KeptRun:
         return cls(
             folder,
             read(Leaderboard, folder / "leaderboard.json"),
-            read(Run, folder / "run.json"),
+            read(RunRecord, folder / "run.json"),
             read_by_name(Evaluation, folder / "evaluations.json"),
         )
 
