@@ -48,11 +48,14 @@ def would_run(checkout: Checkout) -> list[str]:
     return [name for name in stages_run(checkout.dvc("repro", "--dry")) if name != "register"]
 
 
-def test_a_changed_variant_runs_its_own_stages_and_what_follows(finished: Checkout, tmp_path: Path) -> None:
+def test_a_changed_parameter_runs_its_own_stages_and_what_follows(finished: Checkout, tmp_path: Path) -> None:
     checkout = finished.copy_to(tmp_path / "checkout")
-    said = checkout.dvc("exp", "run", "-S", "variants.wcae.calibrate.tolerance=0.04")
-    assert stages_run(said) == ["calibrate@wcae", "evaluate@wcae", "choose", "report", "register"]
+    said = checkout.dvc("exp", "run", "-S", "selection.metric=ssim")
+    assert stages_run(said) == ["choose", "report", "register"]
+    assert checkout.read("leaderboard.json")["metric"] == "ssim"
     assert "wcae" in checkout.dvc("metrics", "diff", "--all")
+    checkout.change_params(lambda document: document["variants"]["wcae"]["train"].update(steps=8))
+    assert would_run(checkout) == ["train@wcae", "calibrate@wcae", "choose"]
 
 
 @pytest.fixture(scope="module")
