@@ -62,7 +62,7 @@ def parameters() -> str:
 def json_files() -> str:
     """A page with every field of every JSON file that stages write."""
     intro = (
-        "# JSON files\n\nStages write these files, and programs can rely on them. Their models are "
+        "# JSON files\n\nStages write these files, and programs can rely on them. Their models are in "
         "`pipeline/documents/` and `components/data/`; a file with a wrong key is an error that names it. Where a "
         "figure does not exist, its field is null, and `<field>_why` says why in words. A field that defaults to null "
         "may be left out."
