@@ -90,7 +90,7 @@ def test_a_new_variant_is_one_block_of_params(grown: Checkout) -> None:
     ]
     assert "added" in {row["name"] for row in grown.read("leaderboard.json")["rows"]}
     page = (grown.root / "report" / "index.html").read_text()
-    assert "The settings of added" in page
+    assert "Settings of added" in page
     assert "Where the bits went" in page
 
 
