@@ -14,6 +14,8 @@ from pipeline.schedule.airflow_settings import PORT, URL, USER, password
 
 POLL_S = 2.0
 """Seconds between two looks at a run."""
+_PAGE = 100
+"""Task instances of a page: the most that Airflow gives at once."""
 _UNREPORTED = ("none", "scheduled", "queued", "skipped")
 """States of a task that the log leaves out."""
 
@@ -57,13 +59,23 @@ class Api:
         """Start a run of a DAG with the parameters `conf`; returns the run's id."""
         return str(self.call("POST", f"/api/v2/dags/{dag}/dagRuns", {"logical_date": None, "conf": conf})["dag_run_id"])
 
+    def tasks(self, dag: str, run_id: str) -> list[dict[str, Any]]:
+        """The task instances of a run, gathered from the pages that Airflow gives them in."""
+        path = f"/api/v2/dags/{dag}/dagRuns/{run_id}/taskInstances"
+        found: list[dict[str, Any]] = []
+        while True:
+            page = self.call("GET", f"{path}?limit={_PAGE}&offset={len(found)}")
+            found += page["task_instances"]
+            if not page["task_instances"] or len(found) >= page["total_entries"]:
+                return found
+
     def follow(self, dag: str, run_id: str) -> str:
         """Log the state changes of a run's tasks until the run ends; returns the run's state."""
         run = f"/api/v2/dags/{dag}/dagRuns/{run_id}"
         known: dict[str, str] = {}
         while True:
             state = str(self.call("GET", run)["state"])
-            for task in self.call("GET", f"{run}/taskInstances?limit=1000")["task_instances"]:
+            for task in self.tasks(dag, run_id):
                 name, present = task["task_id"], task["state"] or "none"
                 if present != known.get(name) and present not in _UNREPORTED:
                     _log_task(dag, task)

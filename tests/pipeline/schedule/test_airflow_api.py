@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from threading import Thread
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
@@ -23,7 +24,7 @@ TASKS: list[list[dict[str, Any]]] = [
 
 
 class Playback(BaseHTTPRequestHandler):
-    """Airflow's answers to a user that may start the DAG `retrain` alone."""
+    """Airflow's answers to a user that may start the DAG `retrain` alone; a page has one task."""
 
     polls = 0
 
@@ -42,8 +43,10 @@ class Playback(BaseHTTPRequestHandler):
         if self.path == RUN:
             self.answer(200, {"state": "failed" if Playback.polls == len(TASKS) - 1 else "running"})
         else:
-            self.answer(200, {"task_instances": [{"duration": None, **task} for task in TASKS[Playback.polls]]})
-            Playback.polls += 1
+            tasks = [{"duration": None, **task} for task in TASKS[Playback.polls]]
+            offset = int(parse_qs(urlsplit(self.path).query)["offset"][0])
+            self.answer(200, {"task_instances": tasks[offset : offset + 1], "total_entries": len(tasks)})
+            Playback.polls += offset + 1 == len(tasks)
 
     def answer(self, status: int, body: dict[str, Any]) -> None:
         self.send_response(status)
