@@ -46,7 +46,7 @@ docs-serve: venv ## the documentation at http://127.0.0.1:8000 until Ctrl-C
 graph: venv ## dags/stages.json anew from dvc.yaml and the profiles
 	python -m pipeline.schedule.dvc_graph --write
 
-results: ## the tables of README and the documentation, and the plots, anew from results/
+results: venv ## the tables of README and the documentation, and the plots, anew from results/
 	python -m pipeline.reporting.results_pages --write
 	python -m docs.figures
 
