@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help venv repro test test-services lint docs docs-serve graph results lock mlflow airflow retrain benchmarks benchmarks-gpu clean
+.PHONY: help venv repro test test-services lint docs docs-serve code graph results lock mlflow airflow retrain benchmarks benchmarks-gpu clean
 
 PYTHON ?= python3.11
 BIN := .venv/bin
@@ -18,7 +18,7 @@ $(BIN)/.installed: requirements.lock pyproject.toml
 	$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
-repro: venv ## run the pipeline on params.yaml and print the leaderboard
+repro: code ## run the pipeline on params.yaml and print the leaderboard
 	dvc repro
 	@ratewright leaderboard
 
@@ -33,6 +33,7 @@ lint: venv ## format, lint, types, and the direction of imports
 	ruff check .
 	mypy
 	lint-imports
+	python -m pipeline.schedule.code_hashes --check
 	python -m pipeline.schedule.dvc_graph --check
 	python -m pipeline.reporting.results_pages --check
 
@@ -42,6 +43,9 @@ docs: venv ## the documentation in site/, warnings are errors, nothing is loaded
 docs-serve: venv ## the documentation at http://127.0.0.1:8000 until Ctrl-C
 	python -m docs.build --pages
 	zensical serve
+
+code: venv ## code.json anew: the hash of the code that each stage runs
+	python -m pipeline.schedule.code_hashes --write
 
 graph: venv ## dags/stages.json anew from dvc.yaml and the profiles
 	python -m pipeline.schedule.dvc_graph --write
