@@ -1,13 +1,17 @@
 """The cost of a codec: multiply-accumulates per pixel, number of parameters, peak memory."""
 
-import resource
+import ctypes
+from pathlib import Path
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from components.arrays import Rgb
 from components.codecs.base import Codec
+from components.codecs.coder import Coder, LearnedCoder
 
 _SIDE = 256
+_PROCESS = Path("/proc/self")
 
 
 def kmac_per_px(codec: Codec) -> tuple[float, float]:
@@ -31,11 +35,47 @@ def count_parameters(codec: Codec) -> int:
     return sum(parameter.numel() for parameter in codec.parameters())
 
 
-def peak_memory_mb() -> float:
-    """The most memory that this process has held, in 10^6 bytes: on the GPU where there is one, else resident."""
-    if torch.cuda.is_available():
-        return torch.cuda.max_memory_allocated() / 1e6
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
+def peak_memory_mb(coder: Coder, rgb: Rgb) -> float:
+    """The most memory that encoding and decoding a picture take, the codec's weights included.
+
+    It is what the process holds at its peak above what it held before: on the GPU if the codec lies there, else
+    resident memory. What the process holds besides (libraries, other pictures) does not count. On Linux only.
+
+    Args:
+        coder: a learned or a classic codec.
+        rgb: the picture.
+
+    Returns:
+        Memory in 10^6 bytes.
+    """
+    codec = coder.codec if isinstance(coder, LearnedCoder) else None
+    weights = 0 if codec is None else sum(value.nbytes for value in codec.state_dict().values())
+    device = torch.device("cpu") if codec is None else codec.gain.device
+    before = _start_peak(device)
+    coder.decode(coder.encode(rgb))
+    return (weights + _peak(device) - before) / 1e6
+
+
+def _start_peak(device: torch.device) -> int:
+    """Make the peak of memory start anew, and return the bytes that are held now."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+        return torch.cuda.memory_allocated(device)
+    # The allocator keeps freed memory, which coding would take without a rise in resident memory.
+    ctypes.CDLL(None).malloc_trim(0)
+    (_PROCESS / "clear_refs").write_text("5")  # VmHWM, the peak, becomes the present size
+    return _resident("VmRSS")
+
+
+def _peak(device: torch.device) -> int:
+    """The peak since `_start_peak`, in bytes."""
+    return torch.cuda.max_memory_allocated(device) if device.type == "cuda" else _resident("VmHWM")
+
+
+def _resident(field: str) -> int:
+    """A field of /proc/self/status in bytes."""
+    (line,) = (line for line in (_PROCESS / "status").read_text().splitlines() if line.startswith(f"{field}:"))
+    return int(line.split()[1]) * 1024
 
 
 def _kmac_per_px(counter: FlopCounterMode) -> float:

@@ -81,7 +81,8 @@ class Costs(Section):
     decoder_kmac_per_px_why: str | None = None
     """Why there is no `decoder_kmac_per_px`."""
     peak_mb: float
-    """Largest memory of the measuring process, in 10^6 bytes: the GPU's if there is one, else resident."""
+    """Memory in 10^6 bytes that encoding and decoding the largest picture of the test set take at their peak, weights
+    included, libraries and other pictures not: on the GPU if the codec runs there, else resident memory."""
 
 
 class Evaluation(Costs, Description, Document):  # fields of the last base come first

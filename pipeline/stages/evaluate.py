@@ -60,7 +60,7 @@ def run(root: Path, name: str) -> None:
     keep_maps(codec.deployed, *originals[test_set][0], layout.maps(name, test_set))
     evaluation = Evaluation(
         **dict(measurement.description),
-        **dict(_costs(codec.deployed)),
+        **dict(_costs(codec.deployed, max(rgbs[test_set], key=lambda rgb: rgb.size))),
         operating_points=_operating_points(codec.deployed, test_set, originals[test_set]),
         test_sets=results,
         test_set_sha256={key: content_hash(layout.raw(key)) for key in originals},
@@ -178,14 +178,16 @@ def _operating_points(
     return {test_set: tuple(points)}
 
 
-def _costs(coder: Coder) -> Costs:
+def _costs(coder: Coder, largest: Rgb) -> Costs:
+    """What `coder` costs to run; its memory is measured on the picture `largest`."""
+    peak_mb = peak_memory_mb(coder, largest)
     if isinstance(coder, LearnedCoder):
         encoder, decoder = kmac_per_px(coder.codec)
         return Costs(
             parameters=count_parameters(coder.codec),
             encoder_kmac_per_px=encoder,
             decoder_kmac_per_px=decoder,
-            peak_mb=peak_memory_mb(),
+            peak_mb=peak_mb,
         )
     return Costs(
         parameters=None,
@@ -194,7 +196,7 @@ def _costs(coder: Coder) -> Costs:
         encoder_kmac_per_px_why=NO_NETWORK,
         decoder_kmac_per_px=None,
         decoder_kmac_per_px_why=NO_NETWORK,
-        peak_mb=peak_memory_mb(),
+        peak_mb=peak_mb,
     )
 
 

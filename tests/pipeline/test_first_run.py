@@ -43,6 +43,11 @@ def test_both_sets_are_measured_and_curves_have_bd_rates(finished: Checkout) -> 
         assert row["bd_rate_percent_why"] == "jpeg2000 is not among the baselines"
 
 
+def test_peak_memory_is_that_of_coding_alone(finished: Checkout) -> None:
+    """A process that has imported torch holds more than 200 MB before it codes anything."""
+    assert 0 < finished.read("evaluation/jpeg/metrics.json")["peak_mb"] < 100
+
+
 @pytest.fixture(scope="module")
 def copy(finished: Checkout, tmp_path_factory: pytest.TempPathFactory) -> Checkout:
     return finished.copy_to(tmp_path_factory.mktemp("copy") / "checkout")
