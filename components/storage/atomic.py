@@ -1,5 +1,6 @@
 """Atomic writing of files, and hashes of their content."""
 
+import errno
 import hashlib
 import json
 import os
@@ -15,9 +16,10 @@ from typing import Any
 def replacing(path: Path) -> Iterator[Path]:
     """A temporary path beside `path`, whose file replaces `path` on success and is removed on an error.
 
-    The folder is made where it does not exist, and the file is on the disk before it is renamed. Raises OSError.
+    The folder is made where it does not exist. The file is on the disk before it is renamed, and its new name before
+    this returns. Raises OSError.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    _make_folder(path.parent)
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     os.close(handle)
     temporary = Path(name)
@@ -27,6 +29,7 @@ def replacing(path: Path) -> Iterator[Path]:
             os.fsync(written.fileno())
         temporary.chmod(0o644)
         temporary.replace(path)
+        _flush_folder(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -59,22 +62,65 @@ def write_bytes(path: Path, data: bytes) -> None:
 def link_folder(source: Path, target: Path) -> None:
     """Replace the folder `target` by one with the files of the flat folder `source`, linked or else copied.
 
+    The former folder is renamed, and removed once the new one is in its place. If the process is killed between,
+    the next call puts the former folder back first, whatever comes of the call.
+
     Raises OSError.
     """
-    target.parent.mkdir(parents=True, exist_ok=True)
+    former = target.with_name(f".{target.name}.former")
+    _make_folder(target.parent)
+    _restore(former, target)
     temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
     try:
         temporary.chmod(0o755)
         for path in source.iterdir():
-            try:
-                os.link(path, temporary / path.name)
-            except OSError:  # another file system, or one without links
-                shutil.copyfile(path, temporary / path.name)
+            _link(path, temporary / path.name)
+        _flush_folder(temporary)
         if target.exists():
-            shutil.rmtree(target)
+            target.rename(former)
         temporary.rename(target)
+        _flush_folder(target.parent)
     finally:
+        _restore(former, target)
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _restore(former: Path, target: Path) -> None:
+    """Rename the former folder back if nothing replaced it, else remove it."""
+    if former.exists() and not target.exists():
+        former.rename(target)
+    elif former.exists():
+        shutil.rmtree(former)
+
+
+def _link(path: Path, target: Path) -> None:
+    """Link a file, or copy it to the disk where links are refused."""
+    try:
+        os.link(path, target)
+    except OSError:  # another file system, or one without links
+        shutil.copyfile(path, target)
+        with target.open("rb") as copied:
+            os.fsync(copied.fileno())
+
+
+def _make_folder(folder: Path) -> None:
+    """Make a folder and those above it, with their names on the disk."""
+    missing = [each for each in (folder, *folder.parents) if not each.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    for each in missing:
+        _flush_folder(each.parent)
+
+
+def _flush_folder(folder: Path) -> None:
+    """Put the names in a folder on the disk, where its file system can."""
+    number = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(number)
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # the answer of file systems that cannot
+            raise
+    finally:
+        os.close(number)
 
 
 def write_json(path: Path, value: Any) -> None:

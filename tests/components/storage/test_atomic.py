@@ -3,6 +3,9 @@ import io
 import math
 import os
 import stat
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -80,22 +83,62 @@ def test_a_disk_that_fails_later_leaves_the_old_file(old: Path, call: str, monke
     assert_untouched(old)
 
 
-def test_what_is_renamed_was_flushed(old: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def steps(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Renames, and what is flushed to the disk: `file`, or the folder's name."""
     done: list[str] = []
-    fsync, rename = os.fsync, Path.replace
+    fsync = os.fsync
 
     def flushing(number: int) -> None:
-        done.append("flush")
+        path = Path(f"/proc/self/fd/{number}").resolve()
+        done.append(path.name if path.is_dir() else "file")
         fsync(number)
 
-    def renaming(path: Path, target: Path) -> Path:
-        done.append("rename")
-        return rename(path, target)
+    def renaming(rename: Callable[[Path, Path], Path]) -> Callable[[Path, Path], Path]:
+        def recorded(path: Path, target: Path) -> Path:
+            done.append("rename")
+            return rename(path, target)
+
+        return recorded
 
     monkeypatch.setattr(os, "fsync", flushing)
-    monkeypatch.setattr(Path, "replace", renaming)
+    monkeypatch.setattr(Path, "replace", renaming(Path.replace))
+    monkeypatch.setattr(Path, "rename", renaming(Path.rename))
+    return done
+
+
+def test_a_file_is_flushed_before_it_is_renamed_and_its_folder_after(old: Path, steps: list[str]) -> None:
     write_bytes(old, b"new")
-    assert done == ["flush", "rename"]
+    assert steps == ["file", "rename", old.parent.name]
+
+
+def test_a_new_folder_is_flushed_into_the_folder_above(tmp_path: Path, steps: list[str]) -> None:
+    write_bytes(tmp_path / "a" / "b" / "file", b"new")
+    assert steps == ["a", tmp_path.name, "file", "rename", "b"]
+
+
+def test_a_linked_folder_is_flushed_before_it_is_renamed_and_the_one_above_after(
+    tmp_path: Path, steps: list[str]
+) -> None:
+    for folder in ("source", "target"):
+        (tmp_path / folder).mkdir()
+    link_folder(tmp_path / "source", tmp_path / "target")
+    new, *others = steps
+    assert new.startswith(".target.")
+    assert others == ["rename", "rename", tmp_path.name]
+
+
+def test_a_file_system_that_cannot_flush_folders_will_do(old: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fsync = os.fsync
+
+    def refusing(number: int) -> None:
+        if stat.S_ISDIR(os.fstat(number).st_mode):
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+        fsync(number)
+
+    monkeypatch.setattr(os, "fsync", refusing)
+    write_bytes(old, b"new")
+    assert old.read_bytes() == b"new"
 
 
 def test_json_round_trip(tmp_path: Path) -> None:
@@ -137,3 +180,64 @@ def test_a_folder_is_copied_where_links_are_refused(tmp_path: Path, monkeypatch:
     monkeypatch.setattr(os, "link", refuse)
     link_folder(tmp_path / "source", tmp_path / "target")
     assert (tmp_path / "target" / "a").read_text() == "a"
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from components.storage.atomic import link_folder
+
+left = int(sys.argv[1])
+
+def count(event, _):
+    global left
+    if event in {"os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.link", "os.chmod"}:
+        left -= 1
+        if left < 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+sys.addaudithook(count)
+link_folder(Path(sys.argv[2]), Path(sys.argv[3]))
+"""
+
+
+def test_a_kill_at_any_moment_loses_no_folder(tmp_path: Path) -> None:
+    """After the next call, though it fails too, the folder is the old one or the new one, whole."""
+    whole = [{"a": "old", "b": "old"}, {"b": "new", "c": "new"}]
+    source, seen = tmp_path / "source", []
+    write_bytes(source / "b", b"new")
+    write_bytes(source / "c", b"new")
+    for moment in range(100):
+        target = tmp_path / str(moment) / "target"
+        for name, text in whole[0].items():
+            write_bytes(target / name, text.encode())
+        done = subprocess.run([sys.executable, "-c", KILLED, str(moment), source, target], check=False)
+        with pytest.raises(FileNotFoundError):
+            link_folder(tmp_path / "none", target)
+        found = {path.name: path.read_text() for path in target.iterdir()}
+        assert found in whole, f"killed before change {moment} of the disk"
+        seen.append(whole.index(found))
+        link_folder(source, target)
+        assert {path.name: path.read_text() for path in target.iterdir()} == whole[1]
+        if done.returncode == 0:
+            break
+    assert len(seen) > 8
+    assert seen == sorted(seen)
+    assert seen[-1] == 1
+
+
+def test_a_folder_that_cannot_be_renamed_comes_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_bytes(tmp_path / "source" / "a", b"new")
+    write_bytes(tmp_path / "target" / "a", b"old")
+    rename = Path.rename
+
+    def refuse_the_second(path: Path, target: Path) -> Path:
+        if path.name != "target" and not path.name.endswith(".former"):
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", refuse_the_second)
+    with pytest.raises(OSError, match="Input/output error"):
+        link_folder(tmp_path / "source", tmp_path / "target")
+    assert (tmp_path / "target" / "a").read_text() == "old"
+    assert {path.name for path in tmp_path.iterdir()} == {"source", "target"}
