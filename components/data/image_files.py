@@ -17,6 +17,7 @@ from components.errors import ImageError, one_line
 FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "JPEG2000", "AVIF")
 """Formats that are decoded, by Pillow's names: raster formats only (its EPS reader would start Ghostscript)."""
 
+_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _PLAIN_FORMATS = ("PNG", "JPEG", "WEBP")
 
 # Exceptions that a hostile file makes Pillow's readers raise: they have no common base.
@@ -58,8 +59,8 @@ def decode_rgb(data: bytes, *, max_pixels: int = 1 << 28) -> Rgb:
         max_pixels: larger pictures are refused before they are decoded.
 
     Raises:
-        ImageError: in one line, for a file that is no picture or truncated, samples without a known range (float,
-            32-bit), or more than `max_pixels` pixels.
+        ImageError: in one line, for a file that is no picture, truncated or with wrong checksums (PNG), samples without
+            a known range (float, 32-bit), or more than `max_pixels` pixels.
     """
     return decode(data, max_pixels=max_pixels).rgb
 
@@ -74,6 +75,8 @@ def decode(data: bytes, *, max_pixels: int = 1 << 28) -> Decoded:
             if width * height > max_pixels:
                 raise ImageError(f"{width}x{height} pixels are more than the {max_pixels} allowed")
             _refuse_misread(picture)
+            if picture.format == "PNG":
+                _refuse_wrong_checksums(data)
             plain = _is_plain(picture)
             picture.load()
             upright = ImageOps.exif_transpose(picture)
@@ -116,6 +119,19 @@ def _refuse_misread(picture: ImageFile.ImageFile) -> None:
     bits_per_sample, planar_configuration = tags.get(258, (1,)), tags.get(284, 1)
     if planar_configuration == 2 and max(bits_per_sample) > 8:
         raise ImageError("a planar TIFF of more than 8 bits is not supported; store it interleaved")
+
+
+def _refuse_wrong_checksums(data: bytes) -> None:
+    """Raise ImageError for a PNG with a wrong checksum of pixels, which Pillow does not compare."""
+    view, position = memoryview(data), len(_PNG_SIGNATURE)
+    while position + 12 <= len(data):
+        length, kind = struct.unpack_from(">I4s", data, position)
+        end = position + 8 + length
+        if kind == b"IDAT" and end + 4 <= len(data):  # Pillow refuses a file that is truncated here
+            (checksum,) = struct.unpack_from(">I", data, end)
+            if zlib.crc32(view[position + 4 : end]) != checksum:
+                raise ImageError("the PNG is corrupted: the checksum of its pixels does not match")
+        position = end + 4
 
 
 def _is_plain(picture: ImageFile.ImageFile) -> bool:

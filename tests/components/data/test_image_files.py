@@ -222,6 +222,36 @@ def test_pillows_own_limit_is_left_as_it_was(monkeypatch: pytest.MonkeyPatch) ->
     assert Image.MAX_IMAGE_PIXELS == 10
 
 
+def chunks(data: bytes) -> list[tuple[bytes, int]]:
+    """The kind of each chunk of a PNG, and where its checksum begins."""
+    found, position = [], 8
+    while position < len(data):
+        length, kind = struct.unpack_from(">I4s", data, position)
+        found.append((kind, position + 8 + length))
+        position += 12 + length
+    return found
+
+
+def test_a_png_with_a_wrong_checksum_of_pixels_is_refused() -> None:
+    """As xcsn0g01 of PngSuite has. Each of several IDAT chunks counts."""
+    good = saved(Image.fromarray(RNG.integers(0, 256, (200, 300, 3), dtype=np.uint8)))
+    places = [place for kind, place in chunks(good) if kind == b"IDAT"]
+    assert len(places) > 1
+    decode_rgb(good)
+    for place in places:
+        for byte in range(4):
+            bad = bytearray(good)
+            bad[place + byte] ^= 1
+            with pytest.raises(ImageError, match="checksum of its pixels does not match"):
+                decode_rgb(bytes(bad))
+
+
+def test_a_png_without_its_end_is_decoded_as_before() -> None:
+    good = saved(Image.fromarray(RGB))
+    assert np.array_equal(decode_rgb(good[:-12]), RGB)
+    assert np.array_equal(decode_rgb(good + b"more"), RGB)
+
+
 def test_encode_png_is_lossless_deterministic_and_plain() -> None:
     data = encode_png(RGB[:, ::-1])
     assert data == encode_png(RGB[:, ::-1].copy())
