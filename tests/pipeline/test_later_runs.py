@@ -1,6 +1,7 @@
 """Changes of params.yaml after a run: what DVC runs then, and what a variant that is new or fine-tuned leaves."""
 
 import json
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from components.codecs.checkpoint import read_facts
 from components.storage.atomic import sha256_of
 from pipeline.schedule.dvc_graph import stage_nodes
 from pipeline.stages import calibrate, choose, evaluate, report, shard, train
-from tests.pipeline.conftest import TARGET_BPP, TOLERANCE, Checkout, stages_run
+from tests.pipeline.conftest import SETS, TARGET_BPP, TOLERANCE, Checkout, stages_run
 from tests.small_profile import small_params
 
 pytestmark = [
@@ -56,6 +57,28 @@ def test_a_changed_parameter_runs_its_own_stages_and_what_follows(finished: Chec
     assert "wcae" in checkout.dvc("metrics", "diff", "--all")
     checkout.change_params(lambda document: document["variants"]["wcae"]["train"].update(steps=8))
     assert would_run(checkout) == ["train@wcae", "calibrate@wcae", "choose"]
+
+
+def test_changed_code_runs_what_uses_it(finished: Checkout, tmp_path: Path) -> None:
+    checkout = finished.copy_to(tmp_path / "checkout")
+
+    def after(path: str, addition: str) -> set[str]:
+        """What would run after an addition to a file, which is taken back."""
+        before = (checkout.root / path).read_text()
+        (checkout.root / path).write_text(f"{before}{addition}\n")
+        checkout.run(sys.executable, "-m", "pipeline.schedule.code_hashes", "--write")
+        found = would_run(checkout)
+        (checkout.root / path).write_text(before)
+        return set(found)
+
+    learned = {"train@wcae", "calibrate@wcae", "evaluate@wcae"}
+    assert after("components/training/loop.py", "# A comment.") == set()
+    assert after("components/codecs/variants/nowcae.py", "NEW = 1") == set()
+    assert after("components/codecs/variants/wcae.py", "NEW = 1") == learned
+    assert after("components/training/loop.py", "NEW = 1") == {"train@wcae", "calibrate@wcae"}
+    assert after("components/metrics/quality.py", "NEW = 1") == {*learned, "evaluate_baseline@jpeg"}
+    assert after("pipeline/reporting/style.py", "NEW = 1") == {"report"}
+    assert after("profiles/manifests/kodak.json", "") == {f"fetch@{name}" for name in SETS}
 
 
 @pytest.fixture(scope="module")
