@@ -3,13 +3,14 @@
 import logging
 import math
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from components.errors import RatewrightError
 from pipeline.cli.codec_lookup import codec_named, codec_of_stream
-from pipeline.cli.files import convert, naming_errors, read
+from pipeline.cli.files import convert, naming_errors, read, shared_cores
 from pipeline.entry import console
 
 if TYPE_CHECKING:
@@ -52,7 +53,9 @@ def compress(
     from components.storage.sources import PICTURE_SUFFIXES
 
     coder = LearnedCoder(codec, bpp=bpp)
-    convert(source, target, lambda _, data: coder.encode(decode_rgb(data)), PICTURE_SUFFIXES, STREAM_SUFFIX)
+    convert(
+        source, target, lambda _, data: coder.encode(decode_rgb(data)), PICTURE_SUFFIXES, STREAM_SUFFIX, shared_cores
+    )
 
 
 def decompress(source: Input, target: Output, model: ModelOption = None, checkpoint: CheckpointOption = None) -> None:
@@ -62,6 +65,7 @@ def decompress(source: Input, target: Output, model: ModelOption = None, checkpo
     """
     given = None if model is None and checkpoint is None else codec_named(model, checkpoint)
     known: dict[bytes, Codec] = {}
+    loading = Lock()
 
     def decode(name: str, data: bytes) -> bytes:
         from components.codecs.bitstream import parse
@@ -69,15 +73,16 @@ def decompress(source: Input, target: Output, model: ModelOption = None, checkpo
         from components.data.image_files import encode_png
 
         stream = parse(data)
-        if given is None and stream.model_hash not in known:
-            known[stream.model_hash] = codec_of_stream(stream.codec, stream.model_hash)
+        with loading:  # the first of a folder's threads loads a model, the others wait for it
+            if given is None and stream.model_hash not in known:
+                known[stream.model_hash] = codec_of_stream(stream.codec, stream.model_hash)
         if stream.full_length is not None and len(stream.sections[0]) < stream.full_length:
             logger.log(
                 logging.INFO if stream.checksum_verified else logging.WARNING, f"{name}: {_completeness(stream)}"
             )
         return encode_png(LearnedCoder(given or known[stream.model_hash]).decode(stream))
 
-    convert(source, target, decode, (STREAM_SUFFIX,), ".png")
+    convert(source, target, decode, (STREAM_SUFFIX,), ".png", shared_cores)
 
 
 def truncate(

@@ -4,18 +4,28 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 
 from components.errors import BitstreamError, RatewrightError
 from components.storage.atomic import write_bytes
 from pipeline.entry import progress
 
+Sharing = Callable[[int], AbstractContextManager[object]]
+"""Makes a context in which that many threads share the cores."""
+
 Conversion = Callable[[str, bytes], bytes]
 """Content of a file, given its name (for messages) and its content before."""
 
 
-def convert(source: str, target: str, conversion: Conversion, suffixes: tuple[str, ...], suffix: str) -> None:
+def convert(
+    source: str,
+    target: str,
+    conversion: Conversion,
+    suffixes: tuple[str, ...],
+    suffix: str,
+    sharing: Sharing = nullcontext,
+) -> None:
     """Convert a file, or the files of a folder side by side.
 
     Args:
@@ -24,12 +34,13 @@ def convert(source: str, target: str, conversion: Conversion, suffixes: tuple[st
         conversion: Gives the new content of each.
         suffixes: Files of a folder with one of these suffixes are converted.
         suffix: The suffix of the new files in a folder.
+        sharing: Entered while the files of a folder are converted, with the number of threads that do it.
 
     Raises:
         RatewrightError: A file cannot be converted. The other files of a folder are converted all the same.
     """
     if source != "-" and Path(source).is_dir():
-        _convert_folder(Path(source), Path(target), conversion, suffixes, suffix)
+        _convert_folder(Path(target), _targets(Path(source), Path(target), suffixes, suffix), conversion, sharing)
         return
     data = read(source)
     with naming_errors(source):
@@ -64,9 +75,26 @@ def _write(target: str, data: bytes) -> None:
         write_bytes(Path(target), data)
 
 
-def _convert_folder(source: Path, target: Path, conversion: Conversion, suffixes: tuple[str, ...], suffix: str) -> None:
-    targets = _targets(source, target, suffixes, suffix)
+@contextmanager
+def shared_cores(workers: int) -> Iterator[None]:
+    """A context in which `workers` new threads have a share of torch's threads each, and BLAS has one thread.
 
+    Without it each worker runs as many threads as there are cores, and all wait for each other. A codec that limits
+    BLAS itself restores the limit that it found, which is another worker's in the midst of its work.
+    """
+    import torch
+    from threadpoolctl import threadpool_limits
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(max(1, threads // workers))
+    try:
+        with threadpool_limits(1, user_api="blas"):
+            yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _convert_folder(target: Path, targets: dict[Path, Path], conversion: Conversion, sharing: Sharing) -> None:
     def convert_one(path: Path) -> str | None:
         try:
             write_bytes(targets[path], conversion(str(path), path.read_bytes()))
@@ -74,8 +102,8 @@ def _convert_folder(source: Path, target: Path, conversion: Conversion, suffixes
             return f"{path}: {error}"
         return None
 
-    failures = []
-    with progress(f"{len(targets)} files") as bar, ThreadPoolExecutor(os.cpu_count()) as pool:
+    failures, workers = [], min(len(targets), len(os.sched_getaffinity(0)))
+    with progress(f"{len(targets)} files") as bar, sharing(workers), ThreadPoolExecutor(workers) as pool:
         for done, failure in enumerate(pool.map(convert_one, targets), 1):
             failures += [failure] if failure else []
             bar(done, len(targets))
