@@ -146,7 +146,11 @@ class Codec(nn.Module, ABC):
     # Coding of pictures of any size
 
     def latents(self, x: Tensor) -> Tensor:
-        """The latents of one picture (1, 3, H, W) of any size, before quantisation."""
+        """The latents of one picture (1, 3, H, W), before quantisation.
+
+        Raises BitstreamError, before the transform runs, for a picture that is too large for a stream.
+        """
+        bitstream.check_size(x.shape[-1], x.shape[-2])
         with torch.inference_mode():
             return in_tiles(self.analyse, self.pad(x), 1 / self.latent_stride, self.tile, self.halo)
 
@@ -174,9 +178,10 @@ class Codec(nn.Module, ABC):
     def decompress(self, streams: Sequence[bytes | Bitstream]) -> Tensor:
         """Decode bitstreams of pictures of one size, raw or parsed, to (B, 3, H, W) in [0, 1].
 
-        Raises BitstreamError for a stream of another model, and for a truncated or corrupted one.
+        Raises BitstreamError for a stream of another model, and for a truncated or corrupted one. All headers, with
+        the sizes that they claim, are checked before the first network runs.
         """
-        return torch.cat([self._decompress_one(self._parse(stream)) for stream in streams])
+        return torch.cat([self._decompress_one(stream) for stream in [self._parse(one) for one in streams]])
 
     def pad(self, x: Tensor) -> Tensor:
         """Replicate the last row and column of (B, 3, H, W) up to multiples of `stride`."""

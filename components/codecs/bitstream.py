@@ -53,7 +53,7 @@ class Bitstream:
 
     def pack(self) -> bytes:
         """The container's bytes. Raises BitstreamError for a side outside 1 to 65536."""
-        _check_size(self.width, self.height)
+        check_size(self.width, self.height)
         payload = b"".join(self.sections)
         name = self.codec.encode("ascii")
         if self.full_length is None:
@@ -115,7 +115,7 @@ def parse(data: bytes) -> Bitstream:
     header_crc = reader.u32()
     if zlib.crc32(header) != header_crc:
         raise BitstreamError("corrupted bitstream: the header's checksum does not match")
-    _check_size(width, height)
+    check_size(width, height)
     payload = data[reader.position :]
     least = _least_payload(width, height)
     complete = len(payload) >= max(sum(lengths), least)
@@ -168,7 +168,8 @@ def _least_payload(width: int, height: int) -> int:
     return max(0, width * height - FREE_PIXELS) // PIXELS_PER_BYTE
 
 
-def _check_size(width: int, height: int) -> None:
+def check_size(width: int, height: int) -> None:
+    """Raise BitstreamError for a picture of a size that no stream holds."""
     if not (1 <= width <= MAX_SIDE and 1 <= height <= MAX_SIDE):
         raise BitstreamError(f"a picture of {width}x{height}: each side must be from 1 to {MAX_SIDE} pixels")
     if width * height > MAX_PIXELS:

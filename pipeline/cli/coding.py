@@ -48,14 +48,17 @@ def compress(
     if bpp is not None and not codec.progressive:
         raise RatewrightError(f"--bpp is for progressive codecs; {codec.name!r} has the one rate it was calibrated to")
 
+    from components.codecs.bitstream import MAX_PIXELS
     from components.codecs.coder import LearnedCoder
     from components.data.image_files import decode_rgb
     from components.storage.sources import PICTURE_SUFFIXES
 
     coder = LearnedCoder(codec, bpp=bpp)
-    convert(
-        source, target, lambda _, data: coder.encode(decode_rgb(data)), PICTURE_SUFFIXES, STREAM_SUFFIX, shared_cores
-    )
+
+    def encode(_: str, data: bytes) -> bytes:
+        return coder.encode(decode_rgb(data, max_pixels=MAX_PIXELS))
+
+    convert(source, target, encode, PICTURE_SUFFIXES, STREAM_SUFFIX, shared_cores)
 
 
 def decompress(source: Input, target: Output, model: ModelOption = None, checkpoint: CheckpointOption = None) -> None:

@@ -1,6 +1,9 @@
 """What `Codec` does for every codec, tested on two of them: padding, batches, refusals and the model hash."""
 
+import struct
+import zlib
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,6 +13,7 @@ from torch import Tensor
 from components.arrays import Rgb
 from components.codecs import checkpoint
 from components.codecs.base import Codec
+from components.codecs.bitstream import FREE_PIXELS, MAX_SIDE, PIXELS_PER_BYTE, parse
 from components.codecs.table import CODECS
 from components.codecs.tensors import to_tensor
 from components.errors import BitstreamError
@@ -60,6 +64,38 @@ def test_every_corruption_and_truncation_of_a_stream_is_refused(name: str, make_
         bad[at] ^= 1 << (at % 8)
         with pytest.raises(BitstreamError):
             codec.decompress([bytes(bad)])
+
+
+@pytest.fixture
+def without_network(make_codec: Make, monkeypatch: pytest.MonkeyPatch) -> Codec:
+    """A codec of which no part may run."""
+    codec = make_codec("haar_hyper")
+    for part in ("analyse", "encode", "decode", "synthesise"):
+        monkeypatch.setattr(codec, part, lambda *_, part=part: pytest.fail(f"{part} runs"))
+    return codec
+
+
+@pytest.mark.parametrize("size", [(1, MAX_SIDE + 1), (MAX_SIDE + 1, 1)])
+def test_a_picture_too_large_for_a_stream_is_refused_before_a_network_runs(
+    size: tuple[int, int], without_network: Codec
+) -> None:
+    with pytest.raises(BitstreamError, match="each side must be from 1 to 65536 pixels"):
+        without_network.compress(torch.zeros(1, 3, *size))
+
+
+def test_a_header_that_claims_too_much_is_refused_before_a_network_runs(
+    make_codec: Make, without_network: Codec
+) -> None:
+    """Of all streams of a batch. The checksums are right, and the payload is that of a small picture."""
+    (good,) = make_codec("haar_hyper").compress(torch.zeros(1, 3, 16, 16))
+    parsed = parse(good)
+    large = replace(parsed, width=8192, height=8192).pack()
+    header = large[: len(large) - (8192 * 8192 - FREE_PIXELS) // PIXELS_PER_BYTE - 8]
+    payload = b"".join(parsed.sections)
+    header += struct.pack("<I", zlib.crc32(payload))
+    hostile = header + struct.pack("<I", zlib.crc32(header)) + payload
+    with pytest.raises(BitstreamError, match="the payload is shorter than the header says"):
+        without_network.decompress([good, hostile])
 
 
 @SHARED
