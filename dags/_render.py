@@ -3,13 +3,14 @@
 import logging
 import os
 import sys
+import tempfile
 from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 from airflow.providers.standard.operators.bash import BashOperator
-from airflow.sdk import Asset, TaskGroup
+from airflow.sdk import Asset, Context, TaskGroup
 
 from pipeline.schedule.stage_nodes import StageNode
 
@@ -56,16 +57,23 @@ DEFAULTS: dict[str, Any] = {
 """Arguments of every task of every DAG."""
 
 
-def worker_task(task_id: str, *arguments: str, facts: Mapping[str, str] | None = None, **more: Any) -> BashOperator:
+def worker_task(
+    task_id: str,
+    *arguments: str,
+    facts: Mapping[str, str] | None = None,
+    operator: type[BashOperator] = BashOperator,
+    **more: Any,
+) -> BashOperator:
     """A task that runs `python -m pipeline.schedule.tasks` in the workspace.
 
     Args:
         task_id: The task's name in Airflow.
         arguments: The arguments of the command line.
         facts: Environment variables for it, added to the worker's; Airflow fills in templates.
+        operator: Its operator.
         more: Further arguments of the operator.
     """
-    return BashOperator(
+    return operator(
         task_id=task_id,
         bash_command=f"{sys.executable} -m pipeline.schedule.tasks {' '.join(arguments)}",
         env=dict(facts or {}),
@@ -73,6 +81,26 @@ def worker_task(task_id: str, *arguments: str, facts: Mapping[str, str] | None =
         cwd=str(WORKSPACE),
         **more,
     )
+
+
+class PrepareOperator(BashOperator):  # type: ignore[misc]
+    """A worker task whose XCom is the plan that it writes to the file RATEWRIGHT_PLAN_FILE, not its last line."""
+
+    env: dict[str, str] | None
+
+    def execute(self, context: Context) -> str:
+        """Run the command; returns the plan."""
+        with tempfile.TemporaryDirectory(prefix="ratewright-") as folder:
+            plan = Path(folder) / "plan.json"
+            self.env = {**(self.env or {}), "RATEWRIGHT_PLAN_FILE": str(plan)}
+            super().execute(context)
+            return plan.read_text()
+
+
+def prepare_task() -> BashOperator:
+    """The task that fixes the commit that the run uses, and hands the run's plan to the tasks after it."""
+    facts = {"RATEWRIGHT_RUN_ID": "{{ run_id }}", "RATEWRIGHT_REQUEST": "{{ params | tojson }}"}
+    return worker_task("prepare", "prepare", facts=facts, operator=PrepareOperator)
 
 
 def stage_tasks(nodes: Iterable[StageNode]) -> dict[str, BashOperator]:

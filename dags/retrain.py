@@ -5,7 +5,7 @@ from pathlib import Path
 
 from airflow.sdk import DAG, AssetOrTimeSchedule, CronTriggerTimetable, Param
 
-from dags._render import DEFAULTS, SOURCES, commit_task, stage_tasks, worker_task
+from dags._render import DEFAULTS, SOURCES, commit_task, prepare_task, stage_tasks
 from pipeline.schedule.stage_nodes import load, union
 
 GRAPHS = load(Path(__file__).with_name("stages.json"))
@@ -57,11 +57,7 @@ parameters; the result of any other run is kept under its tag.""",
         "training_steps": Param(None, type=["null", "integer"], minimum=1, description="training steps of each codec"),
     },
 ) as dag:
-    prepare = worker_task(
-        "prepare",
-        "prepare",
-        facts={"RATEWRIGHT_RUN_ID": "{{ run_id }}", "RATEWRIGHT_REQUEST": "{{ params | tojson }}"},
-    )
+    prepare = prepare_task()
     tasks = stage_tasks(NODES)
     commit = commit_task()
     needed = {name for node in NODES for name in node.upstream}

@@ -10,8 +10,9 @@ RATEWRIGHT_DVC_REMOTE: the DVC remote of clones, such as s3://bucket/dvc; by def
 RATEWRIGHT_SCRATCH: the folder of the clones; by default in the system's folder for temporary files.
 RATEWRIGHT_LOG: the level of messages, see pipeline/entry.py.
 
-The DAG sets for each task: RATEWRIGHT_RUN_ID and RATEWRIGHT_REQUEST for prepare, RATEWRIGHT_PLAN (the last line that
-prepare printed) for stage and commit. Exit code 99 means that there was nothing to do.
+The DAG sets for each task: RATEWRIGHT_RUN_ID, RATEWRIGHT_REQUEST and RATEWRIGHT_PLAN_FILE (the file that the plan is
+written to) for prepare, RATEWRIGHT_PLAN (what that file held) for stage and commit. Exit code 99 means that there was
+nothing to do.
 """
 
 import logging
@@ -28,7 +29,7 @@ from components.errors import RatewrightError
 from components.training.interrupt import die_with_parent
 from pipeline.config import params
 from pipeline.config.datasets import changed_revisions
-from pipeline.entry import console, guarded
+from pipeline.entry import guarded
 from pipeline.schedule import run_commits
 from pipeline.schedule.git import Repository
 from pipeline.schedule.plan import Plan, Request, run_name
@@ -58,8 +59,9 @@ def main() -> None:
 
 
 def prepare() -> None:
-    """Fix the commit that the run uses, and print the run's plan as the last line."""
+    """Fix the commit that the run uses, and write the run's plan to RATEWRIGHT_PLAN_FILE."""
     run_id, request = _required("RATEWRIGHT_RUN_ID"), Request.parse(os.environ.get("RATEWRIGHT_REQUEST", "{}"))
+    plan_file = Path(_required("RATEWRIGHT_PLAN_FILE")).absolute()
     address = os.environ.get("RATEWRIGHT_REPOSITORY")
     if address is None:
         repository = Repository(Path.cwd())
@@ -73,7 +75,7 @@ def prepare() -> None:
             _refuse_stages_without_task(repository.root, plan)
             repository.git("push", "--quiet", "origin", f"{plan.ref}:{plan.ref}")
     logger.info(f"prepare: run {plan.run} uses commit {plan.commit[:12]}, {len(plan.stages)} stages")
-    console.out(plan.model_dump_json())
+    plan_file.write_text(plan.model_dump_json())
 
 
 def stage(name: str) -> None:

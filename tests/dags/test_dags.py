@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from pipeline.schedule.dvc_graph import all_graphs, stage_nodes
 from pipeline.schedule.stage_nodes import Graphs, StageNode, dump, load, union
 
 CHECKOUT = Path(__file__).resolve().parents[2]
+Clone = tuple[Path, dict[str, str]]
 
 PROBE = """
 import json, sys, time
@@ -151,6 +153,34 @@ def test_a_union_has_the_edges_of_all_and_upstream_first() -> None:
     merged = union(graphs)
     assert [node.name for node in merged] == ["a", "c", "b"]
     assert merged[-1].upstream == ("a", "c")
+
+
+PREPARE = """
+import json, os
+from dags.retrain import dag
+prepare = dag.get_task("prepare")
+prepare.bash_command += "; echo a late warning >&2"
+prepare.env = {"RATEWRIGHT_RUN_ID": "one", "RATEWRIGHT_REQUEST": "{}"}
+print(json.dumps({"plan": prepare.execute({})}))
+"""
+
+
+def test_the_plan_survives_a_warning_after_it(new_clone: Callable[[], Clone], tmp_path: Path) -> None:
+    folder, environment = new_clone()
+    environment |= {
+        "AIRFLOW_HOME": str(tmp_path),
+        "AIRFLOW__CORE__UNIT_TEST_MODE": "True",  # lets an operator run outside a task runner
+        "RATEWRIGHT_WORKSPACE": str(folder),
+        "TMPDIR": str(tmp_path),
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", PREPARE], cwd=folder, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "a late warning" in done.stdout + done.stderr
+    plan = json.loads(done.stdout.splitlines()[-1])["plan"]
+    assert "train@wcae" in json.loads(plan)["stages"]
+    assert not list(tmp_path.glob("ratewright-*"))
 
 
 ALERT = """

@@ -23,15 +23,24 @@ def work(clone: Clone, *task: str, **facts: str) -> subprocess.CompletedProcess[
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
 
 
+def prepared(clone: Clone, **facts: str) -> str:
+    """The plan that `prepare` writes."""
+    path = clone[0] / "work" / "plan.json"
+    path.parent.mkdir(exist_ok=True)
+    done = work(clone, "prepare", plan_file=str(path), **facts)
+    assert done.returncode == 0, done.stderr
+    plan = path.read_text()
+    path.unlink()
+    return plan
+
+
 def refs(folder: Path) -> str:
     listed = subprocess.run(["git", "for-each-ref"], cwd=folder, capture_output=True, text=True, check=True)
     return listed.stdout
 
 
-def test_prepare_ends_with_its_plan_and_a_stage_outside_it_is_skipped(clone: Clone) -> None:
-    done = work(clone, "prepare", run_id="one", request='{"variants": ["wcae"]}')
-    assert done.returncode == 0, done.stderr
-    plan = done.stdout.splitlines()[-1]
+def test_prepare_writes_its_plan_and_a_stage_outside_it_is_skipped(clone: Clone) -> None:
+    plan = prepared(clone, run_id="one", request='{"variants": ["wcae"]}')
     assert "train@wcae" in json.loads(plan)["stages"]
     skipped = work(clone, "stage", "train@nowcae", plan=plan)
     assert (skipped.returncode, skipped.stdout) == (99, "train@nowcae is not part of this run\n")
@@ -42,7 +51,7 @@ def test_stages_run_with_the_workers_own_python(clone: Clone, tmp_path: Path) ->
     folder, environment = clone
     (tmp_path / "python").write_text("#!/bin/sh\necho the wrong python >&2; exit 3\n")
     (tmp_path / "python").chmod(0o755)
-    plan = work(clone, "prepare", run_id="path", request="{}").stdout.splitlines()[-1]
+    plan = prepared(clone, run_id="path", request="{}")
     misled = environment | {"PATH": f"{tmp_path}:{environment['PATH']}"}
     done = work((folder, misled), "stage", "fetch@bundled-test", plan=plan)
     assert done.returncode == 0, done.stderr
@@ -53,6 +62,7 @@ def test_an_error_is_one_line(clone: Clone) -> None:
     for task, facts, said in (
         (("prepare",), {"run_id": "two", "request": '{"target_bpp": "much"}'}, "target_bpp"),
         (("prepare",), {}, "RATEWRIGHT_RUN_ID is not set"),
+        (("prepare",), {"run_id": "two"}, "RATEWRIGHT_PLAN_FILE is not set"),
         (("dance",), {}, "usage"),
     ):
         done = work(clone, *task, **facts)
@@ -66,7 +76,7 @@ def test_a_stage_without_a_task_is_refused(new_clone: Callable[[], Clone]) -> No
     params = folder / "params.yaml"
     params.write_text(params.read_text().replace("  - webp\n", "  - jpeg2000\n").replace("  nowcae:\n", "  novel:\n"))
     subprocess.run(["git", "commit", "-qam", "a new variant"], cwd=folder, check=True)
-    done = work((folder, environment), "prepare", run_id="three", request="{}")
+    done = work((folder, environment), "prepare", run_id="three", request="{}", plan_file="plan.json")
     assert done.returncode == 2
     assert "train@novel" in done.stderr
     assert "make graph" in done.stderr
@@ -77,15 +87,13 @@ def test_clones_start_from_the_repositorys_branch_and_leave_nothing(clone: Clone
     bare = tmp_path / "origin.git"
     subprocess.run(["git", "clone", "-q", "--bare", str(folder), str(bare)], check=True)
     settings = {"repository": str(bare), "scratch": str(tmp_path / "scratch")}
-    done = work(clone, "prepare", run_id="four", request="{}", **settings)
-    assert done.returncode == 0, done.stderr
-    plan = json.loads(done.stdout.splitlines()[-1])
+    text = prepared(clone, run_id="four", request="{}", **settings)
+    plan = json.loads(text)
     assert plan["branch"] == "main"
     assert f"{plan['commit']} commit\trefs/ratewright/four" in refs(bare)
-    again = work(clone, "prepare", run_id="four", request="{}", **settings)
-    assert again.stdout.splitlines()[-1] == done.stdout.splitlines()[-1]
+    assert prepared(clone, run_id="four", request="{}", **settings) == text
     assert not list((tmp_path / "scratch").glob("*/*"))
-    lost = work((folder, environment), "stage", "train@wcae", plan=json.dumps(plan), **settings)
+    lost = work((folder, environment), "stage", "train@wcae", plan=text, **settings)
     assert lost.returncode == 2
     assert "MLFLOW_TRACKING_URI" in lost.stderr
 
