@@ -25,6 +25,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from ruamel.yaml import YAML
+
 from components.errors import RatewrightError
 from components.training.interrupt import die_with_parent
 from pipeline.config import params
@@ -112,7 +114,10 @@ def sources() -> None:
     """Ask every source whether it changed since the last run; exit with 99 if none did."""
     address = os.environ.get("RATEWRIGHT_REPOSITORY")
     if address is None:
-        changed = changed_revisions(Path.cwd(), params.load(Path.cwd()))
+        # An unfinished run may have written its own params.yaml into the workspace.
+        repository = Repository(Path.cwd())
+        document = YAML(typ="safe").load(repository.text("HEAD", params.FILE))
+        changed = changed_revisions(repository.root, params.parse(document, params.FILE))
     else:
         with _clone(address, "refresh", "sources") as repository:
             _check_out_branch(repository)

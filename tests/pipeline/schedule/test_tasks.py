@@ -98,6 +98,17 @@ def test_clones_start_from_the_repositorys_branch_and_leave_nothing(clone: Clone
     assert "MLFLOW_TRACKING_URI" in lost.stderr
 
 
+def test_sources_compares_with_the_committed_params(new_clone: Callable[[], Clone]) -> None:
+    """Another run may have written its params.yaml, with revisions of its own, into a workspace that both share."""
+    clone = new_clone()
+    before = (clone[0] / "params.yaml").read_text()
+    prepared(clone, run_id="first", request="{}")
+    subprocess.run(["git", "commit", "-qam", "known revisions"], cwd=clone[0], check=True)
+    (clone[0] / "params.yaml").write_text(before)
+    done = work(clone, "sources")
+    assert (done.returncode, done.stdout) == (99, "sources: nothing changed\n")
+
+
 def test_a_training_ends_with_the_process_that_started_it(clone: Clone) -> None:
     """A shell that is killed outright takes a stage with it, by the signal that lets it save its state."""
     folder, environment = clone
