@@ -23,20 +23,23 @@ class Repository:
 
     @classmethod
     def clone(cls, address: str, into: Path) -> "Repository":
-        """Clone a repository, or fetch into a clone that exists.
+        """Clone a repository, or bring a clone up to date, whole or not: every step can be repeated.
 
         Args:
             address: Its URL or folder.
-            into: The folder of the clone.
+            into: The folder of the clone. No other process may use it meanwhile.
 
         Returns:
-            The clone, with the refs of runs; nothing is checked out.
+            The clone, with the refs of runs; nothing more is checked out than was.
         """
         repository = cls(into)
-        if not (into / ".git" / "HEAD").is_file():
-            into.mkdir(parents=True, exist_ok=True)
-            repository.git("clone", "--quiet", "--no-checkout", address, ".")
-            repository.git("config", "--add", "remote.origin.fetch", f"+{RUNS}*:{RUNS}*")
+        into.mkdir(parents=True, exist_ok=True)
+        for lock in (into / ".git").rglob("*.lock"):  # git leaves them where it is killed, and then refuses to work
+            lock.unlink()
+        repository.git("init", "--quiet")
+        repository.git("config", "--replace-all", "remote.origin.url", address)
+        repository.git("config", "--replace-all", "remote.origin.fetch", "+refs/heads/*:refs/remotes/origin/*")
+        repository.git("config", "--add", "remote.origin.fetch", f"+{RUNS}*:{RUNS}*")
         repository.git("fetch", "--quiet", "--tags", "origin")
         return repository
 
@@ -78,11 +81,12 @@ class Repository:
 
     def default_branch(self) -> str:
         """The branch that the repository of which this is a clone has checked out."""
+        self.git("remote", "set-head", "origin", "--auto")
         return self.git("symbolic-ref", "--short", "refs/remotes/origin/HEAD").removeprefix("origin/")
 
     def head(self) -> str:
-        """The commit that is checked out."""
-        return self.git("rev-parse", "HEAD")
+        """The commit that is checked out; an empty text in a clone where nothing is."""
+        return self.git("rev-parse", "--revs-only", "HEAD")
 
     def blob(self, commit: str, path: str) -> str | None:
         """The hash of a file in a commit; None if the commit lacks the file."""

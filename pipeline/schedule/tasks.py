@@ -7,7 +7,7 @@ RATEWRIGHT_REPOSITORY: URL of a git repository. Workers then share only that, a 
 RATEWRIGHT_BRANCH: the branch that runs start from and move; by default the one that is checked out.
 RATEWRIGHT_GIT_REMOTE: the remote that a shared workspace pushes to; by default none.
 RATEWRIGHT_DVC_REMOTE: the DVC remote of clones, such as s3://bucket/dvc; by default that of .dvc/config.
-RATEWRIGHT_SCRATCH: the folder of the clones; by default in the system's folder for temporary files.
+RATEWRIGHT_SCRATCH: the folder of the clones; by default ~/.cache/ratewright, which only its user may enter.
 RATEWRIGHT_LOG: the level of messages, see pipeline/entry.py.
 
 The DAG sets for each task: RATEWRIGHT_RUN_ID, RATEWRIGHT_REQUEST and RATEWRIGHT_PLAN_FILE (the file that the plan is
@@ -20,9 +20,9 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ruamel.yaml import YAML
@@ -38,6 +38,9 @@ from pipeline.schedule.plan import Plan, Request, run_name
 from pipeline.schedule.stage_nodes import StageNode, load, union
 
 NOTHING_TO_DO = 99
+
+_FORGOTTEN_S = 15 * 24 * 3600
+"""Age of a clone's last attempt at which the clone is removed. No task may run for longer than 14 days."""
 
 logger = logging.getLogger(__name__)
 
@@ -177,7 +180,8 @@ def _inputs(root: Path, name: str, plan: Plan) -> list[str]:
 def _clone(address: str, run: str, task: str, commit: str | None = None) -> Iterator[Repository]:
     """A clone for one task, which is the current folder meanwhile and removed afterwards.
 
-    A clone that a failed attempt left is used again.
+    The clone of a stage or of `commit` that failed stays: the next attempt goes on in it, a training from its saved
+    state. Old ones of other runs are removed.
 
     Args:
         address: URL or folder of the repository.
@@ -185,19 +189,54 @@ def _clone(address: str, run: str, task: str, commit: str | None = None) -> Iter
         task: The task's name, a folder of its own in the run's.
         commit: The commit to check out; None checks out nothing.
     """
-    scratch = Path(os.environ.get("RATEWRIGHT_SCRATCH") or Path(tempfile.gettempdir()) / "ratewright")
-    repository = Repository.clone(address, scratch / run / task)
+    scratch = _scratch()
+    _remove_forgotten(scratch)
+    folder = scratch / run / task
+    folder.mkdir(parents=True, exist_ok=True)
+    os.utime(folder)
+    done = False
+    try:
+        yield _checked_out(Repository.clone(address, folder), commit)
+        done = True
+    finally:
+        os.chdir(scratch)
+        if done or commit is None:
+            shutil.rmtree(folder)
+
+
+def _checked_out(repository: Repository, commit: str | None) -> Repository:
+    """Make a clone the current folder, with `commit` checked out and DVC's remote configured if there is a commit."""
     os.chdir(repository.root)
     os.environ["PYTHONPATH"] = str(repository.root)  # stages run the code of the commit, not of the worker's image
     if commit is not None:
         if "MLFLOW_TRACKING_URI" not in os.environ:
             raise RatewrightError("MLFLOW_TRACKING_URI is not set: a clone's own database would be lost with it")
-        if not (repository.root / params.FILE).exists() or repository.head() != commit:
+        if repository.head() != commit:  # git moves HEAD when all files are written
             repository.git("checkout", "--quiet", "--force", "--detach", commit)
         _configure_dvc_remote()
-    yield repository
-    os.chdir(scratch)
-    shutil.rmtree(repository.root)
+    return repository
+
+
+def _scratch() -> Path:
+    """The folder of the clones. Raises RatewrightError if the default one would belong to another user."""
+    if chosen := os.environ.get("RATEWRIGHT_SCRATCH"):
+        return Path(chosen).absolute()
+    scratch = Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()) / "ratewright"
+    scratch.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if scratch.stat().st_uid != os.getuid():
+        raise RatewrightError(f"{scratch} belongs to another user; set RATEWRIGHT_SCRATCH to a folder of your own")
+    scratch.chmod(0o700)
+    return scratch
+
+
+def _remove_forgotten(scratch: Path) -> None:
+    """Remove the clones that no attempt has begun in for `_FORGOTTEN_S`: their runs failed, or went on elsewhere."""
+    for folder in scratch.glob("*/*/"):
+        # Another task may be removing the same clone.
+        with suppress(FileNotFoundError):
+            if time.time() - folder.stat().st_mtime > _FORGOTTEN_S:
+                logger.info(f"removing the clone {folder}, which a failed run left")
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 def _configure_dvc_remote() -> None:

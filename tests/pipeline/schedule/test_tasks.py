@@ -1,6 +1,7 @@
 """The tasks as the scheduler starts them, without a scheduler."""
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -96,6 +97,42 @@ def test_clones_start_from_the_repositorys_branch_and_leave_nothing(clone: Clone
     lost = work((folder, environment), "stage", "train@wcae", plan=text, **settings)
     assert lost.returncode == 2
     assert "MLFLOW_TRACKING_URI" in lost.stderr
+
+
+def committed_plan(clone: Clone, bare: Path, run_id: str, **settings: str) -> str:
+    """A bare repository of `clone` at `bare`, and the plan of a run in it."""
+    subprocess.run(["git", "clone", "-q", "--bare", str(clone[0]), str(bare)], check=True)
+    return prepared(clone, run_id=run_id, request="{}", repository=str(bare), **settings)
+
+
+def test_the_clone_of_a_failed_stage_stays_for_the_next_attempt_and_not_for_ever(clone: Clone, tmp_path: Path) -> None:
+    folder, environment = clone
+    scratch = tmp_path / "scratch"
+    settings = {"repository": str(tmp_path / "origin.git"), "scratch": str(scratch), "dvc_remote": "/dev/null/nowhere"}
+    clone = (folder, environment | {"MLFLOW_TRACKING_URI": "http://127.0.0.1:9"})
+    plan = committed_plan(clone, tmp_path / "origin.git", "five", scratch=str(scratch))
+    stage = scratch / "five" / "fetch-bundled-test"
+    for _ in range(2):
+        assert work(clone, "stage", "fetch@bundled-test", plan=plan, **settings).returncode == 2
+        assert (stage / "params.yaml").exists()
+        (stage / ".git" / "index.lock").touch()  # as a git that was killed leaves it
+        (stage / ".git" / "HEAD").write_text("ref: refs/heads/unborn\n")  # and before it had written all files
+    lost = work(
+        clone, "prepare", run_id="six", request="{}", plan_file="plan.json", repository="/nowhere", scratch=str(scratch)
+    )
+    assert lost.returncode == 2
+    assert list(scratch.glob("*/*")) == [stage], "a prepare that failed leaves nothing"
+    os.utime(stage, (0, 0))
+    prepared(clone, run_id="seven", request="{}", repository=settings["repository"], scratch=str(scratch))
+    assert not list(scratch.glob("*/*"))
+
+
+def test_clones_lie_in_a_folder_that_only_their_user_may_enter(clone: Clone, tmp_path: Path) -> None:
+    folder, environment = clone
+    clone = (folder, environment | {"XDG_CACHE_HOME": str(tmp_path / "cache"), "TMPDIR": str(tmp_path)})
+    committed_plan(clone, tmp_path / "origin.git", "eight")
+    assert (tmp_path / "cache" / "ratewright").stat().st_mode & 0o777 == 0o700
+    assert not (tmp_path / "ratewright").exists()
 
 
 def test_sources_compares_with_the_committed_params(new_clone: Callable[[], Clone]) -> None:
