@@ -7,10 +7,14 @@ replace no more than the paths of three requests.
 import json
 import logging
 import time
-from typing import Any, Self
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, Self
 
 from components.errors import RatewrightError
 from pipeline.schedule.airflow_settings import PORT, URL, USER, password
+
+if TYPE_CHECKING:
+    import httpx
 
 POLL_S = 2.0
 """Seconds between two looks at a run."""
@@ -32,8 +36,7 @@ class Api:
         import httpx
 
         self._client = httpx.Client(base_url=URL, timeout=60)
-        answer = self.call("POST", "/auth/token", {"username": USER, "password": password()})
-        self._client.headers["authorization"] = f"Bearer {answer['access_token']}"
+        self._log_in()
 
     def __enter__(self) -> Self:
         return self
@@ -42,18 +45,12 @@ class Api:
         self._client.close()
 
     def call(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
-        """Send a request with a JSON body; returns the JSON answer."""
-        import httpx
-
-        try:
-            answer = self._client.request(method, path, json=body)
-        except httpx.TransportError as error:
-            raise RatewrightError(
-                f"Airflow does not answer on port {PORT} ({error}); `make airflow` runs it"
-            ) from error
-        if answer.is_error:
-            raise RatewrightError(f"Airflow: {_detail(answer.text)}")
-        return dict(answer.json())
+        """Send a request with a JSON body; returns the JSON answer. A token that has expired is renewed."""
+        answer = self._send(method, path, body)
+        if answer.status_code == HTTPStatus.UNAUTHORIZED:
+            self._log_in()
+            answer = self._send(method, path, body)
+        return _content(answer)
 
     def trigger(self, dag: str, conf: dict[str, Any]) -> str:
         """Start a run of a DAG with the parameters `conf`; returns the run's id."""
@@ -84,6 +81,27 @@ class Api:
                 logger.info(f"{dag}: {run_id} {state}")
                 return state
             time.sleep(POLL_S)
+
+    def _log_in(self) -> None:
+        answer = _content(self._send("POST", "/auth/token", {"username": USER, "password": password()}))
+        self._client.headers["authorization"] = f"Bearer {answer['access_token']}"
+
+    def _send(self, method: str, path: str, body: dict[str, Any] | None) -> "httpx.Response":
+        import httpx
+
+        try:
+            return self._client.request(method, path, json=body)
+        except httpx.TransportError as error:
+            raise RatewrightError(
+                f"Airflow does not answer on port {PORT} ({error}); `make airflow` runs it"
+            ) from error
+
+
+def _content(answer: "httpx.Response") -> dict[str, Any]:
+    """The JSON of an answer. Raises RatewrightError with Airflow's reason if it is a refusal."""
+    if answer.is_error:
+        raise RatewrightError(f"Airflow: {_detail(answer.text)}")
+    return dict(answer.json())
 
 
 def _log_task(dag: str, task: dict[str, Any]) -> None:

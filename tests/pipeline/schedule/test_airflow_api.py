@@ -27,12 +27,18 @@ class Playback(BaseHTTPRequestHandler):
     """Airflow's answers to a user that may start the DAG `retrain` alone; a page has one task."""
 
     polls = 0
+    tokens = 0
+    """The tokens given so far; only the last one is good."""
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["content-length"])))
         if self.path == "/auth/token":
-            self.answer(201, {"access_token": "t"})
-        elif self.headers["authorization"] != "Bearer t":
+            if body["password"] != "secret":
+                self.answer(401, {"detail": "wrong password"})
+                return
+            Playback.tokens += 1
+            self.answer(201, {"access_token": f"t{Playback.tokens}"})
+        elif self.headers["authorization"] != f"Bearer t{Playback.tokens}":
             self.answer(401, {"detail": "no token"})
         elif self.path.startswith("/api/v2/dags/retrain/"):
             self.answer(200, {"dag_run_id": body["conf"]["name"]})
@@ -40,7 +46,9 @@ class Playback(BaseHTTPRequestHandler):
             self.answer(404, {"detail": "no such\nDAG"})
 
     def do_GET(self) -> None:
-        if self.path == RUN:
+        if self.headers["authorization"] != f"Bearer t{Playback.tokens}":
+            self.answer(401, {"detail": "the token has expired"})
+        elif self.path == RUN:
             self.answer(200, {"state": "failed" if Playback.polls == len(TASKS) - 1 else "running"})
         else:
             tasks = [{"duration": None, **task} for task in TASKS[Playback.polls]]
@@ -59,6 +67,7 @@ class Playback(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def api(monkeypatch: pytest.MonkeyPatch) -> Iterator[Api]:
+    Playback.polls = Playback.tokens = 0
     server = HTTPServer(("127.0.0.1", 0), Playback)
     thread = Thread(target=server.serve_forever, args=(0.01,), daemon=True)
     thread.start()
@@ -82,6 +91,18 @@ def test_a_run_is_started_and_followed_to_its_end(api: Api, caplog: pytest.LogCa
         ("WARNING", "retrain: commit failed"),
         ("INFO", "retrain: one failed"),
     ]
+
+
+def test_a_token_that_expires_meanwhile_is_renewed(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    Playback.tokens += 1
+    assert api.follow("retrain", "one") == "failed"
+    assert Playback.tokens == 3
+    Playback.tokens += 1
+    assert api.trigger("retrain", {"name": "again"}) == "again"
+    Playback.tokens += 1
+    monkeypatch.setattr(airflow_api, "password", lambda: "another")
+    with pytest.raises(RatewrightError, match=r"^Airflow: wrong password$"):
+        api.trigger("retrain", {"name": "again"})
 
 
 def test_a_refusal_is_one_line_with_airflows_reason(api: Api) -> None:
