@@ -8,21 +8,26 @@ import os
 import secrets
 import shutil
 import subprocess
+import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 from components.errors import RatewrightError
-from components.storage.atomic import write_json
 from pipeline.paths import CHECKOUT
 
 HOME = Path(os.environ.get("AIRFLOW_HOME") or CHECKOUT / ".airflow")
 PORT = int(os.environ.get("RATEWRIGHT_AIRFLOW_PORT", "8080"))
 URL = f"http://127.0.0.1:{PORT}"
 USER = "admin"
+PASSWORDS = "simple_auth_manager_passwords.json.generated"
+"""The file in `HOME` with the password that Airflow made."""
 
 
 def environment() -> dict[str, str]:
-    """The environment of Airflow's processes."""
+    """The environment of Airflow's processes. Files with secrets are made first, where they do not exist."""
     keys = _keys()
+    if not (passwords := HOME / PASSWORDS).exists():
+        _write_private(passwords, "{}")  # Airflow adds its password to the file, and would make one that all can read
     chosen = {
         "AIRFLOW_HOME": str(HOME),
         "AIRFLOW__CORE__DAGS_FOLDER": str(CHECKOUT / "dags"),
@@ -50,11 +55,13 @@ def environment() -> dict[str, str]:
 
 def password() -> str:
     """The password that Airflow made for its user. Raises RatewrightError if it has not run here yet."""
-    path = HOME / "simple_auth_manager_passwords.json.generated"
+    path = HOME / PASSWORDS
     try:
         return str(json.loads(path.read_text())[USER])
-    except FileNotFoundError as error:
-        raise RatewrightError(f"Airflow has not run here yet ({path} is missing); `make airflow` runs it") from error
+    except (FileNotFoundError, KeyError) as error:
+        raise RatewrightError(
+            f"Airflow has not run here yet ({path} has no password); `make airflow` runs it"
+        ) from error
 
 
 def accelerator_slots() -> int:
@@ -74,6 +81,20 @@ def _keys() -> dict[str, str]:
     """Secret keys, made once and stored in Airflow's folder, readable by its owner only."""
     path = HOME / "keys.json"
     if not path.exists():
-        write_json(path, {name: secrets.token_urlsafe(32) for name in ("api", "jwt")})
-        path.chmod(0o600)
+        _write_private(path, json.dumps({name: secrets.token_urlsafe(32) for name in ("api", "jwt")}))
     return dict(json.loads(path.read_text()))
+
+
+def _write_private(path: Path, text: str) -> None:
+    """Write a file atomically that only its owner can read from its first moment on; one that exists stays."""
+    HOME.mkdir(mode=0o700, parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # with mode 0600
+    try:
+        with os.fdopen(handle, "w") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        with suppress(FileExistsError):  # two processes may start together
+            os.link(name, path)
+    finally:
+        Path(name).unlink()

@@ -1,6 +1,10 @@
 """The environment of the Airflow on this machine."""
 
+import os
+import sys
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -26,6 +30,30 @@ def test_keys_are_made_once_for_their_owner_alone(home: Path) -> None:
     assert first["AIRFLOW__API_AUTH__JWT_SECRET"] == second["AIRFLOW__API_AUTH__JWT_SECRET"]
     assert first["AIRFLOW__API_AUTH__JWT_SECRET"] != first["AIRFLOW__API__SECRET_KEY"]
     assert (home / "keys.json").stat().st_mode & 0o777 == 0o600
+
+
+def test_secrets_are_never_readable_by_others(home: Path) -> None:
+    """Looked at after every line of Python that runs, with a umask that hides nothing."""
+    seen: list[str] = []
+
+    def look(*_: object) -> Any:
+        for path in home.iterdir():
+            with suppress(FileNotFoundError):
+                seen.append(f"{path.name}: {path.stat().st_mode & 0o077:o}")
+        return look
+
+    before, umask = sys.gettrace(), os.umask(0)
+    sys.settrace(look)
+    try:
+        environment()
+    finally:
+        sys.settrace(before)
+        os.umask(umask)
+    assert "keys.json: 0" in seen
+    assert f"{airflow_settings.PASSWORDS}: 0" in seen
+    assert {text.rpartition(" ")[2] for text in seen} == {"0"}
+    with pytest.raises(RatewrightError, match="has not run here yet"):
+        password()
 
 
 def test_the_password_is_the_one_that_airflow_made(home: Path) -> None:
