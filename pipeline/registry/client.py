@@ -39,26 +39,36 @@ def client(root: Path) -> "MlflowClient":
     for name in ("mlflow", "alembic"):
         logging.getLogger(name).setLevel(logging.WARNING)
     import mlflow
-    from mlflow.exceptions import MlflowException
 
     # A server has its own place for artifacts; a database in the checkout needs one beside it.
     artifacts = None if "MLFLOW_TRACKING_URI" in os.environ else (root / "mlartifacts").as_uri()
     where = uri(root)
     mlflow.set_tracking_uri(where)  # which sets the environment variable too
     mlflow.set_registry_uri(where)
-    try:
-        with _database_lock(root):
-            found = mlflow.MlflowClient()
-            if found.get_experiment_by_name(EXPERIMENT) is None:
-                found.create_experiment(EXPERIMENT, artifact_location=artifacts)
-    except MlflowException as error:
-        raise TrackingError(f"MLflow at {where}: {first_line(error)}") from error
+    with in_one_line(f"MLflow at {where}"), _database_lock(root):
+        found = mlflow.MlflowClient()
+        if found.get_experiment_by_name(EXPERIMENT) is None:
+            found.create_experiment(EXPERIMENT, artifact_location=artifacts)
     return found
+
+
+@contextmanager
+def in_one_line(what: str) -> Iterator[None]:
+    """Raise an error of MLflow, or of the database or server behind it, as a TrackingError: `what` and one line."""
+    from mlflow.exceptions import MlflowException
+    from requests.exceptions import RequestException
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        yield
+    except (MlflowException, SQLAlchemyError, RequestException) as error:
+        raise TrackingError(f"{what}: {first_line(error)}") from error
 
 
 def experiment_id(of: "MlflowClient") -> str:
     """The id of the experiment that `client` made or found."""
-    experiment = of.get_experiment_by_name(EXPERIMENT)
+    with in_one_line("MLflow"):
+        experiment = of.get_experiment_by_name(EXPERIMENT)
     assert experiment is not None
     return str(experiment.experiment_id)
 

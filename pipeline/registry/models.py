@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline.registry.client import TrackingError, client, first_line, uri
+from pipeline.registry.client import TrackingError, client, first_line, in_one_line, uri
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
@@ -18,14 +18,18 @@ _PACKAGES = ("mlflow", "numpy", "torch", "constriction", "safetensors", "pillow"
 
 
 class RegisteredModel:
-    """The versions and aliases of one registered model. Versions are numbers from 1 on, written as text."""
+    """The versions and aliases of one registered model. Versions are numbers from 1 on, written as text.
+
+    Every method raises TrackingError with one line if the registry does not answer or refuses.
+    """
 
     def __init__(self, root: Path, name: str):
         self.name, self.uri, self._client = name, uri(root), client(root)
 
     def versions(self) -> list["ModelVersion"]:
         """All versions with their tags, newest first."""
-        found = self._client.search_model_versions(f"name = '{self.name}'")
+        with in_one_line(self.name):
+            found = self._client.search_model_versions(f"name = '{self.name}'")
         return sorted(found, key=lambda version: -int(version.version))
 
     def version_of(self, identity: str) -> str | None:
@@ -36,12 +40,13 @@ class RegisteredModel:
         """The version that an alias points to; None if the alias does not exist."""
         from mlflow.exceptions import MlflowException
 
-        try:
-            return str(self._client.get_model_version_by_alias(self.name, alias).version)
-        except MlflowException as error:
-            if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
-                return None
-            raise TrackingError(f"{self.name}@{alias}: {first_line(error)}") from error
+        with in_one_line(f"{self.name}@{alias}"):
+            try:
+                return str(self._client.get_model_version_by_alias(self.name, alias).version)
+            except MlflowException as error:
+                if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+                    return None
+                raise
 
     def aliases(self) -> dict[str, str]:
         """The champion's and the challenger's version, as far as they exist."""
@@ -50,16 +55,19 @@ class RegisteredModel:
 
     def point(self, alias: str, version: str) -> None:
         """Point an alias at a version: one write, which happens or does not."""
-        self._client.set_registered_model_alias(self.name, alias, version)
+        with in_one_line(f"{self.name}@{alias}"):
+            self._client.set_registered_model_alias(self.name, alias, version)
 
     def tags(self, version: str) -> dict[str, str]:
         """The tags of a version."""
-        return dict(self._client.get_model_version(self.name, version).tags)
+        with in_one_line(f"{self.name} version {version}"):
+            return dict(self._client.get_model_version(self.name, version).tags)
 
     def tag(self, version: str, **tags: str) -> None:
         """Set tags of a version."""
-        for key, value in tags.items():
-            self._client.set_model_version_tag(self.name, version, key, value)
+        with in_one_line(f"{self.name} version {version}"):
+            for key, value in tags.items():
+                self._client.set_model_version_tag(self.name, version, key, value)
 
     def add(self, checkpoint: Path, run_id: str, tags: Mapping[str, str]) -> str:
         """Register a checkpoint as a self-contained model, which loads without this checkout.
@@ -76,22 +84,23 @@ class RegisteredModel:
         from mlflow.exceptions import MlflowException
 
         here = Path(__file__).parent
-        with mlflow.start_run(run_id=run_id):
-            logged = mlflow.pyfunc.log_model(
-                name="codec",
-                python_model=str(here / "pyfunc_model.py"),
-                artifacts={"codec": str(checkpoint)},
-                code_paths=[str(here.parents[1] / "components")],
-                pip_requirements=_requirements(),
+        with in_one_line(self.name):
+            with mlflow.start_run(run_id=run_id):
+                logged = mlflow.pyfunc.log_model(
+                    name="codec",
+                    python_model=str(here / "pyfunc_model.py"),
+                    artifacts={"codec": str(checkpoint)},
+                    code_paths=[str(here.parents[1] / "components")],
+                    pip_requirements=_requirements(),
+                )
+            try:
+                self._client.create_registered_model(self.name)
+            except MlflowException as error:
+                if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                    raise
+            version = self._client.create_model_version(
+                self.name, logged.model_uri, run_id=run_id, tags=dict(tags), model_id=logged.model_id
             )
-        try:
-            self._client.create_registered_model(self.name)
-        except MlflowException as error:
-            if error.error_code != "RESOURCE_ALREADY_EXISTS":
-                raise TrackingError(f"{self.name}: {first_line(error)}") from error
-        version = self._client.create_model_version(
-            self.name, logged.model_uri, run_id=run_id, tags=dict(tags), model_id=logged.model_id
-        )
         return str(version.version)
 
 
@@ -119,7 +128,8 @@ def checkpoint_for_stream(root: Path, codec: str, model_hash: bytes) -> Path:
     Raises:
         TrackingError: No registered version has this model hash.
     """
-    found = client(root).search_model_versions(f"tags.model_hash = '{model_hash.hex()}'")
+    with in_one_line(uri(root)):
+        found = client(root).search_model_versions(f"tags.model_hash = '{model_hash.hex()}'")
     if not found:
         raise TrackingError(
             f"the stream was written by {codec} model {model_hash.hex()}, which {uri(root)} does not hold; "

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
 from components.evaluation.selection import Gate, RateAndQuality, challenge
 from pipeline.documents.registry import FiguresOnTestSet, Outcome, VersionFigures
@@ -120,4 +120,7 @@ def _point(figures: FiguresOnTestSet, metric: str) -> RateAndQuality:
 
 def _recorded(model: RegisteredModel, version: str) -> PromotionDecision | None:
     text = model.tags(version).get("decision")
-    return None if text is None else PromotionDecision.model_validate_json(text)
+    try:
+        return None if text is None else PromotionDecision.model_validate_json(text)
+    except ValidationError as error:
+        raise TrackingError(f"{model.name} version {version}: its tag `decision` is no decision: {text!r}") from error
