@@ -1,10 +1,13 @@
 """The data sets of params.yaml under their names, and those that changed at their source."""
 
+import logging
 from pathlib import Path
 
 from components.data.dataset import NamedDataset, revision_of
-from components.errors import RatewrightError
+from components.errors import RatewrightError, SourceError
 from pipeline.config import params
+
+logger = logging.getLogger(__name__)
 
 
 def named_dataset(root: Path, settings: params.Params, name: str) -> NamedDataset:
@@ -14,7 +17,28 @@ def named_dataset(root: Path, settings: params.Params, name: str) -> NamedDatase
     return NamedDataset(name, settings.datasets[name], settings.mirror, root)
 
 
-def changed_revisions(root: Path, settings: params.Params) -> dict[str, str]:
-    """The present revision of every data set for which params.yaml has another one. Raises SourceError."""
-    today = {name: revision_of(named_dataset(root, settings, name)) for name in settings.datasets}
-    return {name: revision for name, revision in today.items() if revision != settings.datasets[name].revision}
+def changed_revisions(root: Path, settings: params.Params, keep_known: bool = False) -> dict[str, str]:
+    """The present revision of every data set for which params.yaml has another one.
+
+    Args:
+        root: The checkout.
+        settings: Its parameters.
+        keep_known: Whether a source that does not answer keeps the revision that params.yaml has, with a warning.
+
+    Raises:
+        SourceError: A source does not answer, and its revision is not known or not to be kept.
+    """
+    changed = {}
+    for name, definition in settings.datasets.items():
+        dataset = named_dataset(root, settings, name)
+        dataset.address_and_hashes()  # a wrong manifest is a mistake in the checkout, whatever the source does
+        try:
+            present = revision_of(dataset)
+        except SourceError as error:
+            if definition.revision is None or not keep_known:
+                raise
+            logger.warning(f"{name}: going on with the known revision {definition.revision}, since {error}")
+            continue
+        if present != definition.revision:
+            changed[name] = present
+    return changed

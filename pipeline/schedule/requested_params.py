@@ -26,8 +26,8 @@ def requested_params(root: Path, committed: str, request: Request) -> str:
         request: The parameters that the run was asked for.
 
     Raises:
-        RatewrightError: The request names an unknown profile or variant, the result is not valid, or a source does
-            not answer.
+        RatewrightError: The request names an unknown profile or variant, the result is not valid, or a source
+            does not answer of which no revision is known.
     """
     mirror = params.parse(YAML(typ="safe").load(committed), params.FILE).mirror
     text = committed
@@ -44,7 +44,7 @@ def requested_params(root: Path, committed: str, request: Request) -> str:
         _select_variants(document, request.variants)
     if request.training_steps is not None:
         _set_training_steps(document, request.training_steps)
-    for name, revision in changed_revisions(root, params.parse(document, params.FILE)).items():
+    for name, revision in changed_revisions(root, params.parse(document, params.FILE), keep_known=True).items():
         logger.info(f"prepare: {name} changed at its source, revision {revision}")
         document["datasets"][name]["revision"] = revision
     written = io.StringIO()

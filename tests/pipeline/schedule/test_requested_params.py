@@ -6,11 +6,13 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
+from components.errors import SourceError
 from pipeline.config import params
 from pipeline.schedule.plan import Request
 from pipeline.schedule.requested_params import requested_params
 from tests.small_profile import small_text
 
+NOTHING = Request()
 CHECKOUT = Path(__file__).resolve().parents[3]
 
 
@@ -30,3 +32,24 @@ def test_a_fine_tuned_variant_brings_the_one_that_it_starts_from(
     settings = params.parse(yaml.load(text), "params.yaml")
     assert (list(settings.variants), list(settings.fine_tuned)) == (variants, fine_tuned)
     assert {variant.train.steps for variant in settings.all_variants.values()} == {7}
+
+
+def test_a_dead_source_keeps_its_known_revision(picture_files: list[Path], caplog: pytest.LogCaptureFixture) -> None:
+    yaml = YAML(typ="safe")
+    document = yaml.load(small_text())
+    document["datasets"]["bundled-test"] = {"source": str(picture_files[0].parent)}
+    known = requested_params(CHECKOUT, json.dumps(document), NOTHING)
+    gone = known.replace(str(picture_files[0].parent), "/nowhere/at/all")
+    assert yaml.load(requested_params(CHECKOUT, gone, NOTHING)) == yaml.load(gone)
+    [warning] = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    revision = yaml.load(known)["datasets"]["bundled-test"]["revision"]
+    assert (
+        warning == f"bundled-test: going on with the known revision {revision}, since /nowhere/at/all: no such folder"
+    )
+
+
+def test_a_dead_source_that_no_run_has_used_is_refused() -> None:
+    document = YAML(typ="safe").load(small_text())
+    document["datasets"]["bundled-test"] = {"source": "/nowhere/at/all"}
+    with pytest.raises(SourceError, match="no such folder"):
+        requested_params(CHECKOUT, json.dumps(document), NOTHING)
