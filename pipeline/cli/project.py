@@ -45,7 +45,8 @@ def leaderboard() -> None:
 def keep(name: Annotated[str, typer.Argument(help="the name of the run, a folder of results/, such as real")]) -> None:
     """Archive the finished run in results/.
 
-    The archive holds the run's figures, machine and budget, and the winner's checkpoint.
+    The archive holds the run's figures, machine and budget, and the winner's checkpoint. A run whose variants were
+    trained on several commits, or for other steps than dvc.lock says, is refused.
     """
     from pipeline.reporting.kept_runs import keep as keep_run
 

@@ -2,6 +2,8 @@
 
 import csv
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -110,6 +112,18 @@ def test_a_run_that_is_kept(copy: Checkout, photo: Path) -> None:
     for row in board["rows"]:
         assert f"{row['psnr_db']:.2f}" in section(run)
     assert "bundled-test_psnr_db.png" in plots(run)
+
+
+def test_a_run_that_dvc_lock_does_not_know_is_not_kept(copy: Checkout) -> None:
+    lock = copy.root / "dvc.lock"
+    text = lock.read_text()
+    lock.write_text(text.replace("steps: 12", "steps: 13"))
+    keep = (sys.executable, "-m", "pipeline.cli", "keep", "other")
+    done = subprocess.run(keep, cwd=copy.root, env=copy.environment, capture_output=True, text=True, check=False)
+    lock.write_text(text)
+    assert done.returncode == 2, done.stderr
+    assert "it trains wcae for 13 steps, its checkpoint for 12\n" in done.stderr
+    assert not (copy.root / "results" / "other").exists()
 
 
 def test_the_training_has_its_history(finished: Checkout) -> None:
