@@ -33,7 +33,7 @@ from pipeline.config import params
 from pipeline.config.datasets import changed_revisions
 from pipeline.entry import guarded
 from pipeline.schedule import run_commits
-from pipeline.schedule.git import Repository
+from pipeline.schedule.git import RUNS, Repository
 from pipeline.schedule.plan import Plan, Request, run_name
 from pipeline.schedule.stage_nodes import StageNode, load, union
 
@@ -230,11 +230,15 @@ def _scratch() -> Path:
 
 
 def _remove_forgotten(scratch: Path) -> None:
-    """Remove the clones that no attempt has begun in for `_FORGOTTEN_S`: their runs failed, or went on elsewhere."""
-    for folder in scratch.glob("*/*/"):
-        # Another task may be removing the same clone.
-        with suppress(FileNotFoundError):
-            if time.time() - folder.stat().st_mtime > _FORGOTTEN_S:
+    """Remove the clones that no attempt has begun in for `_FORGOTTEN_S`: their runs failed, or went on elsewhere.
+
+    Only clones of runs have the refs of runs in their configuration: other folders in `scratch` stay.
+    """
+    for configuration in scratch.glob("*/*/.git/config"):
+        folder = configuration.parents[1]
+        # Another task may be removing the same clone, and other folders may belong to other users.
+        with suppress(FileNotFoundError, PermissionError):
+            if time.time() - folder.stat().st_mtime > _FORGOTTEN_S and RUNS in configuration.read_text():
                 logger.info(f"removing the clone {folder}, which a failed run left")
                 shutil.rmtree(folder, ignore_errors=True)
 

@@ -122,9 +122,13 @@ def test_the_clone_of_a_failed_stage_stays_for_the_next_attempt_and_not_for_ever
     )
     assert lost.returncode == 2
     assert list(scratch.glob("*/*")) == [stage], "a prepare that failed leaves nothing"
-    os.utime(stage, (0, 0))
+    foreign = scratch / "someone" / "project"
+    foreign.mkdir(parents=True)
+    subprocess.run(["git", "init", "-q"], cwd=foreign, check=True)
+    for old in (stage, foreign):
+        os.utime(old, (0, 0))
     prepared(clone, run_id="seven", request="{}", repository=settings["repository"], scratch=str(scratch))
-    assert not list(scratch.glob("*/*"))
+    assert list(scratch.glob("*/*")) == [foreign], "a folder that is no clone of a run is not ours to remove"
 
 
 def test_clones_lie_in_a_folder_that_only_their_user_may_enter(clone: Clone, tmp_path: Path) -> None:
