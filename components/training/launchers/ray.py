@@ -86,10 +86,13 @@ class RayLauncher:
         raise RatewrightError(f"{job.name}: its supervisor was lost {self.restarts + 1} times")
 
     def remove_state(self, job: TrainingJob) -> None:
-        """Remove the training's state, and the copy of the checkpoint that it started from."""
+        """Remove the training's state, and its own copy of the checkpoint that it started from.
+
+        Copies of shards and weights stay: other trainings read them too.
+        """
         remove(self._state_of(job))
         if job.start is not None:
-            remove(self._address_of(job.start))
+            remove(self._start_of(job, job.start))
 
     def _supervisor(self, job: TrainingJob) -> Any:
         """Return the actor of the training, which is started if it is not running; a failed one is replaced."""
@@ -133,8 +136,8 @@ class RayLauncher:
             job,
             shards=self._uploaded_shards(job.shards),
             state=self._state_of(job),
-            weights={name: self._uploaded_file(path) for name, path in job.weights.items()},
-            start=None if job.start is None else self._uploaded_file(job.start),
+            weights={name: _uploaded_file(path, self._shared_file(path)) for name, path in job.weights.items()},
+            start=None if job.start is None else _uploaded_file(job.start, self._start_of(job, job.start)),
         )
 
     def _state_of(self, job: TrainingJob) -> str:
@@ -158,15 +161,20 @@ class RayLauncher:
                 put(folder / name, f"{location}/{name}")
         return Shards(location, cache, self.cache_bytes)
 
-    def _uploaded_file(self, path: str) -> str:
-        """Copy the file to the storage if it is not there, and return the address of the copy."""
-        location = self._address_of(path)
-        if not exists(location):
-            put(Path(path), location)
-        return location
-
-    def _address_of(self, path: str) -> str:
+    def _shared_file(self, path: str) -> str:
+        """The address of a file for all trainings that read it."""
         return f"{self.storage}/files/{sha256_of(Path(path))}{Path(path).suffix}"
+
+    def _start_of(self, job: TrainingJob, path: str) -> str:
+        """The address of a start checkpoint for one training alone, so that its removal takes it from no other."""
+        return f"{self.storage}/states/{job.fingerprint}-start-{sha256_of(Path(path))[:32]}{Path(path).suffix}"
+
+
+def _uploaded_file(path: str, location: str) -> str:
+    """Copy the file to the storage if it is not there, and return the address of the copy."""
+    if not exists(location):
+        put(Path(path), location)
+    return location
 
 
 def _pass_on(job: TrainingJob, status: Status, callback: TrainingCallback) -> None:
