@@ -2,16 +2,21 @@
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from components.arrays import Rgb
-from pipeline.registry.client import TrackingError, client, experiment_id, in_one_line
+from components.training.interrupt import Interrupted
+from pipeline.registry.client import client, experiment_id, first_line, in_one_line
 
 TRAINING_S = "training_s"
 """Metric of a training's run: its seconds, interruptions left out."""
+
+_STOPS = (Interrupted, KeyboardInterrupt, SystemExit)
+"""What leaves a run when its process is stopped; SIGTERM raises SystemExit."""
 
 logger = logging.getLogger(__name__)
 
@@ -19,32 +24,27 @@ logger = logging.getLogger(__name__)
 class Run:
     """One MLflow run, entered as a context.
 
-    A run that an exception leaves stays open. Entering again with the same identity continues it, so that a resumed
-    training is one run. Every method but `log_row` raises TrackingError with one line if MLflow fails.
+    An error that leaves the context marks the run as failed; a stop leaves it open. The next run with the same identity
+    continues it in both cases, so that a resumed training is one run. MLflow that fails at the end, or in `log_row`, is
+    a warning; every other method raises TrackingError with one line if it fails.
     """
 
     def __init__(self, root: Path, name: str, identity: str, parameters: Mapping[str, Any]):
-        """Find the open run, or create one.
+        """Find the run that did not finish, or create one.
 
         Args:
             root: The checkout.
             name: The run's name on MLflow's pages.
             identity: A name for this work alone, such as a hash of its parameters and data.
             parameters: Parameters that a new run logs; nested keys are joined with dots.
+
+        Raises:
+            TrackingError: MLflow does not answer.
         """
         self._client = client(root)
-        experiment = experiment_id(self._client)
         self._name = name
         with in_one_line(f"MLflow's run {name}"):
-            unfinished = self._client.search_runs(
-                [experiment], f"tags.identity = '{identity}' and attributes.status = 'RUNNING'", max_results=1
-            )
-            if unfinished:
-                self.id: str = unfinished[0].info.run_id
-            else:
-                self.id = self._client.create_run(experiment, run_name=name, tags={"identity": identity}).info.run_id
-                for key, value in _flat(parameters).items():
-                    self._client.log_param(self.id, key, value)
+            self.id = self._unfinished(identity) or self._new(name, identity, parameters)
 
     def __enter__(self) -> Self:
         return self
@@ -52,9 +52,23 @@ class Run:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if kind is None:
-            with in_one_line(f"MLflow's run {self._name}"):
-                self._client.set_terminated(self.id)
+        if kind is not None and issubclass(kind, _STOPS):
+            return
+        status = "FINISHED" if kind is None else "FAILED"
+        with self.warning(f"that the run is {status}"):
+            self._client.set_terminated(self.id, status)
+
+    @contextmanager
+    def warning(self, what: str) -> Iterator[None]:
+        """Log a warning, and carry on, where MLflow does not take what the context sends.
+
+        Args:
+            what: What is sent, for the warning.
+        """
+        try:
+            yield
+        except Exception as error:  # noqa: BLE001 - each store of artifacts has errors of its own
+            logger.warning("MLflow did not take %s: %s", what, first_line(error))
 
     def log_row(self, row: Mapping[str, Any]) -> None:
         """Log a row's figures as metrics at its `step`; if the server fails, warn and carry on."""
@@ -63,11 +77,8 @@ class Run:
         now = int(time.time() * 1000)
         figures = {key: value for key, value in row.items() if key != "step" and value is not None}
         metrics = [Metric(key, value, now, row["step"]) for key, value in figures.items()]
-        try:
-            with in_one_line(f"MLflow did not take the figures of step {row['step']}"):
-                self._client.log_batch(self.id, metrics)
-        except TrackingError as error:
-            logger.warning(f"{error}")
+        with self.warning(f"the figures of step {row['step']}"):
+            self._client.log_batch(self.id, metrics)
 
     def log_picture(self, path: str, rgb: Rgb) -> None:
         """Log a (H, W, 3) picture under `path`."""
@@ -78,6 +89,28 @@ class Run:
         """Log every file of a folder under `path`."""
         with in_one_line(f"MLflow's run {self._name}, {path}"):
             self._client.log_artifacts(self.id, str(folder), path)
+
+    def _unfinished(self, identity: str) -> str | None:
+        """The newest run of the identity, open again, unless it finished."""
+        newest = self._client.search_runs(
+            [experiment_id(self._client)],
+            f"tags.identity = '{identity}'",
+            max_results=1,
+            order_by=["attributes.start_time DESC"],
+        )
+        if not newest or newest[0].info.status == "FINISHED":
+            return None
+        run_id = str(newest[0].info.run_id)
+        self._client.update_run(run_id, "RUNNING")
+        return run_id
+
+    def _new(self, name: str, identity: str, parameters: Mapping[str, Any]) -> str:
+        """A new run with its parameters."""
+        run = self._client.create_run(experiment_id(self._client), run_name=name, tags={"identity": identity})
+        run_id = str(run.info.run_id)
+        for key, value in _flat(parameters).items():
+            self._client.log_param(run_id, key, value)
+        return run_id
 
 
 def training_seconds(root: Path, identity: str) -> float | None:

@@ -56,8 +56,10 @@ def run(root: Path, name: str) -> None:
     launcher = launcher_of(settings, name, layout)
     parameters = {"seed": settings.seed, **variant.model_dump()}
     with Run(root, job.name, job.fingerprint, parameters) as tracked:
-        state = _train(job, launcher, codec, originals, tracked)
-    _write(root, name, job, codec, state, start)
+        state = _train(job, launcher, codec, tracked)
+        # First what DVC records, and then what MLflow is told: it may have died since.
+        _write(root, name, job, codec, state, start)
+        _log_result(codec, state, originals, tracked)
     launcher.remove_state(job)
     logger.info("%s: %d steps in %s, %s", job.name, state.step, state.precision, layout.trained(name))
 
@@ -111,16 +113,23 @@ def _with_rate_target(job: TrainingJob, name: str, codec: Codec, settings: Param
     return replace(job, rate_target=RateTarget(settings.target_bpp, crops, scale))
 
 
-def _train(job: TrainingJob, launcher: Launcher, codec: Codec, originals: Originals, tracked: Run) -> TrainingState:
-    """Train, leave the best weights in `codec`, and log figures and reconstructions to MLflow."""
+def _train(job: TrainingJob, launcher: Launcher, codec: Codec, tracked: Run) -> TrainingState:
+    """Train, leave the best weights in `codec`, and log the validations to MLflow."""
     with progress_logger(job.name, lambda validation: tracked.log_row(validation.model_dump())) as callback:
         state = launcher.train(job, callback)
-    tracked.log_row({"step": state.step, TRAINING_S: state.elapsed_s})
     codec.load_state_dict(state.best)
-    coder = LearnedCoder(codec.eval())
-    for file, rgb in originals[:LOGGED_PICTURES]:
-        tracked.log_picture(f"reconstructions/{Path(file).stem}.png", coder.decode(coder.encode(rgb)))
+    codec.eval()
     return state
+
+
+def _log_result(codec: Codec, state: TrainingState, originals: Originals, tracked: Run) -> None:
+    """Log the training's seconds and reconstructions to MLflow; if it fails, warn and carry on."""
+    tracked.log_row({"step": state.step, TRAINING_S: state.elapsed_s})
+    coder = LearnedCoder(codec)
+    decoded = {Path(file).stem: coder.decode(coder.encode(rgb)) for file, rgb in originals[:LOGGED_PICTURES]}
+    with tracked.warning("the reconstructions"):
+        for name, rgb in decoded.items():
+            tracked.log_picture(f"reconstructions/{name}.png", rgb)
 
 
 def _write(root: Path, name: str, job: TrainingJob, codec: Codec, state: TrainingState, start: Start | None) -> None:

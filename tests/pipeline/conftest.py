@@ -4,7 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -69,6 +69,18 @@ class Checkout:
 def stages_run(said: str) -> list[str]:
     """The stages whose commands DVC ran, from what `dvc repro` said."""
     return [line.split("'")[1] for line in said.splitlines() if line.startswith("Running stage")]
+
+
+@pytest.fixture
+def own_mlflow(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """No tracking URI from outside, and none left behind: MLflow keeps it in the environment too."""
+    variables = ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI")
+    for name in variables:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("GIT_PYTHON_REFRESH", "quiet")
+    yield
+    for name in variables:
+        os.environ.pop(name, None)
 
 
 @pytest.fixture(scope="session")

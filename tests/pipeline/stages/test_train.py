@@ -1,5 +1,6 @@
-"""Trainings that cannot begin: one line says why, and nothing is written."""
+"""Trainings that cannot begin: one line says why, and nothing is written. Trainings whose MLflow dies at their end."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,13 @@ from components.arrays import Rgb
 from components.codecs import checkpoint
 from components.codecs.base import Codec
 from components.errors import RatewrightError
+from components.training.callback import TrainingCallback, Validation
+from components.training.job import TrainingJob
+from components.training.launchers.local import LocalLauncher
+from components.training.state import TrainingState
+from pipeline.documents import read_lines
+from pipeline.registry.client import client
+from pipeline.registry.runs import TRAINING_S
 from pipeline.stages import train
 from tests.data_sets import write_data_set
 from tests.small_profile import small_params
@@ -66,3 +74,46 @@ def test_a_start_whose_weights_do_not_fit(tree: Path, make_codec: Callable[..., 
     document["fine_tuned"]["wcae_ft"] = {**wcae, "start": "wcae", "data": "bundled-calibration", "codec": "nowcae"}
     said = refused(tree, "wcae_ft", document)
     assert "models/wcae/trained.safetensors: the weights do not fit codec 'nowcae'" in said
+
+
+def no_database(root: Path) -> None:
+    (root / "mlflow.db").write_bytes(b"not a database" * 1000)
+
+
+def no_place_for_artifacts(root: Path) -> None:
+    shutil.rmtree(root / "mlartifacts", ignore_errors=True)
+    (root / "mlartifacts").write_bytes(b"")
+
+
+@pytest.mark.filterwarnings("ignore")  # of MLflow and its dependencies
+@pytest.mark.usefixtures("own_mlflow", "one_thread")
+@pytest.mark.parametrize("end_mlflow", [no_database, no_place_for_artifacts])
+def test_mlflow_that_dies_after_the_last_step_costs_no_checkpoint(
+    end_mlflow: Callable[[Path], None], tree: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    class ThenMlflowEnds(LocalLauncher):
+        def train(self, job: TrainingJob, callback: TrainingCallback) -> TrainingState:
+            state = super().train(job, callback)
+            self.state = Path(job.state)
+            end_mlflow(tree)
+            return state
+
+    launcher = ThenMlflowEnds(1)
+    monkeypatch.setattr(train, "launcher_of", lambda *_: launcher)
+    document = small_params()
+    document["variants"]["wcae"]["train"] |= {
+        **{"steps": 2, "validate_every": 2, "validation_patches": 1, "steer_images": 1, "workers": 0},
+        "precision": "32-true",
+    }
+    YAML().dump(document, tree / "params.yaml")
+    train.run(tree, "wcae")
+    _, facts = checkpoint.load(tree / "models" / "wcae" / "trained.safetensors")
+    assert facts["step"] == 2
+    assert [row.step for row in read_lines(Validation, tree / "models" / "wcae" / "history.jsonl")] == [2]
+    assert not launcher.state.exists(), "the stage came to its end"
+    warnings = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert any(text.startswith("MLflow did not take the reconstructions: ") for text in warnings)
+    if end_mlflow is no_place_for_artifacts:
+        (run,) = client(tree).search_runs(["1"])
+        assert run.info.status == "FINISHED"
+        assert {TRAINING_S, "val_loss"} <= run.data.metrics.keys()

@@ -1,0 +1,46 @@
+"""MLflow runs of stages: finished, failed, stopped and gone on with; a real MLflow on sqlite."""
+
+from contextlib import nullcontext
+from pathlib import Path
+
+import pytest
+
+from components.errors import RatewrightError
+from components.training.interrupt import Interrupted
+from pipeline.registry.client import client
+from pipeline.registry.runs import Run
+
+pytestmark = [
+    pytest.mark.usefixtures("own_mlflow"),
+    # MLflow and its dependencies warn; that is not for this project to fix.
+    pytest.mark.filterwarnings("ignore"),
+]
+
+
+def entered(root: Path, error: BaseException | None = None) -> tuple[str, str]:
+    """The id of the run of one identity after it was left with an error or without one, and its status then."""
+    left = nullcontext() if error is None else pytest.raises(type(error), match=str(error))
+    with left, Run(root, "train wcae", "identity", {"seed": 0}) as run:
+        assert status_of(root, run.id) == "RUNNING"
+        if error is not None:
+            raise error
+    return run.id, status_of(root, run.id)
+
+
+def status_of(root: Path, run_id: str) -> str:
+    return str(client(root).get_run(run_id).info.status)
+
+
+def test_a_run_that_fails_is_marked_and_one_that_is_stopped_stays_open(tmp_path: Path) -> None:
+    """The next attempt continues the run in both cases, until one finishes."""
+    run_id, status = entered(tmp_path, RatewrightError("training diverged"))
+    assert status == "FAILED"
+    for error, expected in (
+        (Interrupted("stopped at step 3"), "RUNNING"),
+        (KeyboardInterrupt(), "RUNNING"),
+        (SystemExit(143), "RUNNING"),
+        (OSError("no space left on device"), "FAILED"),
+        (None, "FINISHED"),
+    ):
+        assert entered(tmp_path, error) == (run_id, expected)
+    assert entered(tmp_path)[0] != run_id, "what finished is not continued"
