@@ -1,6 +1,7 @@
 """The resumable state of a training run: one safetensors file, written atomically."""
 
 import json
+import logging
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -8,12 +9,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from components.errors import MissingError
+from components.errors import MissingError, RatewrightError, one_line
 from components.storage.locations import fetched, storing
 from components.storage.tensors import save_tensors
 from components.training.callback import Validation
 
 Tensors = dict[str, Tensor]
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass
@@ -60,27 +63,41 @@ class TrainingState:
             fingerprint: hash of the run that wants to resume.
 
         Returns:
-            The state, or a new one where the file is missing, damaged or of another run.
+            The state. A new one where the file is missing, of another run, or damaged; the log tells of a damaged one.
 
         Raises:
             SourceError: for a storage that does not answer, so that no training begins again because of that.
+            RatewrightError: likewise for a file that is there and cannot be read now.
         """
-        from safetensors import SafetensorError, safe_open
+        from safetensors import SafetensorError
 
-        fresh = cls(fingerprint)
         try:
-            with fetched(location) as path, safe_open(path, "pt") as file:
-                rest = json.loads(file.metadata()["state"])
-                if rest["fingerprint"] != fingerprint:
-                    return fresh
-                rest["history"] = [Validation(**row) for row in rest["history"]]
-                state = cls(**rest)
-                for name in file.keys():  # noqa: SIM118 - safe_open is not a mapping
-                    group, _, key = name.partition("/")
-                    getattr(state, group)[key] = file.get_tensor(name)
-                return state
-        except (MissingError, OSError, SafetensorError, AttributeError, KeyError, TypeError, ValueError):
-            return fresh
+            with fetched(location) as path:
+                path.open("rb").close()  # whose errors say why; safetensors says that the file does not exist
+                return cls._read(path, fingerprint) or cls(fingerprint)
+        except (MissingError, FileNotFoundError):
+            return cls(fingerprint)
+        except OSError as error:
+            raise RatewrightError(f"{location}: the training state cannot be read: {one_line(error)}") from error
+        except (SafetensorError, AttributeError, KeyError, TypeError, ValueError) as error:
+            logger.warning("%s: damaged, so training starts anew (%s)", location, one_line(error)[:200])
+            return cls(fingerprint)
+
+    @classmethod
+    def _read(cls, path: Path, fingerprint: str) -> "TrainingState | None":
+        """Read a file; None if it holds the state of another run."""
+        from safetensors import safe_open
+
+        with safe_open(path, "pt") as file:
+            rest = json.loads(file.metadata()["state"])
+            if rest["fingerprint"] != fingerprint:
+                return None
+            rest["history"] = [Validation(**row) for row in rest["history"]]
+            state = cls(**rest)
+            for name in file.keys():  # noqa: SIM118 - safe_open is not a mapping
+                group, _, key = name.partition("/")
+                getattr(state, group)[key] = file.get_tensor(name)
+            return state
 
 
 def tensors_under(prefix: str, tensors: Tensors) -> Tensors:

@@ -11,9 +11,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 
+from components.errors import RatewrightError
 from components.training.config import TrainingConfig
 from components.training.interrupt import Interrupted, stop_requests
+from components.training.state import TrainingState
 from tests.components.training.trainer import SHORT, Run, Trainer, Watch, assert_same, changed, interrupt
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -49,11 +52,51 @@ def test_the_state_of_another_run_is_not_resumed(trainer: Trainer, straight: Run
 
 
 @pytest.mark.parametrize("data", [b"", b"garbage", b"\xff" * 1000])
-def test_a_damaged_state_is_not_resumed(data: bytes, trainer: Trainer) -> None:
+def test_a_damaged_state_is_not_resumed(data: bytes, trainer: Trainer, caplog: pytest.LogCaptureFixture) -> None:
     trainer.state.write_bytes(data)
     watch = Watch()
     trainer(changed(SHORT, steps=2, validation_patches=1), watch)
     assert watch.steps == [1, 2]
+    (record,) = (record for record in caplog.records if record.levelname == "WARNING")
+    assert record.getMessage().startswith(f"{trainer.state}: damaged, so training starts anew (")
+
+
+def test_a_truncated_state_is_not_resumed(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "state"
+    TrainingState("this run", 7, best={"w": torch.zeros(100)}).save(path)
+    assert TrainingState.load(path, "this run").step == 7
+    assert caplog.records == []
+    path.write_bytes(path.read_bytes()[:-8])
+    assert TrainingState.load(path, "this run").step == 0
+    assert "damaged, so training starts anew" in caplog.text
+
+
+def loop_of_links(state: Path) -> None:
+    state.unlink()
+    state.symlink_to(state)
+
+
+def folder_in_its_place(state: Path) -> None:
+    state.unlink()
+    state.mkdir()
+
+
+def no_permission(state: Path) -> None:
+    state.chmod(0)
+    if os.access(state, os.R_OK):
+        pytest.skip("this user may read every file")
+
+
+@pytest.mark.parametrize("prevent", [loop_of_links, folder_in_its_place, no_permission])
+def test_a_state_that_cannot_be_read_now_is_an_error(prevent: Callable[[Path], None], trainer: Trainer) -> None:
+    with pytest.raises(Interrupted):
+        trainer(watch=Watch(2, interrupt))
+    prevent(trainer.state)
+    watch = Watch()
+    with pytest.raises(RatewrightError, match=f"^{trainer.state}: the training state cannot be read: ") as caught:
+        trainer(watch=watch)
+    assert "\n" not in str(caught.value)
+    assert watch.steps == []
 
 
 KILLED = """
