@@ -14,18 +14,19 @@ class Validation(Settings):
     """Lambda during this validation; null for a codec whose rate no lambda controls."""
     lr: float
     """Learning rate of the codec's optimiser."""
-    train_loss: float
-    """Loss of the last training batch."""
-    val_loss: float
-    """Mean loss of the validation patches, in the units of the codec's paper."""
-    val_psnr_db: float
-    """Mean PSNR of the validation patches in dB."""
-    val_bpp_estimated: float
-    """Mean rate of the validation patches in bits per pixel, estimated by the entropy model."""
+    train_loss: float | None
+    """Loss of the last training batch; null where it was not finite."""
+    val_loss: float | None
+    """Mean loss of the validation patches, in the units of the codec's paper; null where it was not finite."""
+    val_psnr_db: float | None
+    """Mean PSNR of the validation patches in dB; null where it was not finite."""
+    val_bpp_estimated: float | None
+    """Mean rate of the validation patches in bits per pixel, estimated by the entropy model; null where it was not
+    finite."""
     skipped: int
     """Undecodable patches that were replaced so far."""
     diverged: bool
-    """Whether the loss was so high that training returned to the best weights."""
+    """Whether the loss was not finite, or so high that training returned to the best weights."""
     calibration_bpp: float | None
     """Bits per pixel of real bitstreams of the calibration pictures; null where lambda is not adjusted."""
 

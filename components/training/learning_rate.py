@@ -46,10 +46,10 @@ class LearningRate:
             spent = self._config.spent(self._state.step, self._state.elapsed_s)
             self._set(_cosine(spent) * self._peak())
 
-    def after_validation(self, loss: float) -> None:
-        """Lower the rate of the plateau schedule if `loss` shows no gain for long enough."""
+    def after_validation(self, loss: float | None) -> None:
+        """Lower the rate of the plateau schedule if `loss` shows no gain for long enough; None is no gain."""
         if self._config.schedule == "plateau":
-            self._plateau.step(loss)
+            self._plateau.step(math.inf if loss is None else loss)
             self._set(self.value)  # the scheduler knows the codec's optimiser alone
 
     def halve(self) -> None:
@@ -59,7 +59,10 @@ class LearningRate:
 
     def plateau_state(self) -> dict[str, Any]:
         """State of the plateau schedule; empty for another schedule."""
-        return self._plateau.state_dict() if self._config.schedule == "plateau" else {}
+        if self._config.schedule != "plateau":
+            return {}
+        # The scheduler knows the rate after its own last step, and not that a later step of the training halved it.
+        return {**self._plateau.state_dict(), "_last_lr": [self.value]}
 
     def _peak(self) -> float:
         return self._config.learning_rate * 0.5**self._state.halvings

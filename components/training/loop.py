@@ -33,7 +33,8 @@ def train(
 
     The best validation has the lowest loss at the present lambda, so that validations at different lambdas compare. A
     validation with four times that loss means that training diverged: it continues from the best weights at half the
-    learning rate.
+    learning rate. So does a step or a validation whose loss is not finite; before the first validation it continues
+    from the initial weights.
 
     Several processes can train together (`ProcessGroup`). Each calls this function with the same arguments and takes
     its part of every batch. Rank 0 alone validates, saves the state and calls `callback`, and it alone has the best
@@ -57,7 +58,8 @@ def train(
 
     Raises:
         Interrupted: on SIGINT or SIGTERM, or when `stop_requested`; the state is saved first.
-        RatewrightError: for a loss that is not finite.
+        RatewrightError: for losses that are not finite whatever the learning rate, and for a state that cannot be read
+            or written.
         SourceError: where more patches are undecodable than `config.max_skipped` allows.
     """
     state = TrainingState.load(state_path, fingerprint)

@@ -63,23 +63,42 @@ class OptimisedNetwork:
         if isinstance(network, Discriminator):
             self.model.mark_forward_method("loss")
 
-    def step(self, loss: Tensor) -> None:
-        """Take one optimiser step down the clipped gradient of `loss`."""
+    def step(self, loss: Tensor) -> Tensor:
+        """Take one optimiser step down the clipped gradient of `loss`.
+
+        Returns:
+            The norm of the gradient before it was clipped, a scalar. Only a step with a norm that is not finite can
+            leave weights that are not.
+        """
         self._fabric.backward(loss)
-        self._fabric.clip_gradients(self.model, self.optimizer, max_norm=self._clip_norm, error_if_nonfinite=False)
+        norm: Tensor = self._fabric.clip_gradients(
+            self.model, self.optimizer, max_norm=self._clip_norm, error_if_nonfinite=False
+        )
         self.optimizer.step()
         self.optimizer.zero_grad()
+        return norm
 
     def set_learning_rate(self, value: float) -> None:
         """Set the learning rate to `value`, the run's rate, times the ratio of this network."""
         for group in self.optimizer.param_groups:
             group["lr"] = self._learning_rate_factor * value
 
-    def reset_moments(self) -> None:
-        """Clear the optimiser's moments."""
+    def is_finite(self) -> bool:
+        """Whether all weights are finite, and all buffers."""
+        tensors = (*self.network.parameters(), *self.network.buffers())  # `state_dict` would compute coding tables
+        return all(bool(tensor.isfinite().all()) for tensor in tensors)
+
+    def restart_from(self, weights: Tensors) -> None:
+        """Replace the weights, and clear the optimiser's moments."""
+        self.network.load_state_dict(weights)
         self.optimizer.optimizer.state.clear()
 
     def tensors(self) -> Tensors:
         """The weights and the optimiser's state by name, as `saved` takes them."""
         parts = {"model": self.network.state_dict(), "optimizer": optimizer_tensors(self.optimizer)}
         return {f"{part}/{key}": value for part, tensors in parts.items() for key, value in tensors.items()}
+
+
+def weights_of(network: nn.Module) -> Tensors:
+    """A copy of a network's weights in main memory."""
+    return {key: value.detach().cpu().clone() for key, value in network.state_dict().items()}

@@ -1,5 +1,6 @@
 """One training run: its networks, training steps, validations, return to the best weights, and saved state."""
 
+import logging
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -19,16 +20,20 @@ from components.training.callback import Validation
 from components.training.config import TrainingConfig
 from components.training.forward import as_float, padded_forward, to_channels_last
 from components.training.learning_rate import LearningRate
-from components.training.optimised_network import OptimisedNetwork
+from components.training.optimised_network import OptimisedNetwork, weights_of
 from components.training.precision import fastest_precision
 from components.training.process_group import ProcessGroup
-from components.training.state import TrainingState, tensors_under
+from components.training.state import Tensors, TrainingState, tensors_under
 from components.training.validate import validation_means
 
 _RANK_SEED_OFFSET = 1 << 40  # larger than every seed that the steps of one rank use
 _DIVERGED = 4.0  # times the lowest validation loss
 _LAMBDA_FIXED_UNTIL = 0.1  # of the budget: earlier rates tell more of the initial weights than of lambda
 _NO_LMBDA = 1.0  # for codecs without lambda, whose loss ignores it
+_MOST_FAILURES = 8  # in a row: the learning rate is then less than a 200th, and lower ones would not help
+_ADVICE = "lower learning_rate"
+
+logger = logging.getLogger(__name__)
 
 
 class TrainingRun:
@@ -68,6 +73,7 @@ class TrainingRun:
         discriminators = codec.discriminators()
         for network in (codec, *discriminators):
             to_channels_last(network)
+        self._initial = self._initial_weights(discriminators)
         self._validation_batches = validation_batches(
             shards, batch_size=config.batch_size, limit=config.validation_patches
         )
@@ -110,29 +116,45 @@ class TrainingRun:
     def step(self, batches: Iterator[Batch]) -> float:
         """Take an optimiser step of every network on the next batch.
 
+        After a loss that is not finite the best weights return, or else the initial ones.
+
         Returns:
             The codec's loss on the batch of all ranks.
 
         Raises:
-            RatewrightError: for a loss that is not finite.
+            RatewrightError: for too many losses in a row that are not finite.
             SourceError: where more patches are undecodable than `config.max_skipped` allows.
         """
         self._clock_start = time.monotonic() - self.state.elapsed_s
         batch = next(batches)
         self.learning_rate.before_step()
-        loss = self._descend(batch.patches)
-        return self._combined(loss, batch.skipped)
+        loss = self._combined(self._descend(batch.patches), batch.skipped)
+        if not math.isfinite(loss):
+            self._recover(f"the loss is {loss}")
+        return loss
 
     def validate(self, train_loss: float) -> Validation:
         """Validate on rank 0, and do what follows from it on every rank.
 
         After a divergence the best weights return. The plateau schedule and the controller of lambda take their step.
+
+        Args:
+            train_loss: the loss of the last step, as `step` returned it.
+
+        Raises:
+            RatewrightError: for too many losses in a row that are not finite, and where training ends without a
+                validation that went well.
         """
         group = self.process_group
         validation = group.broadcast(self._measure(train_loss) if group.rank == 0 else None)
         assert validation is not None
-        if validation.diverged:
-            self._return_to_best()
+        if not validation.diverged:
+            self.state.failures = 0
+        elif math.isfinite(train_loss):  # otherwise the step has returned to the best weights
+            if validation.val_loss is None:
+                self._recover("the validation loss is not finite")
+            else:
+                self._return_to_best()
         if self.config.schedule == "plateau":
             self.learning_rate.after_validation(validation.val_loss)
             validation = validation.model_copy(update={"lr": self.learning_rate.value})
@@ -141,6 +163,8 @@ class TrainingRun:
             self.state.lmbda = self._controller.update(bpp)
         self.state.history.append(validation)
         self.state.elapsed_s = group.broadcast(self._elapsed_s())
+        if self.finished and all(row.diverged for row in self.state.history):
+            raise RatewrightError(f"training diverged: no validation of {self.state.step} steps went well; {_ADVICE}")
         return validation
 
     def save(self, location: str | Path) -> None:
@@ -161,6 +185,19 @@ class TrainingRun:
             device = self.process_group.device
             x = self.codec.pad(as_float(self._validation_batches[0], device))
             state.precision = self.process_group.broadcast(fastest_precision(self.codec.to(device), x, state.lmbda))
+
+    def _initial_weights(self, discriminators: Sequence[Discriminator]) -> dict[int, Tensors]:
+        """On rank 0, initial weights by number of the networks that have no best weights yet.
+
+        A resumed training begins with the same ones, before it loads the weights of its state.
+        """
+        if self.process_group.rank > 0:
+            return {}
+        weights = {0: weights_of(self.codec)} if not self.state.best else {}
+        for number, discriminator in enumerate(discriminators, start=1):
+            if not tensors_under(f"{number}", self.state.best_discriminators):
+                weights[number] = weights_of(discriminator)
+        return weights
 
     def _optimised(self, discriminators: Sequence[Discriminator]) -> list[OptimisedNetwork]:
         """The codec and its discriminators with their optimisers, resumed where the state has them."""
@@ -191,19 +228,20 @@ class TrainingRun:
         network, *discriminators = self.networks
         reconstruction = padded_forward(self.codec, network.model, x)
         loss = self.codec.loss(x, reconstruction, state.lmbda).total
-        network.step(loss)
+        norms = [network.step(loss)]
         for discriminator in discriminators:
-            discriminator.step(discriminator.model.loss(x, reconstruction.x_hat.detach()))
+            norms.append(discriminator.step(discriminator.model.loss(x, reconstruction.x_hat.detach())))
         state.step += 1
-        return loss.item()
+        # A finite loss can have a gradient that is not; codecs cannot compute the next loss with such weights.
+        steps = zip(self.networks, norms, strict=True)
+        sound = all(math.isfinite(norm.item()) or network.is_finite() for network, norm in steps)
+        return loss.item() if sound else math.nan
 
     def _combined(self, loss: float, skipped: int) -> float:
         """Combine the ranks' losses, undecodable patches and rank 0's clock; returns the loss on the whole batch."""
         state, config, group = self.state, self.config, self.process_group
         elapsed_s = self._elapsed_s() * (group.rank == 0)
         loss, skipped_by_all, state.elapsed_s = group.sum(loss / group.ranks, skipped, elapsed_s)
-        if not math.isfinite(loss):
-            raise RatewrightError(f"training diverged: the loss is {loss} at step {state.step}; lower learning_rate")
         state.skipped += round(skipped_by_all)
         drawn = state.step * config.batch_size
         if state.skipped > config.max_skipped * max(drawn, self._train_patches):
@@ -212,33 +250,72 @@ class TrainingRun:
         return loss
 
     def _measure(self, train_loss: float) -> Validation:
-        """Measure the validation patches on rank 0, and keep a copy of the weights if they are the best so far."""
+        """Measure the validation patches on rank 0, and keep a copy of the weights if they are the best so far.
+
+        train_loss: the loss of the last step. If it is not finite, the weights measured are those that returned.
+        """
         state = self.state
         means = validation_means(self.codec, self._validation_batches, self.fabric.device)
         loss = self._loss(means.distortion, means.rate)
         lowest = math.inf if state.best_parts is None else self._loss(*state.best_parts)
-        diverged = loss > _DIVERGED * lowest
-        if loss < lowest:
+        went_well = math.isfinite(train_loss) and math.isfinite(loss) and loss <= _DIVERGED * lowest
+        if math.isfinite(loss) and loss < lowest:
             state.best_parts = means.distortion, means.rate
-            state.best = {key: value.detach().cpu().clone() for key, value in self.codec.state_dict().items()}
+            self._keep_as_best()
         return Validation(
             step=state.step,
             lmbda=state.lmbda if self.codec.has_lambda else None,
             lr=self.learning_rate.value,
-            train_loss=train_loss,
-            val_loss=loss,
-            val_psnr_db=means.psnr_db,
-            val_bpp_estimated=means.bpp,
+            train_loss=_finite(train_loss),
+            val_loss=_finite(loss),
+            val_psnr_db=_finite(means.psnr_db),
+            val_bpp_estimated=_finite(means.bpp),
             skipped=state.skipped,
-            diverged=diverged,
-            calibration_bpp=None if self._rate_of is None or diverged else self._rate_of(self.codec),
+            diverged=not went_well,
+            calibration_bpp=self._rate_of(self.codec) if self._rate_of is not None and went_well else None,
         )
 
+    def _recover(self, why: str) -> None:
+        """Return to the best weights after a loss that is not finite. Raises RatewrightError after too many."""
+        state = self.state
+        state.failures += 1
+        if state.failures > _MOST_FAILURES:
+            halved = f"after {_MOST_FAILURES} halvings of the learning rate"
+            raise RatewrightError(f"training diverged: {why} at step {state.step}, {halved}; {_ADVICE}")
+        if self.process_group.rank == 0:
+            where = "the best weights" if state.best else "the initial weights"
+            logger.warning("%s at step %d: back to %s, half the learning rate", why, state.step, where)
+        self._return_to_best()
+
     def _return_to_best(self) -> None:
-        """Restore the best weights, halve the learning rate, and reset the moments of the codec's optimiser."""
-        self.codec.load_state_dict(self.process_group.broadcast(self.state.best))
-        self.networks[0].reset_moments()
+        """Restore the best weights, halve the learning rate, and reset the moments of the codec's optimiser.
+
+        A discriminator goes on with the weights that it has, unless they are not finite.
+        """
+        weights = self._weights_to_return_to() if self.process_group.rank == 0 else {}
+        for number, tensors in self.process_group.broadcast(weights).items():
+            self.networks[number].restart_from(tensors)
         self.learning_rate.halve()
+
+    def _weights_to_return_to(self) -> dict[int, Tensors]:
+        """The best weights by the numbers of the networks that need them, or else the initial ones."""
+        weights = {0: self.state.best or self._initial[0]}
+        for number, discriminator in enumerate(self.networks[1:], start=1):
+            if not discriminator.is_finite():
+                best = tensors_under(f"{number}", self.state.best_discriminators)
+                weights[number] = best or self._initial[number]
+        return weights
+
+    def _keep_as_best(self) -> None:
+        """Keep a copy of the codec's weights, and of the discriminators' unless they are not finite."""
+        state, (codec, *discriminators) = self.state, self.networks
+        state.best = weights_of(codec.network)
+        self._initial.pop(0, None)
+        for number, discriminator in enumerate(discriminators, start=1):
+            if discriminator.is_finite():
+                weights = weights_of(discriminator.network)
+                state.best_discriminators |= {f"{number}/{key}": value for key, value in weights.items()}
+                self._initial.pop(number, None)
 
     def _loss(self, distortion: float, rate: float) -> float:
         """The codec's loss at the present lambda, so that validations at different lambdas compare."""
@@ -247,3 +324,8 @@ class TrainingRun:
     def _elapsed_s(self) -> float:
         """Seconds of training up to now, on this rank's clock; saving and callbacks between steps do not count."""
         return time.monotonic() - self._clock_start
+
+
+def _finite(value: float) -> float | None:
+    """The value, or None where it is not finite: JSON has no other numbers."""
+    return value if math.isfinite(value) else None

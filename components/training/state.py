@@ -26,8 +26,10 @@ class TrainingState:
     fingerprint: hash of the run's parameters and data; the state of another run is not resumed.
     step: steps done. elapsed_s: seconds of training. skipped: undecodable patches that were replaced.
     halvings: halvings of the learning rate, one after each divergence.
+    failures: losses in a row that were not finite; a validation that goes well sets it to 0.
     lmbda: the present lambda. precision: the arithmetic in use.
     best_parts: (distortion, rate) of the best validation. best: the codec's weights at that validation.
+    best_discriminators: weights of the discriminators at that validation, under the numbers of `networks`.
     plateau: the state of ReduceLROnPlateau. history: the validations so far.
     networks: weights and optimiser state of each network, under its number; the codec has number 0.
     """
@@ -37,6 +39,7 @@ class TrainingState:
     elapsed_s: float = 0.0
     skipped: int = 0
     halvings: int = 0
+    failures: int = 0
     lmbda: float = 0.0
     precision: str = ""
     best_parts: tuple[float, float] | None = None
@@ -44,8 +47,9 @@ class TrainingState:
     history: list[Validation] = field(default_factory=list)
     networks: Tensors = field(default_factory=dict)
     best: Tensors = field(default_factory=dict)
+    best_discriminators: Tensors = field(default_factory=dict)
 
-    _GROUPS = ("networks", "best")
+    _GROUPS = ("networks", "best", "best_discriminators")
 
     def save(self, location: str | Path) -> None:
         """Write the state to a path or s3:// address atomically. Raises RatewrightError."""

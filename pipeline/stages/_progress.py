@@ -46,10 +46,9 @@ def progress_logger(
 
 
 def _described(validation: Validation) -> str:
-    parts = [
-        f"step {validation.step} loss {validation.val_loss:.5f} psnr {validation.val_psnr_db:.2f} dB"
-        f" estimated {validation.val_bpp_estimated:.3f} bpp"
-    ]
+    loss, psnr_db = _number(validation.val_loss, ".5f"), _number(validation.val_psnr_db, ".2f")
+    bpp = _number(validation.val_bpp_estimated, ".3f")
+    parts = [f"step {validation.step} loss {loss} psnr {psnr_db} dB estimated {bpp} bpp"]
     if validation.lmbda is not None:
         parts[0] += f" lambda {validation.lmbda:.5g}"
     if validation.calibration_bpp is not None:
@@ -59,3 +58,7 @@ def _described(validation: Validation) -> str:
     if validation.skipped:
         parts.append(f"{validation.skipped} damaged patches replaced")
     return " | ".join(parts)
+
+
+def _number(value: float | None, form: str) -> str:
+    return "not finite" if value is None else format(value, form)

@@ -229,7 +229,9 @@ def test_a_training_outlives_a_worker_its_client_and_a_stop(cluster: Cluster) ->
 def test_an_error_of_the_training_itself_arrives_and_is_not_tried_again(cluster: Cluster, tmp_path: Path) -> None:
     client = cluster.client("nan", storage=str(tmp_path / "a folder"), lmbda=float("nan"))
     end = client.end()
-    assert end["error"] == "training diverged: the loss is nan at step 1; lower learning_rate"
+    assert end["error"] == (
+        "training diverged: the loss is nan at step 9, after 8 halvings of the learning rate; lower learning_rate"
+    )
     assert not any("lost a worker" in line.get("remark", "") for line in client.lines)
 
 
