@@ -4,9 +4,9 @@ import os
 from typing import TypeVar
 
 import torch
-from lightning.fabric import Fabric
-from lightning.fabric.plugins.environments import ClusterEnvironment
-from lightning.fabric.strategies import DDPStrategy
+from lightning_fabric import Fabric
+from lightning_fabric.plugins.environments import ClusterEnvironment
+from lightning_fabric.strategies import DDPStrategy
 from torch import distributed
 
 T = TypeVar("T")
