@@ -16,14 +16,15 @@ from components.data.loader import Batch, training_batches, validation_batches
 from components.data.shard_reader import Shards
 from components.errors import RatewrightError, SourceError
 from components.rate.lambda_controller import LambdaController
+from components.training.best_weights import BestWeights
 from components.training.callback import Validation
 from components.training.config import TrainingConfig
 from components.training.forward import as_float, padded_forward, to_channels_last
 from components.training.learning_rate import LearningRate
-from components.training.optimised_network import OptimisedNetwork, weights_of
+from components.training.optimised_network import OptimisedNetwork
 from components.training.precision import fastest_precision
 from components.training.process_group import ProcessGroup
-from components.training.state import Tensors, TrainingState, tensors_under
+from components.training.state import TrainingState, tensors_under
 from components.training.validate import validation_means
 
 _RANK_SEED_OFFSET = 1 << 40  # larger than every seed that the steps of one rank use
@@ -73,7 +74,7 @@ class TrainingRun:
         discriminators = codec.discriminators()
         for network in (codec, *discriminators):
             to_channels_last(network)
-        self._initial = self._initial_weights(discriminators)
+        self._best = BestWeights(state, (codec, *discriminators)) if process_group.rank == 0 else None
         self._validation_batches = validation_batches(
             shards, batch_size=config.batch_size, limit=config.validation_patches
         )
@@ -186,19 +187,6 @@ class TrainingRun:
             x = self.codec.pad(as_float(self._validation_batches[0], device))
             state.precision = self.process_group.broadcast(fastest_precision(self.codec.to(device), x, state.lmbda))
 
-    def _initial_weights(self, discriminators: Sequence[Discriminator]) -> dict[int, Tensors]:
-        """On rank 0, initial weights by number of the networks that have no best weights yet.
-
-        A resumed training begins with the same ones, before it loads the weights of its state.
-        """
-        if self.process_group.rank > 0:
-            return {}
-        weights = {0: weights_of(self.codec)} if not self.state.best else {}
-        for number, discriminator in enumerate(discriminators, start=1):
-            if not tensors_under(f"{number}", self.state.best_discriminators):
-                weights[number] = weights_of(discriminator)
-        return weights
-
     def _optimised(self, discriminators: Sequence[Discriminator]) -> list[OptimisedNetwork]:
         """The codec and its discriminators with their optimisers, resumed where the state has them."""
         ratios: list[tuple[nn.Module, float]] = [
@@ -261,7 +249,8 @@ class TrainingRun:
         went_well = math.isfinite(train_loss) and math.isfinite(loss) and loss <= _DIVERGED * lowest
         if math.isfinite(loss) and loss < lowest:
             state.best_parts = means.distortion, means.rate
-            self._keep_as_best()
+            assert self._best is not None, "only rank 0 measures"
+            self._best.keep(self.networks)
         return Validation(
             step=state.step,
             lmbda=state.lmbda if self.codec.has_lambda else None,
@@ -292,30 +281,10 @@ class TrainingRun:
 
         A discriminator goes on with the weights that it has, unless they are not finite.
         """
-        weights = self._weights_to_return_to() if self.process_group.rank == 0 else {}
+        weights = {} if self._best is None else self._best.to_restore(self.networks)
         for number, tensors in self.process_group.broadcast(weights).items():
             self.networks[number].restart_from(tensors)
         self.learning_rate.halve()
-
-    def _weights_to_return_to(self) -> dict[int, Tensors]:
-        """The best weights by the numbers of the networks that need them, or else the initial ones."""
-        weights = {0: self.state.best or self._initial[0]}
-        for number, discriminator in enumerate(self.networks[1:], start=1):
-            if not discriminator.is_finite():
-                best = tensors_under(f"{number}", self.state.best_discriminators)
-                weights[number] = best or self._initial[number]
-        return weights
-
-    def _keep_as_best(self) -> None:
-        """Keep a copy of the codec's weights, and of the discriminators' unless they are not finite."""
-        state, (codec, *discriminators) = self.state, self.networks
-        state.best = weights_of(codec.network)
-        self._initial.pop(0, None)
-        for number, discriminator in enumerate(discriminators, start=1):
-            if discriminator.is_finite():
-                weights = weights_of(discriminator.network)
-                state.best_discriminators |= {f"{number}/{key}": value for key, value in weights.items()}
-                self._initial.pop(number, None)
 
     def _loss(self, distortion: float, rate: float) -> float:
         """The codec's loss at the present lambda, so that validations at different lambdas compare."""
