@@ -77,12 +77,12 @@ def test_a_killed_training_is_resumed_by_the_retry(airflow: Airflow) -> None:
         text=True,
     )
     training = "pipeline.stages.train"
-    wait_for(lambda: "train wcae: step 6 " in airflow.task_log("train.wcae").rpartition("steps in")[2], 120)
+    wait_for(lambda: "train wcae: step 6 " in airflow.task_log("train.wcae").rpartition("steps in")[2], 600)
     dvc = [pid for pid in airflow.processes() if b"repro" in command_of(pid) and b"train@wcae" in command_of(pid)]
     assert dvc
     os.kill(dvc[0], signal.SIGKILL)
     # The training ends with the dvc process that started it, after saving its state.
-    wait_for(lambda: not any(training.encode() in command_of(pid) for pid in airflow.processes()), 20)
+    wait_for(lambda: not any(training.encode() in command_of(pid) for pid in airflow.processes()), 120)
     assert (airflow.folder / "work" / "train" / "wcae" / "state.safetensors").exists()
     output, _ = run.communicate(timeout=RUN_S)
     assert run.returncode == 0, output
@@ -118,7 +118,7 @@ def test_a_changed_source_retrains(airflow: Airflow) -> None:
     params.write_text(params.read_text().replace(known[1], "another"))
     airflow.git("commit", "-qam", "as if the source had been different")
     assert airflow.ask("api.follow('refresh_data', api.trigger('refresh_data', {}))") == "success"
-    wait_for(lambda: len(airflow.ask(RETRAINS)) == 3, 60)
+    wait_for(lambda: len(airflow.ask(RETRAINS)) == 3, 600)
     [run] = [run for run in airflow.ask(RETRAINS) if run["run_type"] == "asset_triggered"]
     assert airflow.ask(f"api.follow('retrain', '{run['dag_run_id']}')") == "success"
     assert known[0] in airflow.git("show", "HEAD:params.yaml")
@@ -130,4 +130,4 @@ def test_ctrl_c_stops_everything(airflow: Airflow) -> None:
     assert airflow.processes()
     airflow.process.send_signal(signal.SIGINT)
     airflow.process.wait(60)
-    wait_for(lambda: not airflow.processes(), 20)
+    wait_for(lambda: not airflow.processes(), 120)
