@@ -27,7 +27,7 @@ Clone = tuple[Path, dict[str, str]]
 Line = dict[str, Any]
 
 ROOT = Path(__file__).parents[2]
-STEPS = 900
+STEPS = 1500
 """Of a training: enough that it still runs when the test stops it, on a fast machine too."""
 CONFIG = {
     "batch_size": 4,
@@ -199,13 +199,13 @@ def test_a_training_outlives_a_worker_its_client_and_a_stop(cluster: Cluster) ->
     first = cluster.client("disturbed")
     first.remark("begins at step 0 with 2 workers")
     first.row(100)
+    second = cluster.client("disturbed")  # which takes as long to start as hundreds of steps
     workers = cluster.processes("RayTrainWorker")
     assert len(workers) == 2
     workers[-1].kill()
     first.remark("lost a worker")
     first.process.kill()
 
-    second = cluster.client("disturbed")
     second.remark("attached to the running training")
     begun = second.remark("begins at step")
     assert len(cluster.processes("ray::Supervisor")) == 1
