@@ -212,9 +212,24 @@ def load(root: Path) -> Params:
     """The parameters of the checkout at `root`. Raises RatewrightError if params.yaml is missing or wrong."""
     path = root / FILE
     try:
-        document = YAML(typ="safe").load(path)
+        text = path.read_text()
     except FileNotFoundError as error:
         raise RatewrightError(f"{path}: there is no {FILE} here; run this from the checkout") from error
+    return loads(text, str(path))
+
+
+def loads(text: str, origin: str = FILE) -> Params:
+    """The parameters in the text of a params.yaml, such as that of a commit.
+
+    Args:
+        text: Content of the file.
+        origin: Name of the file, for errors of YAML; errors of keys name params.yaml.
+
+    Raises:
+        RatewrightError: The text is not YAML, or a key is missing, unknown or wrong.
+    """
+    try:
+        document = YAML(typ="safe").load(text)
     except YAMLError as error:
-        raise RatewrightError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
+        raise RatewrightError(f"{origin}: not valid YAML: {' '.join(str(error).split())}") from error
     return parse(document, FILE)

@@ -29,7 +29,7 @@ def requested_params(root: Path, committed: str, request: Request) -> str:
         RatewrightError: The request names an unknown profile or variant, the result is not valid, or a source
             does not answer of which no revision is known.
     """
-    mirror = params.parse(YAML(typ="safe").load(committed), params.FILE).mirror
+    mirror = params.loads(committed).mirror
     text = committed
     if request.profile is not None:
         text = profile_text(root, request.profile, request.mirror or mirror)

@@ -25,8 +25,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from ruamel.yaml import YAML
-
 from components.errors import RatewrightError
 from components.training.interrupt import die_with_parent
 from pipeline.config import params
@@ -119,8 +117,7 @@ def sources() -> None:
     if address is None:
         # An unfinished run may have written its own params.yaml into the workspace.
         repository = Repository(Path.cwd())
-        document = YAML(typ="safe").load(repository.text("HEAD", params.FILE))
-        changed = changed_revisions(repository.root, params.parse(document, params.FILE))
+        changed = changed_revisions(repository.root, params.loads(repository.text("HEAD", params.FILE)))
     else:
         with _clone(address, "refresh", "sources") as repository:
             _check_out_branch(repository)

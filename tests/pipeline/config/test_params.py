@@ -213,6 +213,12 @@ def test_a_file_that_is_not_yaml(tmp_path: Path, text: str) -> None:
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("text", ["seed: [1", "a: 1\na: 2\n"])
+def test_a_committed_text_that_is_not_yaml(text: str) -> None:
+    with pytest.raises(RatewrightError, match=r"^params\.yaml: not valid YAML: [^\n]+$"):
+        params.loads(text)
+
+
 def test_every_field_is_documented() -> None:
     seen: set[type[BaseModel]] = set()
 
