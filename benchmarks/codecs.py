@@ -199,7 +199,8 @@ def large() -> None:
             x = photograph(height, width)
             encode, decode = coding_times(coder, x)
             peak = peak_memory_mb(LearnedCoder(coder.model), to_rgb(x))
-            table.add_row(coder.name, f"{height * width / 1e6:.1f}", f"{encode:.2f}", f"{decode:.2f}", f"{peak:.0f}")
+            memory = "-" if peak is None else f"{peak:.0f}"
+            table.add_row(coder.name, f"{height * width / 1e6:.1f}", f"{encode:.2f}", f"{decode:.2f}", memory)
     console.print(table)
 
 

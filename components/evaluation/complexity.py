@@ -35,23 +35,27 @@ def count_parameters(codec: Codec) -> int:
     return sum(parameter.numel() for parameter in codec.parameters())
 
 
-def peak_memory_mb(coder: Coder, rgb: Rgb) -> float:
+def peak_memory_mb(coder: Coder, rgb: Rgb) -> float | None:
     """The most memory that encoding and decoding a picture take, the codec's weights included.
 
     It is what the process holds at its peak above what it held before: on the GPU if the codec lies there, else
-    resident memory. What the process holds besides (libraries, other pictures) does not count. On Linux only.
+    resident memory. What the process holds besides (libraries, other pictures) does not count.
 
     Args:
         coder: a learned or a classic codec.
         rgb: the picture.
 
     Returns:
-        Memory in 10^6 bytes.
+        Memory in 10^6 bytes; None where the system does not let a process start its peak anew: other systems than
+        Linux with glibc, and sandboxes without /proc/self/clear_refs.
     """
     codec = coder.codec if isinstance(coder, LearnedCoder) else None
     weights = 0 if codec is None else sum(value.nbytes for value in codec.state_dict().values())
     device = torch.device("cpu") if codec is None else codec.gain.device
-    before = _start_peak(device)
+    try:
+        before = _start_peak(device)
+    except (OSError, AttributeError):  # no such file, no right to write it; no malloc_trim
+        return None
     coder.decode(coder.encode(rgb))
     return (weights + _peak(device) - before) / 1e6
 

@@ -80,9 +80,11 @@ class Costs(Section):
     """Thousands of multiply-accumulates of the decoder for each pixel."""
     decoder_kmac_per_px_why: str | None = None
     """Why there is no `decoder_kmac_per_px`."""
-    peak_mb: float
+    peak_mb: float | None
     """Memory in 10^6 bytes that encoding and decoding the largest picture of the test set take at their peak, weights
     included, libraries and other pictures not: on the GPU if the codec runs there, else resident memory."""
+    peak_mb_why: str | None = None
+    """Why there is no `peak_mb`."""
 
 
 class Evaluation(Costs, Description, Document):  # fields of the last base come first

@@ -37,6 +37,7 @@ CURVE_TOLERANCE = 0.1
 """Share by which the rates of a curve may fall short: a curve goes through rates, which ones matters little."""
 NO_TARGET = "lossless: its rate is what the picture takes"
 NO_NETWORK = "a classic codec has no network"
+NO_PEAK = "this system does not tell the peak memory of a part of a process"
 
 logger = logging.getLogger(__name__)
 
@@ -181,6 +182,7 @@ def _operating_points(
 def _costs(coder: Coder, largest: Rgb) -> Costs:
     """What `coder` costs to run; its memory is measured on the picture `largest`."""
     peak_mb = peak_memory_mb(coder, largest)
+    why_no_peak = NO_PEAK if peak_mb is None else None
     if isinstance(coder, LearnedCoder):
         encoder, decoder = kmac_per_px(coder.codec)
         return Costs(
@@ -188,6 +190,7 @@ def _costs(coder: Coder, largest: Rgb) -> Costs:
             encoder_kmac_per_px=encoder,
             decoder_kmac_per_px=decoder,
             peak_mb=peak_mb,
+            peak_mb_why=why_no_peak,
         )
     return Costs(
         parameters=None,
@@ -197,6 +200,7 @@ def _costs(coder: Coder, largest: Rgb) -> Costs:
         decoder_kmac_per_px=None,
         decoder_kmac_per_px_why=NO_NETWORK,
         peak_mb=peak_mb,
+        peak_mb_why=why_no_peak,
     )
 
 
