@@ -10,13 +10,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from components.codecs import bitstream
-from components.codecs.bitstream import Bitstream
-from components.codecs.discriminator import Discriminator
-from components.codecs.rate_parameter import RateParameter
-from components.codecs.tensors import Loss, Reconstruction
-from components.codecs.tiling import in_tiles
-from components.errors import BitstreamError, RatewrightError
+from ..errors import BitstreamError, RatewrightError
+from . import bitstream
+from .bitstream import Bitstream
+from .discriminator import Discriminator
+from .rate_parameter import RateParameter
+from .tensors import Loss, Reconstruction
+from .tiling import in_tiles
 
 Scalar = TypeVar("Scalar", float, Tensor)
 

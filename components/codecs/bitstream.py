@@ -16,7 +16,7 @@ import struct
 import zlib
 from dataclasses import dataclass, replace
 
-from components.errors import BitstreamError
+from ..errors import BitstreamError
 
 MAGIC = b"RW"
 FORMAT_VERSION = 1

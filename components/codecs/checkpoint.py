@@ -5,10 +5,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from components.codecs.base import Codec
-from components.codecs.table import build
-from components.errors import CheckpointError, RatewrightError, one_line
-from components.storage.tensors import save_tensors
+from ..errors import CheckpointError, RatewrightError, one_line
+from ..storage.tensors import save_tensors
+from .base import Codec
+from .table import build
 
 
 def save(codec: Codec, path: Path, **facts: Any) -> None:

@@ -7,10 +7,10 @@ from typing import Protocol
 
 from torch import Tensor
 
-from components.arrays import Rgb
-from components.codecs.base import Codec
-from components.codecs.bitstream import Bitstream, parse
-from components.codecs.tensors import to_rgb, to_tensor
+from ..arrays import Rgb
+from .base import Codec
+from .bitstream import Bitstream, parse
+from .tensors import to_rgb, to_tensor
 
 _MAX_EXTRA_PLANES = 3
 

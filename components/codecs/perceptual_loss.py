@@ -4,8 +4,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from components.codecs.base import WeightLoader
-from components.layers.vgg import Vgg19, perceptual_loss
+from ..layers.vgg import Vgg19, perceptual_loss
+from .base import WeightLoader
 
 _WINDOW, _STEP = 8, 4
 _C1, _C2 = 0.01**2, 0.03**2

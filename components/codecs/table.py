@@ -5,8 +5,8 @@ from typing import Any
 
 import torch
 
-from components.codecs.base import Codec
-from components.errors import RatewrightError
+from ..errors import RatewrightError
+from .base import Codec
 
 CODECS = {
     "wcae": "Wcae",
@@ -33,7 +33,7 @@ def codec_class(name: str) -> type[Codec]:
     """The class of a codec, from the module of its name in `variants`. Raises RatewrightError for an unknown name."""
     if name not in CODECS:
         raise RatewrightError(f"unknown codec {name!r}; known: {', '.join(CODECS)}")
-    found: type[Codec] = getattr(import_module(f"components.codecs.variants.{name}"), CODECS[name])
+    found: type[Codec] = getattr(import_module(f".variants.{name}", __package__), CODECS[name])
     return found
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from components.arrays import Rgb
+from ..arrays import Rgb
 
 
 class Reconstruction(NamedTuple):

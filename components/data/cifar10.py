@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from components.arrays import Rgb
-from components.errors import SourceError
+from ..arrays import Rgb
+from ..errors import SourceError
 
 SIDE = 32
 """Pixels; every picture is a square."""

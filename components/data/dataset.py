@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from components.data.archives import is_archive
-from components.data.manifest import MANIFEST
-from components.errors import SourceError
-from components.settings import Settings, Share
-from components.storage.source import Source, checked_name
-from components.storage.sources import PICTURE_SUFFIXES, Folder, open_source
+from ..errors import SourceError
+from ..settings import Settings, Share
+from ..storage.source import Source, checked_name
+from ..storage.sources import PICTURE_SUFFIXES, Folder, open_source
+from .archives import is_archive
+from .manifest import MANIFEST
 
 
 class Dataset(Settings):

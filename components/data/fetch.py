@@ -11,15 +11,15 @@ from pathlib import Path
 from typing import TypeVar
 from urllib.parse import quote
 
-from components.data.archives import is_archive, unpack
-from components.data.cifar10 import is_batch, read_batch
-from components.data.dataset import NamedDataset, archive_of, kind_of, pictures_and_archives, stored_names
-from components.data.fetch_journal import WORK, Journal
-from components.data.image_files import decode, encode_png
-from components.data.manifest import MANIFEST, ArchiveFile, FetchedFile, Manifest, UndecodableFile
-from components.errors import ImageError, SourceError
-from components.storage.atomic import hash_of, sha256_of, write_bytes
-from components.storage.source import Source
+from ..errors import ImageError, SourceError
+from ..storage.atomic import hash_of, sha256_of, write_bytes
+from ..storage.source import Source
+from .archives import is_archive, unpack
+from .cifar10 import is_batch, read_batch
+from .dataset import NamedDataset, archive_of, kind_of, pictures_and_archives, stored_names
+from .fetch_journal import WORK, Journal
+from .image_files import decode, encode_png
+from .manifest import MANIFEST, ArchiveFile, FetchedFile, Manifest, UndecodableFile
 
 MAX_ARCHIVE_BYTES = 1 << 35
 """Of all files unpacked from one archive."""

@@ -6,8 +6,8 @@ from pathlib import Path
 from threading import Lock
 from typing import Any, Self
 
-from components.data.manifest import MANIFEST, ArchiveFile, FetchedFile, Manifest, UndecodableFile
-from components.errors import SourceError
+from ..errors import SourceError
+from .manifest import MANIFEST, ArchiveFile, FetchedFile, Manifest, UndecodableFile
 
 WORK = ".fetch"
 """Folder inside the output while a fetch is under way: downloads, unpacked archives, and the journal."""

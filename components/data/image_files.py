@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
-from components.arrays import Rgb
-from components.errors import ImageError, one_line
+from ..arrays import Rgb
+from ..errors import ImageError, one_line
 
 FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "JPEG2000", "AVIF")
 """Formats that are decoded, by Pillow's names: raster formats only (its EPS reader would start Ghostscript)."""

@@ -15,9 +15,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
-from components.arrays import Rgb
-from components.data.shard_reader import Patches, PatchReader, Sample, Shards
-from components.errors import RatewrightError, SourceError
+from ..arrays import Rgb
+from ..errors import RatewrightError, SourceError
+from .shard_reader import Patches, PatchReader, Sample, Shards
 
 _GRACE_S = 60  # that a worker lives on after a signal to stop, if the process that reads from it does not end it
 

@@ -5,9 +5,9 @@ from typing import Self
 
 from pydantic import AliasChoices, Field
 
-from components.errors import SourceError
-from components.settings import Settings
-from components.storage.atomic import write_json
+from ..errors import SourceError
+from ..settings import Settings
+from ..storage.atomic import write_json
 
 MANIFEST = "manifest.json"
 

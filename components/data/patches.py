@@ -8,8 +8,8 @@ import albumentations as A
 import cv2
 import numpy as np
 
-from components.arrays import Rgb
-from components.data.shard_spec import Augmentation
+from ..arrays import Rgb
+from .shard_spec import Augmentation
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """index.json of a set of shards: how they were made, and the byte range of every patch."""
 
-from components.data.shard_spec import Augmentation
-from components.settings import Settings
+from ..settings import Settings
+from .shard_spec import Augmentation
 
 
 class Shard(Settings):

@@ -17,10 +17,10 @@ from typing import NamedTuple, Self
 
 from pydantic import ValidationError
 
-from components.data.shard_index import ShardIndex
-from components.errors import SourceError, one_line
-from components.storage.atomic import write_bytes
-from components.storage.sources import open_source
+from ..errors import SourceError, one_line
+from ..storage.atomic import write_bytes
+from ..storage.sources import open_source
+from .shard_index import ShardIndex
 
 READS = 16
 """Patches of a remote location that one process reads at the same time."""

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from components.settings import PositiveInt, Settings, Share
+from ..settings import PositiveInt, Settings, Share
 
 
 class Augmentation(Settings):

@@ -18,13 +18,13 @@ from typing import IO, NamedTuple
 
 import webdataset
 
-from components.data.image_files import decode_rgb, encode_png
-from components.data.patches import cut_patches
-from components.data.shard_index import Recipe, Shard, ShardIndex, Split
-from components.data.shard_spec import Augmentation, ShardSpec
-from components.distributed.parallel_map import ParallelMap
-from components.errors import SourceError
-from components.storage.atomic import replacing, write_json
+from ..distributed.parallel_map import ParallelMap
+from ..errors import SourceError
+from ..storage.atomic import replacing, write_json
+from .image_files import decode_rgb, encode_png
+from .patches import cut_patches
+from .shard_index import Recipe, Shard, ShardIndex, Split
+from .shard_spec import Augmentation, ShardSpec
 
 SPLITS = ("train", "val")
 SAMPLES_PER_SHARD = 1024

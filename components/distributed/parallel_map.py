@@ -8,8 +8,8 @@ from functools import partial
 from multiprocessing import get_context
 from typing import Any, Protocol, TypeVar
 
-from components.distributed.ray_cluster import connect, contents, workers_that_fit
-from components.errors import RatewrightError
+from ..errors import RatewrightError
+from .ray_cluster import connect, contents, workers_that_fit
 
 T = TypeVar("T")
 R = TypeVar("R")

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from components.errors import RatewrightError, one_line
+from ..errors import RatewrightError, one_line
 
 NAMESPACE = "ratewright"
 """Ray namespace of the named actors."""

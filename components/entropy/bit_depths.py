@@ -19,9 +19,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from components.entropy.range_coder import TOTAL, Ints, SymbolDecoder, SymbolEncoder
-from components.entropy.relaxation import EntropyOutput
-from components.errors import BitstreamError, RatewrightError
+from ..errors import BitstreamError, RatewrightError
+from .range_coder import TOTAL, Ints, SymbolDecoder, SymbolEncoder
+from .relaxation import EntropyOutput
 
 MIDDLE = 0.5
 """The value of channels that were not sent."""

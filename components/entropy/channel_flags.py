@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from components.entropy.range_coder import TOTAL, Ints, SymbolDecoder, SymbolEncoder
+from .range_coder import TOTAL, Ints, SymbolDecoder, SymbolEncoder
 
 Flags = NDArray[np.bool_]
 

@@ -19,13 +19,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from components.entropy.escapes import decode_values, encode_values
-from components.entropy.gaussian_tables import FRACTIONS, SCALES, SMALLEST, GaussianTables, table_index
-from components.entropy.range_coder import Ints, SymbolDecoder, SymbolEncoder
-from components.entropy.relaxation import EntropyOutput, add_uniform_noise, gaussian_likelihood, position_bits
-from components.entropy.running_statistics import RunningStatistics
-from components.errors import BitstreamError
-from components.layers.fixed_point import to_fixed_point
+from ..errors import BitstreamError
+from ..layers.fixed_point import to_fixed_point
+from .escapes import decode_values, encode_values
+from .gaussian_tables import FRACTIONS, SCALES, SMALLEST, GaussianTables, table_index
+from .range_coder import Ints, SymbolDecoder, SymbolEncoder
+from .relaxation import EntropyOutput, add_uniform_noise, gaussian_likelihood, position_bits
+from .running_statistics import RunningStatistics
 
 
 class SideInformation(NamedTuple):

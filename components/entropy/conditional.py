@@ -15,13 +15,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from components.entropy.escapes import decode_escaped, decode_values, encode_escaped, encode_values
-from components.entropy.gain import FACTOR_BITS, Quantiser
-from components.entropy.gaussian_tables import FRACTIONS, SCALES, SMALLEST, GaussianTables, table_index
-from components.entropy.mixture_tables import Batch, MixtureTables
-from components.entropy.range_coder import Ints, SymbolDecoder, SymbolEncoder
-from components.entropy.relaxation import gaussian_likelihood, lower_bound
-from components.layers.fixed_point import rounding_shift
+from ..layers.fixed_point import rounding_shift
+from .escapes import decode_escaped, decode_values, encode_escaped, encode_values
+from .gain import FACTOR_BITS, Quantiser
+from .gaussian_tables import FRACTIONS, SCALES, SMALLEST, GaussianTables, table_index
+from .mixture_tables import Batch, MixtureTables
+from .range_coder import Ints, SymbolDecoder, SymbolEncoder
+from .relaxation import gaussian_likelihood, lower_bound
 
 _LARGEST_LOG_SCALE = 10.0
 

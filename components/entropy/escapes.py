@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from components.entropy.range_coder import Ints, SymbolDecoder, SymbolEncoder
+from .range_coder import Ints, SymbolDecoder, SymbolEncoder
 
 ESCAPED_BITS = 21
 """Raw bits of an escaped value, which lies within +-2^20."""

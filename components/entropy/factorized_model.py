@@ -14,19 +14,19 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from components.entropy.channel_flags import decode_flags, encode_flags
-from components.entropy.factorized_prior import ALL_CHANNELS, FactorizedPrior
-from components.entropy.gain import FACTOR_BITS, GainVector, Quantiser, pack_shift, unpack_shift
-from components.entropy.range_coder import Ints, SymbolDecoder, SymbolEncoder
-from components.entropy.relaxation import (
+from ..errors import BitstreamError
+from ..layers.fixed_point import UNIT, rounding_shift
+from .channel_flags import decode_flags, encode_flags
+from .factorized_prior import ALL_CHANNELS, FactorizedPrior
+from .gain import FACTOR_BITS, GainVector, Quantiser, pack_shift, unpack_shift
+from .range_coder import Ints, SymbolDecoder, SymbolEncoder
+from .relaxation import (
     EntropyOutput,
     add_uniform_noise,
     constant_log_gain,
     round_straight_through,
     sample_log_gain,
 )
-from components.errors import BitstreamError
-from components.layers.fixed_point import UNIT, rounding_shift
 
 # Shifts in 2^-16 of a gain level; the literal is
 # round(2^16 * GAIN_LEVELS_PER_OCTAVE * STEP / (UNITS_PER_TABLE * log(2))).

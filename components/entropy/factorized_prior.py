@@ -18,11 +18,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from components.entropy.escapes import decode_values, encode_values
-from components.entropy.gaussian_tables import quantise_probabilities
-from components.entropy.range_coder import TOTAL, EndOfPrefixError, Ints, PrefixDecoder, SymbolDecoder, SymbolEncoder
-from components.entropy.relaxation import position_bits
-from components.entropy.running_statistics import RunningStatistics
+from .escapes import decode_values, encode_values
+from .gaussian_tables import quantise_probabilities
+from .range_coder import TOTAL, EndOfPrefixError, Ints, PrefixDecoder, SymbolDecoder, SymbolEncoder
+from .relaxation import position_bits
+from .running_statistics import RunningStatistics
 
 _WIDTHS = (1, 3, 3, 3, 1)
 _INITIAL_SCALE = 1.0

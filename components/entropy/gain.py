@@ -11,9 +11,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from components.entropy.gaussian_tables import STEP, UNITS_PER_TABLE
-from components.errors import BitstreamError
-from components.layers.fixed_point import ACTIVATION_BITS, rounding_shift, to_fixed_point
+from ..errors import BitstreamError
+from ..layers.fixed_point import ACTIVATION_BITS, rounding_shift, to_fixed_point
+from .gaussian_tables import STEP, UNITS_PER_TABLE
 
 FACTOR_BITS = 16
 """Fractional bits of gains and steps."""

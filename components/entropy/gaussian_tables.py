@@ -8,9 +8,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from components.entropy import escapes
-from components.entropy.range_coder import TOTAL, Ints
-from components.layers.fixed_point import rounding_shift
+from ..layers.fixed_point import rounding_shift
+from . import escapes
+from .range_coder import TOTAL, Ints
 
 SCALES = 48
 SMALLEST, LARGEST = 0.11, 64.0  # standard deviations of the first and the last table, in quantiser steps

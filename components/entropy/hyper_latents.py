@@ -9,12 +9,12 @@ h_s runs in fixed-point arithmetic (components.layers.fixed_point), so psi is th
 import torch
 from torch import Tensor, nn
 
-from components.entropy.factorized_prior import FactorizedPrior
-from components.entropy.range_coder import Ints, PrefixDecoder, SymbolDecoder, SymbolEncoder
-from components.entropy.relaxation import add_uniform_noise, round_straight_through
-from components.entropy.running_statistics import RunningStatistics
-from components.layers.fixed_point import UNIT, fixed_point_forward, to_fixed_point
-from components.layers.hyper import hyper_analysis, hyper_synthesis
+from ..layers.fixed_point import UNIT, fixed_point_forward, to_fixed_point
+from ..layers.hyper import hyper_analysis, hyper_synthesis
+from .factorized_prior import FactorizedPrior
+from .range_coder import Ints, PrefixDecoder, SymbolDecoder, SymbolEncoder
+from .relaxation import add_uniform_noise, round_straight_through
+from .running_statistics import RunningStatistics
 
 STRIDE = 4
 """Latents to hyper-latents: the ratio of their resolutions."""

@@ -24,13 +24,15 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from components.entropy.checkerboard import checkerboard_merge, checkerboard_split
-from components.entropy.conditional import GaussianConditional, GaussianMixtureConditional
-from components.entropy.gain import FACTOR_BITS, GainVector, pack_shift, unpack_shift
-from components.entropy.hyper_latents import HyperLatents
-from components.entropy.range_coder import SymbolDecoder, SymbolEncoder
-from components.entropy.rdo_quantisation import rdo_quantised
-from components.entropy.relaxation import (
+from ..layers.fixed_point import UNIT, fixed_point_forward, to_fixed_point
+from ..layers.hyper import entropy_parameters
+from .checkerboard import checkerboard_merge, checkerboard_split
+from .conditional import GaussianConditional, GaussianMixtureConditional
+from .gain import FACTOR_BITS, GainVector, pack_shift, unpack_shift
+from .hyper_latents import HyperLatents
+from .range_coder import SymbolDecoder, SymbolEncoder
+from .rdo_quantisation import rdo_quantised
+from .relaxation import (
     EntropyOutput,
     add_uniform_noise,
     constant_log_gain,
@@ -39,8 +41,6 @@ from components.entropy.relaxation import (
     round_straight_through,
     sample_log_gain,
 )
-from components.layers.fixed_point import UNIT, fixed_point_forward, to_fixed_point
-from components.layers.hyper import entropy_parameters
 
 _Pass = Callable[[Tensor], Tensor]  # parameters of the distributions of some latents to these latents, quantised
 

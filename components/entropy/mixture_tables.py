@@ -9,9 +9,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from components.entropy.gaussian_tables import SCALES, SMALLEST, STEP
-from components.entropy.range_coder import TOTAL, Ints
-from components.layers.fixed_point import ACTIVATION_BITS, UNIT
+from ..layers.fixed_point import ACTIVATION_BITS, UNIT
+from .gaussian_tables import SCALES, SMALLEST, STEP
+from .range_coder import TOTAL, Ints
 
 Integers = NDArray[np.int64]
 

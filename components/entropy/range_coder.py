@@ -10,7 +10,7 @@ import constriction
 import numpy as np
 from numpy.typing import NDArray
 
-from components.errors import BitstreamError
+from ..errors import BitstreamError
 
 Ints = NDArray[np.int32]
 

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from components.layers.fixed_point import rounding_shift, to_fixed_point
+from ..layers.fixed_point import rounding_shift, to_fixed_point
 
 _MOMENTUM = 0.01
 _SMALLEST_SCALE = 2.0**-6

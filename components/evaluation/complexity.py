@@ -6,9 +6,9 @@ from pathlib import Path
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from components.arrays import Rgb
-from components.codecs.base import Codec
-from components.codecs.coder import Coder, LearnedCoder
+from ..arrays import Rgb
+from ..codecs.base import Codec
+from ..codecs.coder import Coder, LearnedCoder
 
 _SIDE = 256
 _PROCESS = Path("/proc/self")

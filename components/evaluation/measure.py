@@ -5,11 +5,11 @@ from collections.abc import Callable, Iterable
 
 import numpy as np
 
-from components.arrays import Rgb
-from components.codecs.coder import Coder
-from components.errors import RatewrightError
-from components.evaluation.results import ImageResult
-from components.metrics.quality import quality_of
+from ..arrays import Rgb
+from ..codecs.coder import Coder
+from ..errors import RatewrightError
+from ..metrics.quality import quality_of
+from .results import ImageResult
 
 
 def measure(

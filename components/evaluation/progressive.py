@@ -6,12 +6,12 @@ from itertools import pairwise
 
 import numpy as np
 
-from components.arrays import Rgb
-from components.codecs.base import Codec
-from components.codecs.baselines.lossy import jpeg2000_layers
-from components.codecs.coder import LearnedCoder, progressive_stream
-from components.codecs.tensors import to_tensor
-from components.metrics.quality import quality_of
+from ..arrays import Rgb
+from ..codecs.base import Codec
+from ..codecs.baselines.lossy import jpeg2000_layers
+from ..codecs.coder import LearnedCoder, progressive_stream
+from ..codecs.tensors import to_tensor
+from ..metrics.quality import quality_of
 
 LOWEST_BPP, HIGHEST_BPP = 0.02, 0.5
 """Rates of the shortest and the longest prefix, in bits per pixel."""

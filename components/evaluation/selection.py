@@ -6,7 +6,7 @@ from typing import Annotated, Literal, NamedTuple
 
 from pydantic import Field
 
-from components.settings import Settings, Share
+from ..settings import Settings, Share
 
 
 @dataclass(frozen=True)

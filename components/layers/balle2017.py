@@ -11,8 +11,8 @@ from itertools import pairwise
 
 from torch import nn
 
-from components.layers.gdn import Gdn
-from components.layers.haar_initialisation import haar_packet, initialise_downsampling, initialise_upsampling
+from .gdn import Gdn
+from .haar_initialisation import haar_packet, initialise_downsampling, initialise_upsampling
 
 
 def gdn_transforms(channels: int, latents: int) -> tuple[nn.Sequential, nn.Sequential]:

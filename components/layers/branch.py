@@ -10,8 +10,8 @@ from itertools import pairwise
 import torch
 from torch import nn
 
-from components.layers.gdn import Gdn
-from components.layers.haar_initialisation import (
+from .gdn import Gdn
+from .haar_initialisation import (
     Band,
     haar_packet,
     identity_kernel,

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from components.layers.residual import conv3x3
+from .residual import conv3x3
 
 _SLOPE, _STEPS = 0.2, 4
 

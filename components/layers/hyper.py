@@ -7,8 +7,8 @@ parameters decide symbols, so they consist of layers that have a fixed-point for
 import torch
 from torch import nn
 
-from components.layers.fixed_point import leaky_relu
-from components.layers.residual import conv3x3, subpixel_conv
+from .fixed_point import leaky_relu
+from .residual import conv3x3, subpixel_conv
 
 
 def hyper_analysis(latents: int, channels: int) -> nn.Sequential:

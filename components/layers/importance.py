@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from components.layers.residual import conv3x3, residual_block
+from .residual import conv3x3, residual_block
 
 _BLOCKS = 3
 _SATURATED = 2.0  # where tanh is 0.96: at first, everything is important

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from components.errors import RatewrightError
+from ..errors import RatewrightError
 
 _SHARE = 0.3
 

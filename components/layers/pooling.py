@@ -3,8 +3,8 @@ Learning"), initialised as a Haar packet and its inverse."""
 
 from torch import Tensor, nn
 
-from components.layers.haar_initialisation import initialise_downsampling
-from components.layers.residual import Residual, conv3x3, upsampling_conv
+from .haar_initialisation import initialise_downsampling
+from .residual import Residual, conv3x3, upsampling_conv
 
 _SLOPE = 0.2
 

@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor, nn
 
-from components.layers.gdn import Gdn
-from components.layers.haar_initialisation import (
+from .gdn import Gdn
+from .haar_initialisation import (
     identity_kernel,
     initialise,
     initialise_downsampling,

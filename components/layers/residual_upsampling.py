@@ -4,8 +4,8 @@ convolutions."""
 import torch
 from torch import Tensor, nn
 
-from components.layers.haar_initialisation import haar_packet, initialise, initialise_upsampling
-from components.layers.residual import conv3x3
+from .haar_initialisation import haar_packet, initialise, initialise_upsampling
+from .residual import conv3x3
 
 _SLOPE = 0.2
 _LOWEST = 4.5  # standard deviation of the lowest band, as a logit

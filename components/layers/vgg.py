@@ -5,7 +5,7 @@ Modules have torchvision's names, so that its published weights fit, such as `vg
 
 from torch import Tensor, nn
 
-from components.layers.imagenet import normalised
+from .imagenet import normalised
 
 _STAGES = ((64, 2), (128, 2), (256, 4), (512, 4), (512, 4))  # channels, convolutions
 

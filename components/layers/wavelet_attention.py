@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from components.layers.haar import dwt
+from .haar import dwt
 
 _REDUCTION = 2
 _NEARLY_CLOSED = -3.0

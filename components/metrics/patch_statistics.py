@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from components.arrays import Rgb
+from ..arrays import Rgb
 
 MIN_SIDE = 16
 """Smallest side of a level of the pyramid, in pixels."""

@@ -5,10 +5,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from components.arrays import Rgb
-from components.metrics.patch_statistics import MIN_SIDE as SWD_MIN_SIDE
-from components.metrics.patch_statistics import sliced_wasserstein
-from components.metrics.structural_similarity import MS_SSIM_MIN_SIDE, SSIM_MIN_SIDE, ssim_and_ms_ssim
+from ..arrays import Rgb
+from .patch_statistics import MIN_SIDE as SWD_MIN_SIDE
+from .patch_statistics import sliced_wasserstein
+from .structural_similarity import MS_SSIM_MIN_SIDE, SSIM_MIN_SIDE, ssim_and_ms_ssim
 
 
 @dataclass(frozen=True)

@@ -4,12 +4,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from components.arrays import Rgb
-from components.codecs.base import Codec
-from components.rate.gain_search import gain_for_target
-from components.rate.lambda_search import search_lambda
-from components.rate.real_rate import rate_function
-from components.rate.trial import Trial
+from ..arrays import Rgb
+from ..codecs.base import Codec
+from .gain_search import gain_for_target
+from .lambda_search import search_lambda
+from .real_rate import rate_function
+from .trial import Trial
 
 Phase = Literal["training", "trained", "fine_tune", "gain_search", "final"]
 """When a rate was measured: while lambda was controlled in training, after training, after a fine-tune at another

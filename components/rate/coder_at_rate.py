@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 from typing import Protocol
 
-from components.arrays import Rgb
-from components.codecs.base import Codec
-from components.codecs.baselines.lossy import AtQuality, Classic
-from components.codecs.baselines.quality_search import largest_quality
-from components.codecs.coder import Coder, LearnedCoder
-from components.rate.gain_search import gain_for_target
-from components.rate.real_rate import rate_function
+from ..arrays import Rgb
+from ..codecs.base import Codec
+from ..codecs.baselines.lossy import AtQuality, Classic
+from ..codecs.baselines.quality_search import largest_quality
+from ..codecs.coder import Coder, LearnedCoder
+from .gain_search import gain_for_target
+from .real_rate import rate_function
 
 
 class CoderAtRate(Protocol):

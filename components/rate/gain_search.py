@@ -5,13 +5,13 @@ from collections.abc import Callable, Sequence
 
 import torch
 
-from components.arrays import Rgb
-from components.codecs.base import Codec
-from components.codecs.coder import LearnedCoder
-from components.errors import CalibrationError
-from components.rate.operating_points import search_operating_point
-from components.rate.real_rate import rate_and_psnr, rate_function
-from components.rate.trial import Trial
+from ..arrays import Rgb
+from ..codecs.base import Codec
+from ..codecs.coder import LearnedCoder
+from ..errors import CalibrationError
+from .operating_points import search_operating_point
+from .real_rate import rate_and_psnr, rate_function
+from .trial import Trial
 
 _LARGEST_STEP = math.log(4)
 _LARGEST_FACTOR = 16.0  # between the first gain and every other one

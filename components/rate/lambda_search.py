@@ -3,8 +3,8 @@
 import math
 from collections.abc import Callable
 
-from components.rate.lambda_controller import RATE_LAMBDA_SLOPE
-from components.rate.trial import Trial
+from .lambda_controller import RATE_LAMBDA_SLOPE
+from .trial import Trial
 
 _LARGEST_STEP = math.log(4)
 

@@ -2,8 +2,8 @@
 
 from collections.abc import Callable
 
-from components.errors import CalibrationError
-from components.rate.trial import Trial
+from ..errors import CalibrationError
+from .trial import Trial
 
 
 def search_operating_point(

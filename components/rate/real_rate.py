@@ -3,11 +3,11 @@
 from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 
-from components.arrays import Rgb
-from components.codecs.base import Codec
-from components.codecs.coder import Coder
-from components.codecs.tensors import to_tensor
-from components.metrics.quality import psnr_db
+from ..arrays import Rgb
+from ..codecs.base import Codec
+from ..codecs.coder import Coder
+from ..codecs.tensors import to_tensor
+from ..metrics.quality import psnr_db
 
 
 def bpp_of(coder: Coder, pictures: Iterable[Rgb]) -> float:

@@ -6,11 +6,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from components.arrays import Rgb
-from components.codecs.baselines.lossy import BASELINES, AtQuality
-from components.codecs.baselines.quality_search import largest_quality
-from components.errors import CalibrationError
-from components.rate.real_rate import bpp_of
+from ..arrays import Rgb
+from ..codecs.baselines.lossy import BASELINES, AtQuality
+from ..codecs.baselines.quality_search import largest_quality
+from ..errors import CalibrationError
+from .real_rate import bpp_of
 
 CROP_SIDE = 512
 """Largest side of a crop in pixels."""

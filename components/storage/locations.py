@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-from components.errors import SourceError
-from components.storage.atomic import replacing
-from components.storage.remote import S3
-from components.storage.sources import open_source
+from ..errors import SourceError
+from .atomic import replacing
+from .remote import S3
+from .sources import open_source
 
 
 def is_remote(location: str | Path) -> bool:

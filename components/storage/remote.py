@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote
 
-from components.errors import MissingError, SourceError, one_line
-from components.storage.atomic import replacing
-from components.storage.source import Names, checked_name
+from ..errors import MissingError, SourceError, one_line
+from .atomic import replacing
+from .source import Names, checked_name
 
 ATTEMPTS = 5
 """Attempts at a request before a transient failure is reported."""

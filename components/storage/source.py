@@ -3,7 +3,7 @@
 from pathlib import Path, PurePosixPath
 from typing import Protocol
 
-from components.errors import SourceError
+from ..errors import SourceError
 
 Names = list[str]
 

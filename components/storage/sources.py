@@ -10,10 +10,10 @@ from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
-from components.errors import MissingError, SourceError
-from components.storage.atomic import replacing
-from components.storage.remote import S3, Http
-from components.storage.source import Names, Source, checked_name
+from ..errors import MissingError, SourceError
+from .atomic import replacing
+from .remote import S3, Http
+from .source import Names, Source, checked_name
 
 PICTURE_SUFFIXES = (
     *(".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp"),

@@ -6,8 +6,8 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-from components.errors import RatewrightError, one_line
-from components.storage.atomic import replacing
+from ..errors import RatewrightError, one_line
+from .atomic import replacing
 
 Writer = Callable[[Any], AbstractContextManager[Path]]
 """Opens a location for writing: yields a temporary path, whose file appears at the location on success only."""

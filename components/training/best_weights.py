@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 from torch import nn
 
-from components.training.optimised_network import OptimisedNetwork, weights_of
-from components.training.state import Tensors, TrainingState, tensors_under
+from .optimised_network import OptimisedNetwork, weights_of
+from .state import Tensors, TrainingState, tensors_under
 
 
 class BestWeights:

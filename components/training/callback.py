@@ -2,7 +2,7 @@
 
 from typing import Protocol
 
-from components.settings import Settings
+from ..settings import Settings
 
 
 class Validation(Settings):

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from components.settings import PositiveFloat, PositiveInt, Settings, Share
+from ..settings import PositiveFloat, PositiveInt, Settings, Share
 
 OptimizerName = Literal["adam", "sgd"]
 Schedule = Literal["constant", "cosine", "plateau"]

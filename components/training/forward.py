@@ -5,8 +5,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from components.codecs.base import Codec
-from components.codecs.tensors import Reconstruction
+from ..codecs.base import Codec
+from ..codecs.tensors import Reconstruction
 
 
 def to_channels_last(module: torch.nn.Module) -> None:

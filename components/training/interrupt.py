@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-from components.errors import RatewrightError
+from ..errors import RatewrightError
 
 _PR_SET_PDEATHSIG = 1
 

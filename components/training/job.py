@@ -7,19 +7,19 @@ from typing import Any
 
 import torch
 
-from components.arrays import Rgb
-from components.codecs import checkpoint
-from components.codecs.base import Codec
-from components.codecs.table import build
-from components.data.shard_reader import Shards
-from components.errors import RatewrightError
-from components.rate.lambda_controller import LambdaController
-from components.rate.real_rate import rate_function
-from components.storage.locations import fetched
-from components.training.callback import TrainingCallback
-from components.training.config import TrainingConfig
-from components.training.pretrained import copy_weights, read_weights
-from components.training.state import TrainingState
+from ..arrays import Rgb
+from ..codecs import checkpoint
+from ..codecs.base import Codec
+from ..codecs.table import build
+from ..data.shard_reader import Shards
+from ..errors import RatewrightError
+from ..rate.lambda_controller import LambdaController
+from ..rate.real_rate import rate_function
+from ..storage.locations import fetched
+from .callback import TrainingCallback
+from .config import TrainingConfig
+from .pretrained import copy_weights, read_weights
+from .state import TrainingState
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,7 @@ class TrainingJob:
             Interrupted: if the training was stopped.
             RatewrightError: if it failed, as `loop.train` does.
         """
-        from components.training.loop import train  # imports Lightning, which takes seconds
+        from .loop import train  # imports Lightning, which takes seconds
 
         codec, _ = self.initial_codec()
         controller, rate_of = None, None

@@ -6,9 +6,9 @@ from typing import Any
 
 import torch
 
-from components.training.config import TrainingConfig
-from components.training.optimised_network import OptimisedNetwork
-from components.training.state import TrainingState
+from .config import TrainingConfig
+from .optimised_network import OptimisedNetwork
+from .state import TrainingState
 
 
 class LearningRate:

@@ -4,15 +4,15 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from components.codecs.base import Codec
-from components.data.shard_reader import Shards
-from components.rate.lambda_controller import LambdaController
-from components.training.callback import TrainingCallback
-from components.training.config import TrainingConfig
-from components.training.interrupt import Interrupted, stop_requests
-from components.training.process_group import ProcessGroup
-from components.training.run import TrainingRun
-from components.training.state import TrainingState
+from ..codecs.base import Codec
+from ..data.shard_reader import Shards
+from ..rate.lambda_controller import LambdaController
+from .callback import TrainingCallback
+from .config import TrainingConfig
+from .interrupt import Interrupted, stop_requests
+from .process_group import ProcessGroup
+from .run import TrainingRun
+from .state import TrainingState
 
 
 def train(

@@ -8,9 +8,9 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from components.codecs.discriminator import Discriminator
-from components.training.config import OptimizerName
-from components.training.state import Tensors, optimizer_tensors, restore_optimizer, tensors_under
+from ..codecs.discriminator import Discriminator
+from .config import OptimizerName
+from .state import Tensors, optimizer_tensors, restore_optimizer, tensors_under
 
 _OPTIMIZERS: dict[OptimizerName, Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]] = {
     "adam": partial(torch.optim.Adam, fused=True),

@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from components.codecs.base import Codec
+from ..codecs.base import Codec
 
 Precision = Literal["32-true", "bf16-mixed"]
 

@@ -11,9 +11,9 @@ from urllib.request import url2pathname
 import torch
 from torch import Tensor, nn
 
-from components.errors import CheckpointError, SourceError, one_line
-from components.storage.atomic import replacing, sha256_of
-from components.storage.sources import open_source
+from ..errors import CheckpointError, SourceError, one_line
+from ..storage.atomic import replacing, sha256_of
+from ..storage.sources import open_source
 
 
 def fetch_weights(location: str, sha256: str, folder: Path) -> Path:

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from components.settings import PositiveFloat, PositiveInt, Settings
+from ..settings import PositiveFloat, PositiveInt, Settings
 
 
 class Resources(Settings):

@@ -10,22 +10,22 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from components.codecs.base import Codec
-from components.codecs.discriminator import Discriminator
-from components.data.loader import Batch, training_batches, validation_batches
-from components.data.shard_reader import Shards
-from components.errors import RatewrightError, SourceError
-from components.rate.lambda_controller import LambdaController
-from components.training.best_weights import BestWeights
-from components.training.callback import Validation
-from components.training.config import TrainingConfig
-from components.training.forward import as_float, padded_forward, to_channels_last
-from components.training.learning_rate import LearningRate
-from components.training.optimised_network import OptimisedNetwork
-from components.training.precision import fastest_precision
-from components.training.process_group import ProcessGroup
-from components.training.state import TrainingState, tensors_under
-from components.training.validate import validation_means
+from ..codecs.base import Codec
+from ..codecs.discriminator import Discriminator
+from ..data.loader import Batch, training_batches, validation_batches
+from ..data.shard_reader import Shards
+from ..errors import RatewrightError, SourceError
+from ..rate.lambda_controller import LambdaController
+from .best_weights import BestWeights
+from .callback import Validation
+from .config import TrainingConfig
+from .forward import as_float, padded_forward, to_channels_last
+from .learning_rate import LearningRate
+from .optimised_network import OptimisedNetwork
+from .precision import fastest_precision
+from .process_group import ProcessGroup
+from .state import TrainingState, tensors_under
+from .validate import validation_means
 
 _RANK_SEED_OFFSET = 1 << 40  # larger than every seed that the steps of one rank use
 _DIVERGED = 4.0  # times the lowest validation loss

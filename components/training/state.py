@@ -9,10 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from components.errors import MissingError, RatewrightError, one_line
-from components.storage.locations import fetched, storing
-from components.storage.tensors import save_tensors
-from components.training.callback import Validation
+from ..errors import MissingError, RatewrightError, one_line
+from ..storage.locations import fetched, storing
+from ..storage.tensors import save_tensors
+from .callback import Validation
 
 Tensors = dict[str, Tensor]
 

@@ -6,8 +6,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from components.codecs.base import Codec
-from components.training.forward import as_float, padded_forward
+from ..codecs.base import Codec
+from .forward import as_float, padded_forward
 
 
 class ValidationMeans(NamedTuple):

@@ -92,6 +92,8 @@ def test_root_pages_of_the_site_exist() -> None:
 
 RUNNABLE = [(path, *found) for path in PAGES for found in _RUNNABLE.findall(path.read_text())]
 SHELL = [(path, block) for path, language, block in RUNNABLE if language == "sh"]
+VARIANTS = "components.codecs.variants"
+"""The package that the code of the tutorial would lie in."""
 PYTHON = [(path, block) for path, language, block in RUNNABLE if language == "python"]
 
 
@@ -131,12 +133,12 @@ def test_runnable_commands_run(path: Path, block: str, checkout: Path, monkeypat
 @pytest.mark.parametrize(("path", "block"), PYTHON, ids=lambda value: value.name if isinstance(value, Path) else "")
 def test_runnable_python_runs(path: Path, block: str, checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(checkout)
-    exec(compile(block, str(path), "exec"), {"__name__": "example"})
+    exec(compile(block, str(path), "exec"), {"__name__": f"{VARIANTS}.example", "__package__": VARIANTS})
 
 
 def test_the_codec_of_the_tutorial_compresses() -> None:
     (block,) = (block for path, block in PYTHON if path.name == "add-a-codec.md")
-    names: dict[str, Any] = {"__name__": "example"}
+    names: dict[str, Any] = {"__name__": f"{VARIANTS}.mine", "__package__": VARIANTS}
     exec(block, names)
     codec = names["Mine"](N=8, M=8).eval()
     x = torch.rand(1, 3, 40, 30)

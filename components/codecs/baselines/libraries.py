@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from components.arrays import Rgb
-from components.errors import BitstreamError, ImageError
+from ...arrays import Rgb
+from ...errors import BitstreamError, ImageError
 
 
 def checked_encode(name: str, encoder: Callable[[Rgb], bytes], rgb_HWC: Rgb) -> bytes:

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from components.arrays import Rgb
-from components.codecs.baselines.libraries import (
+from ...arrays import Rgb
+from .libraries import (
     checked_encode,
     imagecodecs_decode,
     imagecodecs_version,

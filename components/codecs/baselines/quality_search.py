@@ -4,9 +4,9 @@ import math
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from components.arrays import Rgb
-from components.codecs.baselines.lossy import Classic
-from components.errors import CalibrationError
+from ...arrays import Rgb
+from ...errors import CalibrationError
+from .lossy import Classic
 
 RATE_TOLERANCE = 0.005
 """A search for a real quality ends when the rate is within this fraction below the target."""

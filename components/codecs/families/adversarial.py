@@ -6,12 +6,12 @@ from typing import ClassVar
 from torch import Tensor
 from torch.func import functional_call
 
-from components.codecs.discriminator import Discriminator
-from components.codecs.families.pooling_autoencoder import ConvolutionalAutoencoder
-from components.codecs.rate_parameter import RateParameter
-from components.codecs.tensors import Loss, Reconstruction
-from components.errors import RatewrightError
-from components.layers.discriminator import PatchDiscriminator
+from ...errors import RatewrightError
+from ...layers.discriminator import PatchDiscriminator
+from ..discriminator import Discriminator
+from ..rate_parameter import RateParameter
+from ..tensors import Loss, Reconstruction
+from .pooling_autoencoder import ConvolutionalAutoencoder
 
 
 class GanDiscriminator(Discriminator):

@@ -8,10 +8,9 @@ from typing import Any, ClassVar
 
 from torch import nn
 
-from components.codecs.families.transform import LearnedPriorCodec
-from components.entropy.hyperprior import HyperPrior
-from components.layers.haar_initialisation import haar_packet
-from components.layers.residual import (
+from ...entropy.hyperprior import HyperPrior
+from ...layers.haar_initialisation import haar_packet
+from ...layers.residual import (
     SimplifiedAttention,
     downsampling_conv,
     residual_block,
@@ -19,6 +18,7 @@ from components.layers.residual import (
     residual_up,
     upsampling_conv,
 )
+from .transform import LearnedPriorCodec
 
 COMPONENTS = 3
 

@@ -8,11 +8,11 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from components.codecs.base import Scalar
-from components.codecs.families.transform import TransformCodec
-from components.codecs.rate_parameter import RateParameter
-from components.codecs.tensors import Reconstruction
-from components.entropy.channel_gaussian import ChannelGaussian
+from ...entropy.channel_gaussian import ChannelGaussian
+from ..base import Scalar
+from ..rate_parameter import RateParameter
+from ..tensors import Reconstruction
+from .transform import TransformCodec
 
 
 class GaussianAutoencoder(TransformCodec):

@@ -5,11 +5,11 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from components.codecs.base import WeightLoader
-from components.codecs.families.pooling_autoencoder import ConvolutionalAutoencoder
-from components.codecs.perceptual_loss import PerceptualLoss, ssim_loss
-from components.codecs.rate_parameter import RateParameter
-from components.errors import RatewrightError
+from ...errors import RatewrightError
+from ..base import WeightLoader
+from ..perceptual_loss import PerceptualLoss, ssim_loss
+from ..rate_parameter import RateParameter
+from .pooling_autoencoder import ConvolutionalAutoencoder
 
 
 class PerceptualAutoencoder(ConvolutionalAutoencoder):

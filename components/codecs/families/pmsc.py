@@ -9,13 +9,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from components.codecs.families.transform import LearnedPriorCodec
-from components.codecs.tiling import in_tiles
-from components.layers.haar_initialisation import haar_packet
-from components.layers.importance import Importance
-from components.layers.multiscale import PmscBlock
-from components.layers.residual import downsampling_conv, upsampling_conv
-from components.layers.wavelet_attention import WaveletAttention
+from ...layers.haar_initialisation import haar_packet
+from ...layers.importance import Importance
+from ...layers.multiscale import PmscBlock
+from ...layers.residual import downsampling_conv, upsampling_conv
+from ...layers.wavelet_attention import WaveletAttention
+from ..tiling import in_tiles
+from .transform import LearnedPriorCodec
 
 
 class PyramidMultiscaleCodec(LearnedPriorCodec):

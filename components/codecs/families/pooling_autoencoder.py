@@ -8,10 +8,10 @@ from typing import Any, ClassVar
 
 from torch import nn
 
-from components.codecs.families.transform import LearnedPriorCodec
-from components.entropy.factorized_model import FactorizedModel
-from components.layers.haar_initialisation import haar_packet
-from components.layers.pooling import pooling_down, residual, upsampling
+from ...entropy.factorized_model import FactorizedModel
+from ...layers.haar_initialisation import haar_packet
+from ...layers.pooling import pooling_down, residual, upsampling
+from .transform import LearnedPriorCodec
 
 
 class ConvolutionalAutoencoder(LearnedPriorCodec):

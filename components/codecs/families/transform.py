@@ -5,10 +5,10 @@ from typing import ClassVar, Protocol
 import torch
 from torch import Tensor, nn
 
-from components.codecs.base import Codec, Scalar
-from components.codecs.rate_parameter import RateParameter
-from components.codecs.tensors import Reconstruction
-from components.entropy.relaxation import EntropyOutput
+from ...entropy.relaxation import EntropyOutput
+from ..base import Codec, Scalar
+from ..rate_parameter import RateParameter
+from ..tensors import Reconstruction
 
 
 class EntropyModel(Protocol):

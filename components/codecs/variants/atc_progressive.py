@@ -2,8 +2,8 @@
 
 from typing import ClassVar
 
-from components.codecs.families.cheng2020 import ResidualCodec
-from components.entropy.progressive.trit_plane_model import TritPlaneModel
+from ...entropy.progressive.trit_plane_model import TritPlaneModel
+from ..families.cheng2020 import ResidualCodec
 
 
 class AtcProgressive(ResidualCodec):

@@ -2,7 +2,7 @@
 
 from typing import ClassVar
 
-from components.codecs.families.perceptual_autoencoder import PerceptualAutoencoder
+from ..families.perceptual_autoencoder import PerceptualAutoencoder
 
 
 class CnnAe(PerceptualAutoencoder):

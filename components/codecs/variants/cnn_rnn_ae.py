@@ -10,16 +10,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from components.codecs.base import Codec, Scalar
-from components.codecs.families.transform import GAIN_TO_WEIGHT, RATE_OVER_GAIN
-from components.codecs.rate_parameter import RateParameter
-from components.codecs.tensors import Reconstruction
-from components.entropy.factorized_prior import FactorizedPrior
-from components.entropy.range_coder import SymbolDecoder, SymbolEncoder
-from components.entropy.relaxation import add_uniform_noise, round_straight_through
-from components.errors import BitstreamError, RatewrightError
-from components.layers.haar_initialisation import haar_packet, initialise_downsampling, initialise_upsampling
-from components.layers.recurrent import RecurrentResidual
+from ...entropy.factorized_prior import FactorizedPrior
+from ...entropy.range_coder import SymbolDecoder, SymbolEncoder
+from ...entropy.relaxation import add_uniform_noise, round_straight_through
+from ...errors import BitstreamError, RatewrightError
+from ...layers.haar_initialisation import haar_packet, initialise_downsampling, initialise_upsampling
+from ...layers.recurrent import RecurrentResidual
+from ..base import Codec, Scalar
+from ..families.transform import GAIN_TO_WEIGHT, RATE_OVER_GAIN
+from ..rate_parameter import RateParameter
+from ..tensors import Reconstruction
 
 _CHANNEL_COUNT = struct.Struct("<H")
 _STEP_RATIO = 2.0  # quantiser step of a round over that of the next one

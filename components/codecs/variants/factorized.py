@@ -2,9 +2,9 @@
 
 from typing import ClassVar
 
-from components.codecs.families.transform import LearnedPriorCodec
-from components.entropy.factorized_model import FactorizedModel
-from components.layers.balle2017 import gdn_transforms
+from ...entropy.factorized_model import FactorizedModel
+from ...layers.balle2017 import gdn_transforms
+from ..families.transform import LearnedPriorCodec
 
 
 class Factorized(LearnedPriorCodec):

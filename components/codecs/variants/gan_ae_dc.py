@@ -5,7 +5,7 @@ from typing import ClassVar
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from components.codecs.families.adversarial import AdversarialAutoencoder, GanDiscriminator
+from ..families.adversarial import AdversarialAutoencoder, GanDiscriminator
 
 _INITIAL_SCALE = 0.02
 

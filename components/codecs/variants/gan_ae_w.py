@@ -5,7 +5,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from components.codecs.families.adversarial import AdversarialAutoencoder, GanDiscriminator
+from ..families.adversarial import AdversarialAutoencoder, GanDiscriminator
 
 _GRADIENT_PENALTY = 10.0
 

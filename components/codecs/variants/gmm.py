@@ -2,7 +2,7 @@
 
 from typing import ClassVar
 
-from components.codecs.families.cheng2020 import ResidualMixtureCodec
+from ..families.cheng2020 import ResidualMixtureCodec
 
 
 class Gmm(ResidualMixtureCodec):

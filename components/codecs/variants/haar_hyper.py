@@ -7,11 +7,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import pixel_shuffle, pixel_unshuffle
 
-from components.codecs.families.transform import LearnedPriorCodec
-from components.entropy.hyperprior import HyperPrior
-from components.layers.haar import block_dwt, block_idwt
-from components.layers.haar_initialisation import opponent_colours
-from components.layers.residual import Residual
+from ...entropy.hyperprior import HyperPrior
+from ...layers.haar import block_dwt, block_idwt
+from ...layers.haar_initialisation import opponent_colours
+from ...layers.residual import Residual
+from ..families.transform import LearnedPriorCodec
 
 BANDS = 192  # three colours in 8x8 blocks
 _LUMA_SHARE = 0.75  # of the latents, at the start

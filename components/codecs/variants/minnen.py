@@ -2,9 +2,9 @@
 
 from typing import ClassVar
 
-from components.codecs.families.transform import LearnedPriorCodec
-from components.entropy.hyperprior import HyperPrior
-from components.layers.balle2017 import gdn_transforms
+from ...entropy.hyperprior import HyperPrior
+from ...layers.balle2017 import gdn_transforms
+from ..families.transform import LearnedPriorCodec
 
 
 class Minnen(LearnedPriorCodec):

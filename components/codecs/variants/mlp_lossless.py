@@ -11,15 +11,12 @@ from numpy.typing import NDArray
 from threadpoolctl import ThreadpoolController
 from torch import Tensor, nn
 
-from components.codecs.base import Codec, Scalar
-from components.codecs.rate_parameter import RateParameter
-from components.codecs.tensors import Reconstruction
-from components.entropy.pixels import logistic_mixture as logistics
-from components.entropy.pixels.causal_mlp import CausalMlp
-from components.entropy.pixels.fixed_point_mlp import MEAN_BITS, FixedPointMlp
-from components.entropy.pixels.neighbourhood import PLANES
-from components.entropy.pixels.rans import ByteModels
-from components.entropy.pixels.residual_coder import (
+from ...entropy.pixels import logistic_mixture as logistics
+from ...entropy.pixels.causal_mlp import CausalMlp
+from ...entropy.pixels.fixed_point_mlp import MEAN_BITS, FixedPointMlp
+from ...entropy.pixels.neighbourhood import PLANES
+from ...entropy.pixels.rans import ByteModels
+from ...entropy.pixels.residual_coder import (
     HuffmanResidualDecoder,
     HuffmanResidualEncoder,
     RansResidualDecoder,
@@ -27,8 +24,11 @@ from components.entropy.pixels.residual_coder import (
     ResidualDecoder,
     ResidualEncoder,
 )
-from components.entropy.pixels.wavefront import Front, Wavefront, strips
-from components.errors import BitstreamError, RatewrightError
+from ...entropy.pixels.wavefront import Front, Wavefront, strips
+from ...errors import BitstreamError, RatewrightError
+from ..base import Codec, Scalar
+from ..rate_parameter import RateParameter
+from ..tensors import Reconstruction
 
 Ints = NDArray[np.int32]
 CodeValues = Callable[[int, Ints, Ints, Ints], Ints]

@@ -2,9 +2,9 @@
 
 from typing import ClassVar
 
-from components.codecs.families.gaussian_autoencoder import GaussianAutoencoder
-from components.layers.branch import branches
-from components.layers.haar_initialisation import PIXELS
+from ...layers.branch import branches
+from ...layers.haar_initialisation import PIXELS
+from ..families.gaussian_autoencoder import GaussianAutoencoder
 
 STEPS = 4
 

@@ -2,8 +2,8 @@
 
 from typing import ClassVar
 
-from components.codecs.families.pmsc import PyramidMultiscaleCodec
-from components.entropy.factorized_model import FactorizedModel
+from ...entropy.factorized_model import FactorizedModel
+from ..families.pmsc import PyramidMultiscaleCodec
 
 
 class Pmsc(PyramidMultiscaleCodec):

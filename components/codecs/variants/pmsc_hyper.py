@@ -2,8 +2,8 @@
 
 from typing import ClassVar
 
-from components.codecs.families.pmsc import PyramidMultiscaleCodec
-from components.entropy.hyperprior import HyperPrior
+from ...entropy.hyperprior import HyperPrior
+from ..families.pmsc import PyramidMultiscaleCodec
 
 
 class PmscHyper(PyramidMultiscaleCodec):

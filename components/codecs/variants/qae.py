@@ -5,16 +5,16 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from components.codecs.base import Scalar, WeightLoader
-from components.codecs.families.transform import TransformCodec
-from components.codecs.perceptual_loss import PerceptualLoss
-from components.codecs.rate_parameter import RateParameter
-from components.codecs.tensors import Reconstruction
-from components.entropy.bit_depths import BitDepthModel
-from components.errors import RatewrightError
-from components.layers.imagenet import normalised
-from components.layers.residual_upsampling import code_norm, resnet_mirror
-from components.layers.resnet import ResNet
+from ...entropy.bit_depths import BitDepthModel
+from ...errors import RatewrightError
+from ...layers.imagenet import normalised
+from ...layers.residual_upsampling import code_norm, resnet_mirror
+from ...layers.resnet import ResNet
+from ..base import Scalar, WeightLoader
+from ..families.transform import TransformCodec
+from ..perceptual_loss import PerceptualLoss
+from ..rate_parameter import RateParameter
+from ..tensors import Reconstruction
 
 
 class Qae(TransformCodec):

@@ -5,10 +5,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from components.codecs.families.gaussian_autoencoder import GaussianAutoencoder
-from components.layers.branch import branches
-from components.layers.haar import dwt, idwt
-from components.layers.haar_initialisation import PIXELS, Band
+from ...layers.branch import branches
+from ...layers.haar import dwt, idwt
+from ...layers.haar_initialisation import PIXELS, Band
+from ..families.gaussian_autoencoder import GaussianAutoencoder
 
 DETAILS = tuple(Band(u, v, colour) for u, v in ((1, 0), (0, 1), (1, 1)) for colour in range(3))
 """The detail bands of one Haar level, in the order of `dwt`."""

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from components.entropy.pixels.neighbourhood import (
+from .neighbourhood import (
     ABOVE,
     LEFT,
     NEAREST,

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
-from components.entropy.pixels.causal_mlp import ERROR_BITS, GREY_UNIT, HIDDEN_BITS, CausalMlp
-from components.entropy.pixels.neighbourhood import ABOVE, LEFT, PLANES
+from .causal_mlp import ERROR_BITS, GREY_UNIT, HIDDEN_BITS, CausalMlp
+from .neighbourhood import ABOVE, LEFT, PLANES
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int32]

@@ -14,7 +14,7 @@ import constriction
 import numpy as np
 from numpy.typing import NDArray
 
-from components.errors import BitstreamError
+from ...errors import BitstreamError
 
 Bytes = NDArray[np.uint8]
 _LONGEST = 15

@@ -11,8 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from components.entropy.pixels.rans import TOTAL
-from components.entropy.relaxation import lower_bound
+from ..relaxation import lower_bound
+from .rans import TOTAL
 
 FRACTION_BITS = 3
 FRACTIONS = 1 << FRACTION_BITS

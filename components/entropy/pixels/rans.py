@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from components.errors import BitstreamError
+from ...errors import BitstreamError
 
 Array = NDArray[Any]
 Bytes = NDArray[np.uint8]

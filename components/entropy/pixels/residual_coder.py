@@ -14,10 +14,10 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from components.entropy.pixels import huffman
-from components.entropy.pixels.logistic_mixture import ESCAPE
-from components.entropy.pixels.rans import ByteModels, LaneDecoder, LaneEncoder
-from components.errors import BitstreamError
+from ...errors import BitstreamError
+from . import huffman
+from .logistic_mixture import ESCAPE
+from .rans import ByteModels, LaneDecoder, LaneEncoder
 
 Bytes = NDArray[np.uint8]
 Rows = NDArray[np.int32]

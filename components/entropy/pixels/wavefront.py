@@ -18,7 +18,7 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
-from components.entropy.pixels.neighbourhood import LAG, NEAREST, NEIGHBOURS, PLANES, REACH_LEFT, REACH_RIGHT, REACH_UP
+from .neighbourhood import LAG, NEAREST, NEIGHBOURS, PLANES, REACH_LEFT, REACH_RIGHT, REACH_UP
 
 Floats = NDArray[np.float32]
 Planes = NDArray[np.int16]

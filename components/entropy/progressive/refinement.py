@@ -9,8 +9,8 @@ a fixed-point form (components.layers.fixed_point), because every trit depends o
 import torch
 from torch import Tensor, nn
 
-from components.layers.fixed_point import Gate, fixed_point_forward
-from components.layers.residual import conv3x3
+from ...layers.fixed_point import Gate, fixed_point_forward
+from ...layers.residual import conv3x3
 
 
 class Refinement(nn.Module):

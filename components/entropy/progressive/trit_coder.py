@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from components.entropy.escapes import ESCAPED_BITS, decode_escaped, encode_escaped
-from components.entropy.progressive.trit_state import TritState
-from components.entropy.progressive.trit_tables import Intervals, next_trits
-from components.entropy.range_coder import TOTAL, EndOfPrefixError, Ints, PrefixDecoder, SymbolEncoder
+from ..escapes import ESCAPED_BITS, decode_escaped, encode_escaped
+from ..range_coder import TOTAL, EndOfPrefixError, Ints, PrefixDecoder, SymbolEncoder
+from .trit_state import TritState
+from .trit_tables import Intervals, next_trits
 
 _MOST_OUTLIERS = 1 << 24
 

@@ -31,13 +31,24 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from components.entropy.conditional import quantised_likelihood
-from components.entropy.gain import FACTOR_BITS, LOG_GAIN_UNIT, GainVector, Quantiser, pack_shift, unpack_shift
-from components.entropy.hyper_latents import HyperLatents
-from components.entropy.progressive.refinement import Refinement
-from components.entropy.progressive.trit_coder import TritBitCounter, TritCoder, TritDecoder, TritEncoder, add_bits_at
-from components.entropy.progressive.trit_state import STAGES_PER_PLANE, TritState, at, flat
-from components.entropy.progressive.trit_tables import (
+from ...layers.fixed_point import UNIT, fixed_point_forward, rounding_shift, to_fixed_point
+from ...layers.hyper import entropy_parameters
+from ..conditional import quantised_likelihood
+from ..gain import FACTOR_BITS, LOG_GAIN_UNIT, GainVector, Quantiser, pack_shift, unpack_shift
+from ..hyper_latents import HyperLatents
+from ..range_coder import TOTAL, PrefixDecoder, SymbolEncoder
+from ..relaxation import (
+    EntropyOutput,
+    add_uniform_noise,
+    log_interval_probability,
+    position_bits,
+    sample_log_gain,
+    truncated_gaussian_mean,
+)
+from .refinement import Refinement
+from .trit_coder import TritBitCounter, TritCoder, TritDecoder, TritEncoder, add_bits_at
+from .trit_state import STAGES_PER_PLANE, TritState, at, flat
+from .trit_tables import (
     Gaussians,
     Intervals,
     TritTables,
@@ -46,17 +57,6 @@ from components.entropy.progressive.trit_tables import (
     scale_of,
     units_of,
 )
-from components.entropy.range_coder import TOTAL, PrefixDecoder, SymbolEncoder
-from components.entropy.relaxation import (
-    EntropyOutput,
-    add_uniform_noise,
-    log_interval_probability,
-    position_bits,
-    sample_log_gain,
-    truncated_gaussian_mean,
-)
-from components.layers.fixed_point import UNIT, fixed_point_forward, rounding_shift, to_fixed_point
-from components.layers.hyper import entropy_parameters
 
 _SAMPLED_ROUNDS = 2  # rounds of each batch whose rate a training step estimates
 _WORTHWHILE = 16  # a refinement pays its time where a round holds more than one in so many elements

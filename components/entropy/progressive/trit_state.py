@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from torch import Tensor
 
-from components.entropy.progressive.trit_tables import (
+from .trit_tables import (
     LOWEST_PRIORITY,
     PRIORITY_PER_PLANE,
     Gaussians,

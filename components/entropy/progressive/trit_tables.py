@@ -20,10 +20,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from components.entropy.gain import LOG_GAIN_UNIT
-from components.entropy.range_coder import TOTAL
-from components.entropy.relaxation import log_interval_probability, truncated_gaussian_mean
-from components.layers.fixed_point import ACTIVATION_BITS, UNIT, rounding_shift
+from ...layers.fixed_point import ACTIVATION_BITS, UNIT, rounding_shift
+from ..gain import LOG_GAIN_UNIT
+from ..range_coder import TOTAL
+from ..relaxation import log_interval_probability, truncated_gaussian_mean
 
 SCALES = 64
 _SMALLEST = 0.11  # the first scale, in bins

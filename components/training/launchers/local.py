@@ -10,13 +10,13 @@ from multiprocessing.process import BaseProcess
 
 import torch
 
-from components.errors import RatewrightError, one_line
-from components.storage.locations import remove
-from components.training.callback import NoOpCallback, TrainingCallback
-from components.training.interrupt import die_with_parent
-from components.training.job import TrainingJob
-from components.training.launchers.gpu_locks import acquire_gpus, visible_gpus
-from components.training.state import TrainingState
+from ...errors import RatewrightError, one_line
+from ...storage.locations import remove
+from ..callback import NoOpCallback, TrainingCallback
+from ..interrupt import die_with_parent
+from ..job import TrainingJob
+from ..state import TrainingState
+from .gpu_locks import acquire_gpus, visible_gpus
 
 _GRACE_S = 10.0  # for the other ranks to end after rank 0
 

@@ -10,17 +10,17 @@ from typing import Any
 import ray
 from ray.exceptions import GetTimeoutError, RayActorError, RayError
 
-from components.data.shard_reader import Shards
-from components.distributed.ray_cluster import connect
-from components.errors import RatewrightError, one_line
-from components.storage.atomic import sha256_of
-from components.storage.locations import exists, put, remove
-from components.training.callback import TrainingCallback
-from components.training.interrupt import Interrupted, stop_requests
-from components.training.job import TrainingJob
-from components.training.launchers.ray_supervisor import Status, Supervisor, worker_count
-from components.training.resources import Resources
-from components.training.state import TrainingState
+from ...data.shard_reader import Shards
+from ...distributed.ray_cluster import connect
+from ...errors import RatewrightError, one_line
+from ...storage.atomic import sha256_of
+from ...storage.locations import exists, put, remove
+from ..callback import TrainingCallback
+from ..interrupt import Interrupted, stop_requests
+from ..job import TrainingJob
+from ..resources import Resources
+from ..state import TrainingState
+from .ray_supervisor import Status, Supervisor, worker_count
 
 logger = logging.getLogger(__name__)
 

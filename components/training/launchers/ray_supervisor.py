@@ -12,13 +12,13 @@ import ray
 from ray.train import FailureConfig, RunConfig, ScalingConfig, TrainingFailedError
 from ray.train.torch import TorchTrainer
 
-from components.distributed.ray_cluster import contents, workers_that_fit
-from components.errors import RatewrightError, one_line
-from components.training.callback import NoOpCallback, Validation
-from components.training.interrupt import Interrupted
-from components.training.job import TrainingJob
-from components.training.resources import Resources
-from components.training.state import TrainingState
+from ...distributed.ray_cluster import contents, workers_that_fit
+from ...errors import RatewrightError, one_line
+from ..callback import NoOpCallback, Validation
+from ..interrupt import Interrupted
+from ..job import TrainingJob
+from ..resources import Resources
+from ..state import TrainingState
 
 Progress = tuple[float, int, float]
 """Share of the budget used, step, and loss of that step."""
