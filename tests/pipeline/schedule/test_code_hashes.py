@@ -16,7 +16,8 @@ from components.codecs.table import CODECS
 from components.errors import RatewrightError
 from pipeline.config.profiles import profile_names, profile_text
 from pipeline.schedule import code_hashes
-from pipeline.schedule.code_hashes import BASELINES, CODEC_STAGES, FILE, ROOTS, WITHOUT_EFFECT, SourceCode
+from pipeline.schedule.code_hashes import BASELINES, CODEC_STAGES, FILE, WITHOUT_EFFECT, StageCode
+from pipeline.source_code import ROOTS
 from tests.small_profile import CHECKOUT
 
 OWN = {f"{stage}.{codec}" for stage in CODEC_STAGES for codec in CODECS}
@@ -43,8 +44,8 @@ def tree(tmp_path: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def code() -> SourceCode:
-    return SourceCode(CHECKOUT)
+def code() -> StageCode:
+    return StageCode(CHECKOUT)
 
 
 def change(tree: Path, path: str, old: str, new: str) -> None:
@@ -58,26 +59,26 @@ def add(tree: Path, path: str, statement: str = "NEW = 1") -> None:
         file.write(f"\n{statement}\n")
 
 
-def changed(tree: Path, code: SourceCode) -> set[str]:
+def changed(tree: Path, code: StageCode) -> set[str]:
     """The instances whose hash in `tree` is not that of the checkout."""
-    before, after = flat(code.hashes()), flat(SourceCode(tree).hashes())
+    before, after = flat(code.hashes()), flat(StageCode(tree).hashes())
     assert before.keys() <= after.keys()
     return {name for name in before if before[name] != after[name]}
 
 
-def with_module(code: SourceCode, module: str) -> set[str]:
+def with_module(code: StageCode, module: str) -> set[str]:
     """The instances that have a module in their closure."""
     each = {f"{stage}.{codec}": code.closure(stage, codec) for stage in CODEC_STAGES for codec in CODECS}
     one = {stage: code.closure(stage) for stage in code_hashes.STAGES} | {BASELINES: code.closure("evaluate")}
     return {name for name, closure in {**each, **one}.items() if module in closure}
 
 
-def test_the_committed_file_is_current(code: SourceCode) -> None:
+def test_the_committed_file_is_current(code: StageCode) -> None:
     assert json.loads((CHECKOUT / FILE).read_text()) == code.hashes()
     assert flat(code.hashes()).keys() == ALL
 
 
-def test_prose_changes_no_hash(tree: Path, code: SourceCode) -> None:
+def test_prose_changes_no_hash(tree: Path, code: StageCode) -> None:
     for path in [*tree.rglob("*.py")]:
         path.write_text(f"{path.read_text()}\n# A comment.\n")
     change(tree, "components/errors.py", '"""', '"""Also: ')
@@ -86,7 +87,7 @@ def test_prose_changes_no_hash(tree: Path, code: SourceCode) -> None:
     assert changed(tree, code) == set()
 
 
-def test_shared_code_changes_what_uses_it_alone(tree: Path, code: SourceCode) -> None:
+def test_shared_code_changes_what_uses_it_alone(tree: Path, code: StageCode) -> None:
     users = with_module(code, "components.entropy.hyperprior")
     assert {"train.minnen", "calibrate.minnen", "evaluate.minnen"} <= users <= OWN
     assert not {"train.wcae", "train.mlp_lossless"} & users
@@ -94,33 +95,33 @@ def test_shared_code_changes_what_uses_it_alone(tree: Path, code: SourceCode) ->
     assert changed(tree, code) == users
 
 
-def test_training_code_changes_all_trainings_and_no_data(tree: Path, code: SourceCode) -> None:
+def test_training_code_changes_all_trainings_and_no_data(tree: Path, code: StageCode) -> None:
     add(tree, "components/training/loop.py")
     found = changed(tree, code)
     assert {f"train.{codec}" for codec in CODECS} <= found
     assert not {"fetch", "shard", "choose", "report", BASELINES} & found
 
 
-def test_the_report_and_logs_change_no_training(tree: Path, code: SourceCode) -> None:
+def test_the_report_and_logs_change_no_training(tree: Path, code: StageCode) -> None:
     add(tree, "pipeline/reporting/plots.py")
     change(tree, "pipeline/entry.py", "\nEXIT_MISTAKE = 2", "\nEXIT_MISTAKE = 3")
     add(tree, "pipeline/documents/__init__.py")
     assert changed(tree, code) == {"report"}
 
 
-def test_a_codec_changes_its_own_instances_alone(tree: Path, code: SourceCode) -> None:
+def test_a_codec_changes_its_own_instances_alone(tree: Path, code: StageCode) -> None:
     add(tree, "components/codecs/variants/wcae.py")
     assert changed(tree, code) == {"train.wcae", "calibrate.wcae", "evaluate.wcae"}
 
 
-def test_a_new_codec_changes_no_other(tree: Path, code: SourceCode) -> None:
+def test_a_new_codec_changes_no_other(tree: Path, code: StageCode) -> None:
     variants = tree / "components" / "codecs" / "variants"
     shutil.copy(variants / "wcae.py", variants / "mine.py")
     change(tree, "components/codecs/table.py", '    "wcae": "Wcae",', '    "wcae": "Wcae",\n    "mine": "Wcae",')
     assert changed(tree, code) == set()
-    assert flat(SourceCode(tree).hashes()).keys() - ALL == {f"{stage}.mine" for stage in CODEC_STAGES}
+    assert flat(StageCode(tree).hashes()).keys() - ALL == {f"{stage}.mine" for stage in CODEC_STAGES}
     change(tree, "components/codecs/table.py", '"mine": "Wcae"', '"mine": "NoWcae"')
-    assert flat(SourceCode(tree).hashes())["train.mine"] not in flat(code.hashes()).values()
+    assert flat(StageCode(tree).hashes())["train.mine"] not in flat(code.hashes()).values()
     change(tree, "components/codecs/table.py", '"wcae": "Wcae"', '"wcae": "NoWcae"')
     assert changed(tree, code) == {"train.wcae", "calibrate.wcae", "evaluate.wcae"}
 
@@ -137,20 +138,20 @@ def test_a_new_codec_changes_no_other(tree: Path, code: SourceCode) -> None:
         "def later():\n    from components.layers.vgg import Vgg19",
     ],
 )
-def test_a_new_import_in_a_helper_counts(statement: str, tree: Path, code: SourceCode) -> None:
+def test_a_new_import_in_a_helper_counts(statement: str, tree: Path, code: StageCode) -> None:
     assert "components.layers.vgg" not in code.closure("train", "wcae")
     add(tree, "components/layers/branch.py", statement)
-    assert "components.layers.vgg" in SourceCode(tree).closure("train", "wcae")
+    assert "components.layers.vgg" in StageCode(tree).closure("train", "wcae")
 
 
 def test_a_package_hands_names_on(tree: Path) -> None:
     """The module behind the name counts, not all that the package gathers."""
-    closure = SourceCode(tree).closure("calibrate", "wcae")
+    closure = StageCode(tree).closure("calibrate", "wcae")
     assert "pipeline.documents.calibration" in closure
     assert "pipeline.documents.leaderboard" not in closure
 
 
-def test_no_import_is_hidden(code: SourceCode) -> None:
+def test_no_import_is_hidden(code: StageCode) -> None:
     """The table alone imports by a computed name; the modules that do not count exist."""
     dynamic = ("import_module(", "__import__(", "runpy.")
     sources = {path: path.read_text() for name in ROOTS for path in (CHECKOUT / name).rglob("*.py")}
