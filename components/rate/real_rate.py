@@ -1,7 +1,13 @@
 """Real rate of a codec: bits of whole bitstreams, headers included, over pixels."""
 
-from collections.abc import Callable, Iterable, Sequence
+import tempfile
+import weakref
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache
+
+import numpy as np
+import torch
+from torch import Tensor
 
 from ..arrays import Rgb
 from ..codecs.base import Codec
@@ -37,17 +43,37 @@ def rate_and_psnr(coder: Coder, pictures: Sequence[Rgb]) -> tuple[float, float |
 def rate_function(codec: Codec, pictures: Iterable[Rgb]) -> Callable[[float], float]:
     """Return the real rate of `pictures` in bits per pixel as a function of the gain (1 / quantiser step).
 
-    The analysis transform runs once, here. Each new gain costs the entropy coding of every picture. The codec must not
-    change while the function is in use.
+    The analysis transform runs once, here. Each new gain costs the entropy coding of every picture. The latents lie in
+    a temporary file, so that memory holds those of one picture. The codec must not change while the function is in use.
     """
-    latents, pixels = [], 0
+    latents, pixels = _TensorFile(), 0
     for rgb in pictures:
         x = to_tensor(rgb).to(codec.gain.device)
-        latents.append((codec.latents(x), x.shape[-2:]))
+        latents.append(codec.latents(x), x.shape[-2:])
         pixels += rgb.shape[0] * rgb.shape[1]
 
     @cache
     def rate(gain: float) -> float:
-        return 8 * sum(len(codec.pack(latent, size, gain)) for latent, size in latents) / pixels
+        packed = (codec.pack(latent.to(codec.gain.device), size, gain) for latent, size in latents)
+        return 8 * sum(map(len, packed)) / pixels
 
     return rate
+
+
+class _TensorFile:
+    """Tensors, each with a size, in a file without a name, which is gone with this object or its process."""
+
+    def __init__(self) -> None:
+        self._file = tempfile.TemporaryFile()  # noqa: SIM115 - closed with this object
+        self._sizes: list[torch.Size] = []
+        weakref.finalize(self, self._file.close)
+
+    def append(self, tensor: Tensor, size: torch.Size) -> None:
+        """Write one more."""
+        np.save(self._file, tensor.cpu().numpy())
+        self._sizes.append(size)
+
+    def __iter__(self) -> Iterator[tuple[Tensor, torch.Size]]:
+        self._file.seek(0)
+        for size in self._sizes:
+            yield torch.from_numpy(np.load(self._file)), size

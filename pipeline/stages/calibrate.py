@@ -24,7 +24,7 @@ from pipeline.documents import Calibration, read_lines, write
 from pipeline.documents.calibration import CalibrationTrial
 from pipeline.entry import stage
 from pipeline.paths import Layout
-from pipeline.stages._data_set import pictures
+from pipeline.stages._data_set import Pictures
 from pipeline.stages._fine_tuning import FineTuner
 
 logger = logging.getLogger(__name__)
@@ -35,7 +35,7 @@ def run(root: Path, name: str) -> None:
     settings, layout = params.load(root), Layout(root)
     codec, facts = checkpoint.load(layout.trained(name), codec=settings.variant(name).codec)
     data = settings.data.calibration
-    originals = [rgb for _, rgb in pictures(layout.raw(data))]
+    originals = Pictures(layout.raw(data)).rgbs
     if codec.rate_parameter is None:
         found = _lossless(name, codec, originals, data, facts["step"])
         _save(codec, found, facts, layout)

@@ -25,7 +25,7 @@ from pipeline.documents.evaluation import Costs, CurvePoint, Description, Operat
 from pipeline.documents.images import ImageRow, Label, write_images
 from pipeline.entry import stage
 from pipeline.paths import Layout
-from pipeline.stages._data_set import content_hash, pictures
+from pipeline.stages._data_set import Pictures, content_hash
 from pipeline.stages._evaluated_codec import EvaluatedCodec, evaluated_codec
 from pipeline.stages._illustrations import keep_maps, keep_prefixes
 
@@ -41,27 +41,23 @@ NO_PEAK = "this system does not tell the peak memory of a part of a process"
 
 logger = logging.getLogger(__name__)
 
-Originals = Sequence[tuple[str, Rgb]]
-"""File name and picture of every picture of a set."""
-
 
 def run(root: Path, name: str) -> None:
     """Write metrics.json, images.csv and the first reconstructions of `name`."""
     settings, layout = params.load(root), Layout(root)
     test_set, calibration_set = settings.data.test, settings.data.calibration
-    originals = {key: list(pictures(layout.raw(key))) for key in (test_set, calibration_set)}
-    rgbs = {key: [rgb for _, rgb in found] for key, found in originals.items()}
-    codec = evaluated_codec(name, settings, layout, rgbs[calibration_set], rgbs[test_set])
+    originals = {key: Pictures(layout.raw(key)) for key in (test_set, calibration_set)}
+    codec = evaluated_codec(name, settings, layout, originals[calibration_set].rgbs, originals[test_set].rgbs)
     measurement = _Measurement(codec, originals, settings, layout.evaluation(name))
     measurement.run()
     results = measurement.set_results()
-    curve = _curve(codec, results[test_set].at_target, rgbs[test_set])
+    curve = _curve(codec, results[test_set].at_target, originals[test_set].rgbs)
 
     keep_prefixes(codec.deployed, *originals[test_set][0], layout.prefixes(name, test_set))
     keep_maps(codec.deployed, *originals[test_set][0], layout.maps(name, test_set))
     evaluation = Evaluation(
         **dict(measurement.description),
-        **dict(_costs(codec.deployed, max(rgbs[test_set], key=lambda rgb: rgb.size))),
+        **dict(_costs(codec.deployed, max(originals[test_set].rgbs, key=lambda rgb: rgb.size))),
         operating_points=_operating_points(codec.deployed, test_set, originals[test_set]),
         test_sets=results,
         test_set_sha256={key: content_hash(layout.raw(key)) for key in originals},
@@ -80,7 +76,7 @@ class _Measurement:
         results: (set, `as_calibrated` or `at_target`) -> the result of each picture.
     """
 
-    def __init__(self, codec: EvaluatedCodec, originals: Mapping[str, Originals], settings: Params, folder: Path):
+    def __init__(self, codec: EvaluatedCodec, originals: Mapping[str, Pictures], settings: Params, folder: Path):
         self.description: Description = codec.description
         self.results: dict[tuple[str, Label], list[ImageResult]] = {}
         self._why_not_at_target: dict[str, str] = {}
@@ -140,9 +136,9 @@ class _Measurement:
 _IMAGE_FIELDS = tuple(field for field in ImageRow.model_fields if field not in ("test_set", "point"))
 
 
-def _keeper(folder: Path, originals: Originals) -> Callable[[str, Rgb], None]:
+def _keeper(folder: Path, originals: Pictures) -> Callable[[str, Rgb], None]:
     """A function that keeps the reconstructions of a set's first pictures in `folder`."""
-    kept = {file for file, _ in originals[:KEPT]}
+    kept = set(originals.names[:KEPT])
     folder.mkdir(parents=True, exist_ok=True)
 
     def keep(file: str, decoded: Rgb) -> None:
@@ -166,9 +162,7 @@ def _curve(codec: EvaluatedCodec, at_target: RatePoint | None, test: Sequence[Rg
     return tuple(CurvePoint(bpp=bpp, psnr_db=psnr) for bpp, psnr in sorted(points) if psnr is not None)
 
 
-def _operating_points(
-    coder: Coder, test_set: str, originals: Originals
-) -> dict[str, tuple[OperatingPoint, ...]] | None:
+def _operating_points(coder: Coder, test_set: str, originals: Pictures) -> dict[str, tuple[OperatingPoint, ...]] | None:
     """Of a codec that has settings in place of a quantiser step: the finest of each range, such as each bit depth."""
     if not isinstance(coder, LearnedCoder) or not coder.codec.operating_points:
         return None

@@ -18,7 +18,7 @@ from pipeline.paths import Layout
 from pipeline.registry.models import CHALLENGER, CHAMPION, IDENTITY, RegisteredModel, checkpoint_of
 from pipeline.registry.promotion import PromotionDecision, decide
 from pipeline.registry.runs import Run
-from pipeline.stages._data_set import pictures
+from pipeline.stages._data_set import Pictures
 
 RELEASE_FACTS = ("codec", "variant", "start", "lmbda", "step", "training", "data_sha256", "git_commit")
 """Metadata of a checkpoint that the MLflow run of its release logs."""
@@ -164,8 +164,8 @@ def _figures_on_test_set(
 
     logger.info("register: measuring %s version %s on %s", model.name, version, board.test_set)
     codec, _ = load(checkpoint_of(root, f"models:/{model.name}/{version}"))
-    originals = list(pictures(Layout(root).raw(settings.data.test)))
-    gain = gain_for_target(codec, [rgb for _, rgb in originals], board.target_bpp, settings.registry.rate_slack)
+    originals = Pictures(Layout(root).raw(settings.data.test))
+    gain = gain_for_target(codec, originals.rgbs, board.target_bpp, settings.registry.rate_slack)
     point = summarise(measure(LearnedCoder(codec, gain), originals))
     figures = _figures(point.model_dump(), board.metric)
     model.tag(version, **{tag: figures.model_dump_json()})

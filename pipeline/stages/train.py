@@ -27,7 +27,7 @@ from pipeline.documents.run import Start
 from pipeline.entry import stage
 from pipeline.paths import Layout
 from pipeline.registry.runs import TRAINING_S, Run
-from pipeline.stages._data_set import pictures
+from pipeline.stages._data_set import Pictures
 from pipeline.stages._launcher import Launcher, launcher_of
 from pipeline.stages._progress import progress_logger
 from pipeline.stages._training import fingerprint, weight_files
@@ -48,7 +48,7 @@ def run(root: Path, name: str) -> None:
     start = _start(variant, layout)
     job = _job(name, settings, layout, start)
     count = max(LOGGED_PICTURES, job.config.steer_images)
-    originals = list(pictures(layout.raw(settings.data.calibration), count))
+    originals = Pictures(layout.raw(settings.data.calibration), count)
     codec, remarks = job.initial_codec()
     job = _with_rate_target(job, name, codec, settings, originals)
     for remark in remarks if start is None else [f"starts from the checkpoint of {start.variant}"]:

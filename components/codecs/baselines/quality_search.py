@@ -46,7 +46,9 @@ def largest_quality(
 
         def measure(quality: float) -> float:
             if quality not in rates:
-                rates[quality] = 8 * sum(pool.map(lambda image: len(codec.encode(image, quality)), images)) / pixels
+                # By number: `map` asks for all items at once, and each picture may be decoded when it is asked for.
+                sizes = pool.map(lambda number: len(codec.encode(images[number], quality)), range(len(images)))
+                rates[quality] = 8 * sum(sizes) / pixels
             return rates[quality]
 
         lowest = measure(codec.low)
