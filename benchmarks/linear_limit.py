@@ -19,7 +19,7 @@ from components.codecs.variants.wcae import BRANCHES
 from components.layers.haar import dwt
 from pipeline.config import params
 from pipeline.paths import CHECKOUT, Layout
-from pipeline.stages._data_set import pictures
+from pipeline.stages._data_set import Pictures
 
 SQUARE = 32
 WIDTH = 32  # numbers of each branch
@@ -63,7 +63,7 @@ def main() -> None:
     for name in (settings.data.train, settings.data.test):
         rgbs = [
             rgb[: len(rgb) // SQUARE * SQUARE, : rgb.shape[1] // SQUARE * SQUARE]
-            for _, rgb in pictures(layout.raw(name))
+            for rgb in Pictures(layout.raw(name)).rgbs
         ]
         sets[name] = [torch.from_numpy(rgb).permute(2, 0, 1)[None] / 255 for rgb in rgbs]
     for label, parts_of, width in (

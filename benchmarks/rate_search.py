@@ -24,7 +24,7 @@ from components.storage.atomic import read_json
 from pipeline.config import params
 from pipeline.paths import CHECKOUT, Layout
 from pipeline.stages import calibrate, train
-from pipeline.stages._data_set import pictures
+from pipeline.stages._data_set import Pictures
 
 REACH = 8.0  # bisection starts from λ / 8 to 8 λ
 TRIES = 12
@@ -74,7 +74,7 @@ def bisected(root: Path, name: str, steps: int) -> Cost:
     settings = params.load(root)
     target, tolerance = settings.target_bpp, settings.variant(name).calibrate.tolerance
     middle = settings.variant(name).train.lmbda
-    originals = [rgb for _, rgb in pictures(Layout(root).raw(settings.data.calibration))]
+    originals = Pictures(Layout(root).raw(settings.data.calibration)).rgbs
     assert middle is not None
     below, above = middle / REACH, middle * REACH
     bpp, trainings = math.inf, 0

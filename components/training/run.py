@@ -186,6 +186,8 @@ class TrainingRun:
             device = self.process_group.device
             x = self.codec.pad(as_float(self._validation_batches[0], device))
             state.precision = self.process_group.broadcast(fastest_precision(self.codec.to(device), x, state.lmbda))
+            if self.process_group.rank == 0:
+                logger.info("precision %s, the faster one here; another machine may take the other", state.precision)
 
     def _optimised(self, discriminators: Sequence[Discriminator]) -> list[OptimisedNetwork]:
         """The codec and its discriminators with their optimisers, resumed where the state has them."""

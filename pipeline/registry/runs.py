@@ -1,24 +1,50 @@
-"""MLflow runs: the parameters, figures, pictures and files of a training or a release."""
+"""MLflow runs: the parameters, data sets, figures, pictures and files of a stage that measures, trains or releases."""
 
+import json
 import logging
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from components.arrays import Rgb
 from components.training.interrupt import Interrupted
 from pipeline.registry.client import client, experiment_id, first_line, in_one_line
 
+if TYPE_CHECKING:
+    from mlflow.entities import DatasetInput
+
 TRAINING_S = "training_s"
 """Metric of a training's run: its seconds, interruptions left out."""
+
+_DIGEST_LENGTH = 36  # MLflow takes no longer digest of a data set
 
 _STOPS = (Interrupted, KeyboardInterrupt, SystemExit)
 """What leaves a run when its process is stopped; SIGTERM raises SystemExit."""
 
+Role = Literal["training", "calibration", "test"]
+
 logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class DataInput:
+    """A data set that a run reads, which MLflow shows among the run's inputs.
+
+    Attributes:
+        name: As params.yaml has it.
+        sha256: Of the shards' index, or of the pictures' names and contents.
+        source: Where its pictures come from: `bundled`, a folder or an address.
+        role: What it is for; MLflow calls this the context.
+    """
+
+    name: str
+    sha256: str
+    source: str
+    role: Role
 
 
 class Run:
@@ -29,7 +55,9 @@ class Run:
     a warning; every other method raises TrackingError with one line if it fails.
     """
 
-    def __init__(self, root: Path, name: str, identity: str, parameters: Mapping[str, Any]):
+    def __init__(
+        self, root: Path, name: str, identity: str, parameters: Mapping[str, Any], data: Sequence[DataInput] = ()
+    ):
         """Find the run that did not finish, or create one.
 
         Args:
@@ -37,6 +65,7 @@ class Run:
             name: The run's name on MLflow's pages.
             identity: A name for this work alone, such as a hash of its parameters and data.
             parameters: Parameters that a new run logs; nested keys are joined with dots.
+            data: Data sets that a new run reads.
 
         Raises:
             TrackingError: MLflow does not answer.
@@ -44,7 +73,7 @@ class Run:
         self._client = client(root)
         self._name = name
         with in_one_line(f"MLflow's run {name}"):
-            self.id = self._unfinished(identity) or self._new(name, identity, parameters)
+            self.id = self._unfinished(identity) or self._new(name, identity, parameters, data)
 
     def __enter__(self) -> Self:
         return self
@@ -80,6 +109,11 @@ class Run:
         with self.warning(f"the figures of step {row['step']}"):
             self._client.log_batch(self.id, metrics)
 
+    def tag(self, key: str, value: str) -> None:
+        """Set a tag; if the server fails, warn and carry on."""
+        with self.warning(f"the tag {key}"):
+            self._client.set_tag(self.id, key, value)
+
     def log_picture(self, path: str, rgb: Rgb) -> None:
         """Log a (H, W, 3) picture under `path`."""
         with in_one_line(f"MLflow's run {self._name}, {path}"):
@@ -104,12 +138,15 @@ class Run:
         self._client.update_run(run_id, "RUNNING")
         return run_id
 
-    def _new(self, name: str, identity: str, parameters: Mapping[str, Any]) -> str:
-        """A new run with its parameters."""
+    def _new(self, name: str, identity: str, parameters: Mapping[str, Any], data: Sequence[DataInput]) -> str:
+        """A new run with its parameters and data sets."""
+        from mlflow.entities import Param
+
         run = self._client.create_run(experiment_id(self._client), run_name=name, tags={"identity": identity})
         run_id = str(run.info.run_id)
-        for key, value in _flat(parameters).items():
-            self._client.log_param(run_id, key, value)
+        self._client.log_batch(run_id, params=[Param(key, str(value)) for key, value in _flat(parameters).items()])
+        if data:
+            self._client.log_inputs(run_id, [_input(each) for each in data])
         return run_id
 
 
@@ -119,6 +156,14 @@ def training_seconds(root: Path, identity: str) -> float | None:
     with in_one_line("MLflow"):
         runs = found.search_runs([experiment_id(found)], f"tags.identity = '{identity}'", max_results=1)
     return runs[0].data.metrics.get(TRAINING_S) if runs else None
+
+
+def _input(data: DataInput) -> "DatasetInput":
+    from mlflow.entities import Dataset, DatasetInput, InputTag
+
+    source = json.dumps({"uri": data.source})
+    dataset = Dataset(data.name, data.sha256[:_DIGEST_LENGTH], "ratewright", source)
+    return DatasetInput(dataset, [InputTag("mlflow.data.context", data.role), InputTag("sha256", data.sha256)])
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -9,6 +9,10 @@ from typing import overload
 from components.arrays import Rgb
 from components.data.manifest import MANIFEST, Manifest
 from components.errors import SourceError
+from components.storage.atomic import sha256_of
+from pipeline.config.params import FineTuned, Params
+from pipeline.paths import Layout
+from pipeline.registry.runs import DataInput, Role
 
 KEPT_BYTES = 256 << 20
 """Bytes of a set's decoded pictures that stay in memory: all of Kodak (28 MB), all 14 of CLIC 2025 (124 MB)."""
@@ -93,6 +97,37 @@ class _Rgbs(Sequence[Rgb]):
         if isinstance(index, slice):
             return [rgb for _, rgb in self._pictures[index]]
         return self._pictures.rgb(index)
+
+
+def data_input(root: Path, settings: Params, name: str, role: Role) -> DataInput:
+    """A set of pictures as an input of an MLflow run.
+
+    Args:
+        root: The checkout.
+        settings: Its params, which have the set.
+        name: Of the set.
+        role: What the run reads it for.
+    """
+    return DataInput(name, content_hash(Layout(root).raw(name)), _source_of(settings, name), role)
+
+
+def training_input(settings: Params, name: str, shards: Path) -> DataInput:
+    """The shards that a variant is trained on as an input of an MLflow run.
+
+    Args:
+        settings: The params.
+        name: Of the variant.
+        shards: The folder of the shards.
+    """
+    variant = settings.variant(name)
+    data = variant.data if isinstance(variant, FineTuned) else settings.data.train
+    return DataInput(data, sha256_of(shards / "index.json"), _source_of(settings, data), "training")
+
+
+def _source_of(settings: Params, name: str) -> str:
+    """Where a data set comes from, in a word: its source, or the manifest that has the addresses."""
+    definition = settings.datasets[name]
+    return definition.source or definition.manifest or f"{settings.mirror}/{name}"
 
 
 def content_hash(folder: Path) -> str:

@@ -10,6 +10,8 @@ from components.training.config import TrainingConfig
 from components.training.job import TrainingJob
 from pipeline.config.params import Params
 from pipeline.paths import Layout
+from pipeline.registry.runs import DataInput, Run
+from pipeline.stages._data_set import training_input
 from pipeline.stages._launcher import launcher_of
 from pipeline.stages._progress import progress_logger
 from pipeline.stages._training import fingerprint, weight_files
@@ -46,8 +48,13 @@ class FineTuner:
         """Train at `lmbda`, leave the codec with the weights that this gives, and return the steps that it took."""
         job = self._job(lmbda, number=len(self._jobs) + 1)
         self._jobs.append(job)
-        with progress_logger(job.name) as callback:
+        run_name, (parameters, data) = f"fine-tune {self._name} {len(self._jobs)}", self._inputs(job)
+        with (
+            Run(self._layout.root, run_name, job.fingerprint, parameters, data) as run,
+            progress_logger(job.name, lambda validation: run.log_row(validation.model_dump())) as callback,
+        ):
             state = self._launcher.train(job, callback)
+            run.tag("precision", state.precision)
         self._codec.load_state_dict(state.best)
         return state.step
 
@@ -55,6 +62,11 @@ class FineTuner:
         """Remove the states of the fine-tunes: their result is safe, and nothing is to be resumed."""
         for job in self._jobs:
             self._launcher.remove_state(job)
+
+    def _inputs(self, job: TrainingJob) -> tuple[dict[str, Any], list[DataInput]]:
+        """Parameters and data of the MLflow run of a fine-tune."""
+        parameters = {"seed": job.seed, "codec": job.codec, "train": job.config.model_dump()}
+        return parameters, [training_input(self._settings, self._name, Path(job.shards.location))]
 
     def _job(self, lmbda: float, number: int) -> TrainingJob:
         work = self._layout.resumable("calibrate", self._name)

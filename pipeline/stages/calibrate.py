@@ -17,6 +17,7 @@ from components.codecs.coder import LearnedCoder
 from components.errors import CalibrationError
 from components.rate.calibrator import Calibrator, RateTrial
 from components.rate.real_rate import bpp_of
+from components.storage.atomic import sha256_of
 from components.training.callback import Validation
 from pipeline.config import params
 from pipeline.config.params import Params
@@ -24,8 +25,10 @@ from pipeline.documents import Calibration, read_lines, write
 from pipeline.documents.calibration import CalibrationTrial
 from pipeline.entry import stage
 from pipeline.paths import Layout
-from pipeline.stages._data_set import Pictures
+from pipeline.registry.runs import Run
+from pipeline.stages._data_set import Pictures, data_input
 from pipeline.stages._fine_tuning import FineTuner
+from pipeline.stages._training import fingerprint
 
 logger = logging.getLogger(__name__)
 
@@ -34,20 +37,32 @@ def run(root: Path, name: str) -> None:
     """Write models/<name>/calibrated.safetensors and calibration.json."""
     settings, layout = params.load(root), Layout(root)
     codec, facts = checkpoint.load(layout.trained(name), codec=settings.variant(name).codec)
-    data = settings.data.calibration
-    originals = Pictures(layout.raw(data)).rgbs
+    data = data_input(root, settings, settings.data.calibration, "calibration")
+    parameters = {"target_bpp": settings.target_bpp, "calibrate": settings.variant(name).calibrate.model_dump()}
+    identity = fingerprint("calibrate", sha256_of(layout.trained(name)), data.sha256, parameters)
+    with Run(root, f"calibrate {name}", identity, parameters, [data]) as tracked:
+        found = _calibrated(name, codec, facts, settings, layout)
+        for number, trial in enumerate(found.history):
+            tracked.log_row({"step": number, "lmbda": trial.lmbda, "gain": trial.gain, "bpp": trial.bpp})
+        tracked.log_row({"step": len(found.history), "lmbda": found.lmbda, "gain": found.gain, "bpp": found.bpp})
+    kind = "lossless, " if found.rate_parameter is None else ""
+    logger.info("calibrate %s: %s%.4f bpp on %s, %s", name, kind, found.bpp, data.name, layout.calibrated(name))
+
+
+def _calibrated(name: str, codec: Codec, facts: dict[str, Any], settings: Params, layout: Layout) -> Calibration:
+    """Calibrate a trained codec, and write the checkpoint and the calibration."""
+    originals = Pictures(layout.raw(settings.data.calibration)).rgbs
     if codec.rate_parameter is None:
-        found = _lossless(name, codec, originals, data, facts["step"])
+        found = _lossless(name, codec, originals, settings.data.calibration, facts["step"])
         _save(codec, found, facts, layout)
-        logger.info("calibrate %s: lossless, %.4f bpp on %s, %s", name, found.bpp, data, layout.calibrated(name))
-        return
+        return found
     fine_tuner = FineTuner(codec, settings, layout, facts)
     calibrator = _calibrate(name, codec, originals, fine_tuner, settings, facts)
     found = _lossy(name, calibrator, settings, _rates_while_training(layout, name))
     _save(codec, found, {**facts, "lmbda": calibrator.lmbda, "step": calibrator.steps}, layout)
     fine_tuner.forget()
     shutil.rmtree(layout.resumable("calibrate", name), ignore_errors=True)
-    logger.info("calibrate %s: %.4f bpp on %s, %s", name, found.bpp, data, layout.calibrated(name))
+    return found
 
 
 def _calibrate(

@@ -17,7 +17,7 @@ from components.evaluation.complexity import count_parameters, kmac_per_px, peak
 from components.evaluation.measure import measure
 from components.evaluation.results import ImageResult, RatePoint, summarise
 from components.rate.real_rate import rate_and_psnr
-from components.storage.atomic import write_bytes
+from components.storage.atomic import sha256_of, write_bytes
 from pipeline.config import params
 from pipeline.config.params import Params
 from pipeline.documents import Evaluation, write
@@ -25,9 +25,11 @@ from pipeline.documents.evaluation import Costs, CurvePoint, Description, Operat
 from pipeline.documents.images import ImageRow, Label, write_images
 from pipeline.entry import stage
 from pipeline.paths import Layout
-from pipeline.stages._data_set import Pictures, content_hash
+from pipeline.registry.runs import Run
+from pipeline.stages._data_set import Pictures, content_hash, data_input
 from pipeline.stages._evaluated_codec import EvaluatedCodec, evaluated_codec
 from pipeline.stages._illustrations import keep_maps, keep_prefixes
+from pipeline.stages._training import fingerprint
 
 KEPT = 4
 """Pictures of each set whose reconstructions are kept, at the most."""
@@ -48,6 +50,40 @@ def run(root: Path, name: str) -> None:
     test_set, calibration_set = settings.data.test, settings.data.calibration
     originals = {key: Pictures(layout.raw(key)) for key in (test_set, calibration_set)}
     codec = evaluated_codec(name, settings, layout, originals[calibration_set].rgbs, originals[test_set].rgbs)
+    with _tracked(root, codec, settings, layout) as tracked:
+        evaluation = _evaluate(codec, originals, settings, layout)
+        tracked.log_row({"step": 0, **_figures(evaluation)})
+    logger.info("evaluate %s: %s, %s", name, _brief(test_set, evaluation.test_sets[test_set]), layout.metrics(name))
+
+
+def _tracked(root: Path, codec: EvaluatedCodec, settings: Params, layout: Layout) -> Run:
+    """The MLflow run of an evaluation."""
+    described = codec.description.model_dump(exclude_none=True)
+    data = [
+        data_input(root, settings, settings.data.calibration, "calibration"),
+        data_input(root, settings, settings.data.test, "test"),
+    ]
+    name = codec.description.name
+    learned = isinstance(codec.deployed, LearnedCoder)
+    weights = sha256_of(layout.calibrated(name)) if learned else None
+    identity = fingerprint("evaluate", described, weights, [each.sha256 for each in data])
+    return Run(root, f"evaluate {name}", identity, described, data)
+
+
+def _figures(evaluation: Evaluation) -> dict[str, float]:
+    """The figures of every set by names such as `kodak/at_target/psnr_db`."""
+    return {
+        f"{key}/{label}/{field}": value
+        for key, results in evaluation.test_sets.items()
+        for label, point in (("as_calibrated", results.as_calibrated), ("at_target", results.at_target))
+        for field, value in point or ()
+        if isinstance(value, int | float)
+    }
+
+
+def _evaluate(codec: EvaluatedCodec, originals: Mapping[str, Pictures], settings: Params, layout: Layout) -> Evaluation:
+    """Measure, and write what the stage writes."""
+    name, test_set = codec.description.name, settings.data.test
     measurement = _Measurement(codec, originals, settings, layout.evaluation(name))
     measurement.run()
     results = measurement.set_results()
@@ -65,7 +101,7 @@ def run(root: Path, name: str) -> None:
     )
     write_images(measurement.rows(), layout.evaluation(name) / "images.csv")
     write(evaluation, layout.metrics(name))
-    logger.info("evaluate %s: %s, %s", name, _brief(test_set, results[test_set]), layout.metrics(name))
+    return evaluation
 
 
 class _Measurement:

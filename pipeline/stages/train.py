@@ -26,8 +26,8 @@ from pipeline.config.params import FineTuned, Params, Variant
 from pipeline.documents.run import Start
 from pipeline.entry import stage
 from pipeline.paths import Layout
-from pipeline.registry.runs import TRAINING_S, Run
-from pipeline.stages._data_set import Pictures
+from pipeline.registry.runs import TRAINING_S, DataInput, Run
+from pipeline.stages._data_set import Pictures, data_input, training_input
 from pipeline.stages._launcher import Launcher, launcher_of
 from pipeline.stages._progress import progress_logger
 from pipeline.stages._training import fingerprint, weight_files
@@ -55,7 +55,7 @@ def run(root: Path, name: str) -> None:
         logger.info("%s: %s", job.name, remark)
     launcher = launcher_of(settings, name, layout)
     parameters = {"seed": settings.seed, **variant.model_dump()}
-    with Run(root, job.name, job.fingerprint, parameters) as tracked:
+    with Run(root, job.name, job.fingerprint, parameters, _data(root, name, settings, job)) as tracked:
         state = _train(job, launcher, codec, tracked)
         # First what DVC records, and then what MLflow is told: it may have died since.
         _write(root, name, job, codec, state, start)
@@ -113,6 +113,14 @@ def _with_rate_target(job: TrainingJob, name: str, codec: Codec, settings: Param
     return replace(job, rate_target=RateTarget(settings.target_bpp, crops, scale))
 
 
+def _data(root: Path, name: str, settings: Params, job: TrainingJob) -> list[DataInput]:
+    """The sets that the training reads: its shards, and the calibration set if that adjusts lambda."""
+    trained_on = training_input(settings, name, Path(job.shards.location))
+    if job.rate_target is None:
+        return [trained_on]
+    return [trained_on, data_input(root, settings, settings.data.calibration, "calibration")]
+
+
 def _train(job: TrainingJob, launcher: Launcher, codec: Codec, tracked: Run) -> TrainingState:
     """Train, leave the best weights in `codec`, and log the validations to MLflow."""
     with progress_logger(job.name, lambda validation: tracked.log_row(validation.model_dump())) as callback:
@@ -125,6 +133,7 @@ def _train(job: TrainingJob, launcher: Launcher, codec: Codec, tracked: Run) -> 
 def _log_result(codec: Codec, state: TrainingState, originals: Originals, tracked: Run) -> None:
     """Log the training's seconds and reconstructions to MLflow; if it fails, warn and carry on."""
     tracked.log_row({"step": state.step, TRAINING_S: state.elapsed_s})
+    tracked.tag("precision", state.precision)
     coder = LearnedCoder(codec)
     decoded = {Path(file).stem: coder.decode(coder.encode(rgb)) for file, rgb in originals[:LOGGED_PICTURES]}
     with tracked.warning("the reconstructions"):

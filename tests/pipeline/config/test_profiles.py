@@ -41,6 +41,14 @@ def test_every_profile_validates(name: str, checkout: Path) -> None:
         assert dataset.manifest is None or (ROOT / dataset.manifest).exists()
 
 
+@pytest.mark.parametrize("name", PROFILES)
+def test_no_profile_lets_a_clock_decide_the_arithmetic(name: str, checkout: Path) -> None:
+    write_profile(checkout, name, None)
+    loaded = params.load(checkout)
+    variants = (*loaded.variants.values(), *loaded.fine_tuned.values())
+    assert "auto" not in {variant.train.precision for variant in variants}
+
+
 def test_comments_of_a_profile_are_kept(checkout: Path) -> None:
     write_profile(checkout, "small", None)
     first = (ROOT / "profiles" / "small.yaml").read_text().splitlines()[0]

@@ -1,5 +1,6 @@
 """MLflow runs of stages: finished, failed, stopped and gone on with; a real MLflow on sqlite."""
 
+import json
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pytest
 from components.errors import RatewrightError
 from components.training.interrupt import Interrupted
 from pipeline.registry.client import client
-from pipeline.registry.runs import Run
+from pipeline.registry.runs import DataInput, Run
 
 pytestmark = [
     pytest.mark.usefixtures("own_mlflow"),
@@ -25,6 +26,26 @@ def entered(root: Path, error: BaseException | None = None) -> tuple[str, str]:
         if error is not None:
             raise error
     return run.id, status_of(root, run.id)
+
+
+def test_data_sets_are_inputs_of_the_run(tmp_path: Path) -> None:
+    data = [
+        DataInput("kodak", "ab" * 32, "https://r0k.us/graphics/kodak", "test"),
+        DataInput("clic", "cd" * 32, "s3://bucket/clic", "calibration"),
+    ]
+    with Run(tmp_path, "evaluate wcae", "identity", {"target_bpp": 0.15}, data) as run:
+        pass
+    inputs = client(tmp_path).get_run(run.id).inputs
+    assert inputs is not None
+    found = {
+        each.dataset.name: ({tag.key: tag.value for tag in each.tags}, each.dataset.digest, each.dataset.source)
+        for each in inputs.dataset_inputs
+    }
+    tags, digest, source = found["kodak"]
+    assert tags == {"mlflow.data.context": "test", "sha256": "ab" * 32}
+    assert digest == "ab" * 18
+    assert json.loads(source) == {"uri": "https://r0k.us/graphics/kodak"}
+    assert found.keys() == {"kodak", "clic"}
 
 
 def status_of(root: Path, run_id: str) -> str:

@@ -1,5 +1,5 @@
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,9 @@ from components.arrays import Rgb
 from components.codecs import checkpoint
 from components.codecs.base import Codec
 from components.data import image_files
+from pipeline.documents import Evaluation, read
 from pipeline.paths import Layout
+from pipeline.registry.client import client
 from pipeline.stages import _data_set, evaluate
 from pipeline.stages._data_set import Pictures
 from tests.data_sets import write_data_set
@@ -37,7 +39,7 @@ class Alive:
 
 
 @pytest.fixture
-def alive(monkeypatch: pytest.MonkeyPatch) -> Iterator[Alive]:
+def alive(monkeypatch: pytest.MonkeyPatch) -> Alive:
     counter = Alive()
     monkeypatch.setattr(image_files, "decode_rgb", counter)
     return counter
@@ -79,6 +81,7 @@ def test_pictures_are_kept_as_far_as_the_bound_goes(
     assert np.array_equal(found[-1][1], found.rgbs[COUNT - 1])
 
 
+@pytest.mark.filterwarnings("ignore")  # of MLflow and its dependencies
 @pytest.mark.usefixtures("one_thread", "own_mlflow")
 @pytest.mark.parametrize("name", ["jpeg", "nowcae"])
 def test_evaluate_holds_few_pictures_of_a_set_of_many(
@@ -104,5 +107,12 @@ def test_evaluate_holds_few_pictures_of_a_set_of_many(
     monkeypatch.setattr(_data_set, "KEPT_BYTES", 0)
     evaluate.run(tmp_path, name)
     assert layout.metrics(name).is_file()
+    (run,) = client(tmp_path).search_runs(["1"])
+    assert (run.info.run_name, run.info.status) == (f"evaluate {name}", "FINISHED")
+    psnr_db = read(Evaluation, layout.metrics(name)).test_sets["bundled-test"].as_calibrated.psnr_db
+    assert run.data.metrics["bundled-test/as_calibrated/psnr_db"] == psnr_db
+    assert run.inputs is not None
+    inputs = {each.dataset.name: each.tags[0].value for each in run.inputs.dataset_inputs}
+    assert inputs == {"bundled-test": "test", "bundled-calibration": "calibration"}
     assert alive.decoded > 4 * COUNT
     assert alive.most <= 5, "two threads of the search, the picture before and the largest so far"

@@ -117,3 +117,7 @@ def test_mlflow_that_dies_after_the_last_step_costs_no_checkpoint(
         (run,) = client(tree).search_runs(["1"])
         assert run.info.status == "FINISHED"
         assert {TRAINING_S, "val_loss"} <= run.data.metrics.keys()
+        assert run.data.tags["precision"] == "32-true"
+        assert run.inputs is not None
+        inputs = {each.dataset.name: each.tags[0].value for each in run.inputs.dataset_inputs}
+        assert inputs == {"bundled-train": "training", "bundled-calibration": "calibration"}
