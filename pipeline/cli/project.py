@@ -45,8 +45,8 @@ def leaderboard() -> None:
 def keep(name: Annotated[str, typer.Argument(help="the name of the run, a folder of results/, such as real")]) -> None:
     """Archive the finished run in results/.
 
-    The archive holds the run's figures, machine and budget, and the winner's checkpoint. A run whose variants were
-    trained on several commits, or for other steps than dvc.lock says, is refused.
+    The archive holds the run's figures, machine and budget, and the winner's checkpoint. A run is refused if its
+    variants were trained on several commits, or if dvc.lock, checkpoints, calibrations and the leaderboard disagree.
     """
     from pipeline.reporting.kept_runs import keep as keep_run
 

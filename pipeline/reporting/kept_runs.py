@@ -12,10 +12,10 @@ import re
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from matplotlib import rc_context
 from matplotlib.figure import Figure
-from ruamel.yaml import YAML
 
 from components.arrays import Rgb
 from components.errors import RatewrightError
@@ -23,12 +23,14 @@ from components.storage.atomic import write_bytes
 from pipeline.config import params
 from pipeline.config.params import Params
 from pipeline.documents import Calibration, Evaluation, Leaderboard, RunRecord, read, write, write_by_name
-from pipeline.documents.base import text_of
 from pipeline.documents.run import Budget, Machine
 from pipeline.paths import Layout
 from pipeline.registry.runs import training_seconds
+from pipeline.reporting.archive import CHAMPION, KeptRun
 from pipeline.reporting.comparison import DETAIL, Version, detail_corner
+from pipeline.reporting.disagreements import disagreements, in_one_line
 from pipeline.reporting.inputs import decoded_pictures
+from pipeline.reporting.provenance import RECORD
 from pipeline.reporting.style import DPI, STYLE, png
 
 CLASSICS = ("jpeg2000", "webp", "jpeg")
@@ -42,67 +44,43 @@ FACTS = ("step", "precision", "lmbda", "git_commit", "data_sha256", "start")
 
 
 def keep(root: Path, name: str) -> Path:
-    """Write results/<name>/ from the finished run in `root`, file by file.
+    """Write results/<name>/ from the finished run in `root`: first beside it, then file by file in its place.
 
-    Raises RatewrightError, and writes nothing, if `root` lacks a run, and for one that `check_provenance` refuses.
+    Raises RatewrightError, and keeps nothing, if `root` lacks a run, and for one whose parts disagree.
     """
     settings, layout, out = params.load(root), Layout(root), Layout(root).results(name)
     if not layout.registry.is_file():
         raise RatewrightError(f"{root}: no finished run to keep; `dvc repro` makes one")
-    board = read(Leaderboard, layout.leaderboard)
-    evaluations = {codec: read(Evaluation, layout.metrics(codec)) for codec in board.names}
-    trained = [codec for codec in board.names if codec in settings.all_variants]
-    budgets = _budgets(root, settings, trained)
-    check_provenance(budgets, root / "dvc.lock")
-    write(board, out / "leaderboard.json")
-    write_by_name(evaluations, out / "evaluations.json")
-    write_by_name({codec: read(Calibration, layout.calibration(codec)) for codec in trained}, out / "calibrations.json")
-    write(RunRecord(machine=_machine(), variants=budgets), out / "run.json")
-    write_bytes(out / "images.csv", _images(layout, board.names).encode())
-    shutil.copyfile(root / "dvc.lock", out / "dvc.lock")
-    write_bytes(out / params.FILE, re.sub("(?m)^mirror:.*$", "mirror: null", (root / params.FILE).read_text()).encode())
-    if board.winner is not None:
-        shutil.copyfile(layout.calibrated(board.winner), layout.archived_checkpoint(name))
-    for picture, figure in _pictures(layout, board, evaluations).items():
-        write_bytes(out / picture, png(figure))
+    out.parent.mkdir(exist_ok=True)
+    with TemporaryDirectory(prefix=f".{name}.", dir=out.parent) as temporary:
+        _write(settings, layout, Path(temporary))
+        if found := disagreements(KeptRun.read(Path(temporary))):
+            raise RatewrightError(f"{root} does not hold one run: {in_one_line(found)}")
+        out.mkdir(exist_ok=True)
+        for path in sorted(Path(temporary).iterdir()):
+            path.chmod(0o644)
+            path.replace(out / path.name)
+    (out / RECORD).unlink(missing_ok=True)
     return out
 
 
-def check_provenance(budgets: Mapping[str, Budget], lock: Path) -> None:
-    """Check that a run is of one code, and that its dvc.lock is of the same trainings.
-
-    Args:
-        budgets: Variant -> its training, from the facts of its checkpoint.
-        lock: The file dvc.lock.
-
-    Raises:
-        RatewrightError: The variants were trained on several commits, or for other steps than dvc.lock says; one line
-            that names the variants.
-    """
-    commits: dict[str, list[str]] = {}
-    for variant, budget in budgets.items():
-        commits.setdefault((budget.git_commit or "no commit")[:9], []).append(variant)
-    if len(commits) > 1:
-        found = "; ".join(f"{commit}: {', '.join(variants)}" for commit, variants in commits.items())
-        raise RatewrightError(f"a run to keep is of one commit, and its variants were trained on {found}")
-    locked = _locked_steps(lock)
-    wrong = [
-        f"{variant} for {locked.get(variant, 'no')} steps, its checkpoint for {budget.step}"
-        for variant, budget in budgets.items()
-        if locked.get(variant) != budget.step
-    ]
-    if wrong:
-        raise RatewrightError(f"{lock} is not of the run to keep: it trains {'; '.join(wrong)}")
-
-
-def _locked_steps(lock: Path) -> dict[str, int]:
-    """The steps of each variant's training in dvc.lock."""
-    steps = {}
-    for stage, found in YAML(typ="safe").load(text_of(lock))["stages"].items():
-        kind, _, variant = stage.partition("@")
-        if group := {"train": "variants", "fine_tune": "fine_tuned"}.get(kind):
-            steps[variant] = found["params"][params.FILE][f"{group}.{variant}.train"]["steps"]
-    return steps
+def _write(settings: Params, layout: Layout, out: Path) -> None:
+    """Write everything that is kept of the run into the folder `out`."""
+    board = read(Leaderboard, layout.leaderboard)
+    evaluations = {codec: read(Evaluation, layout.metrics(codec)) for codec in board.names}
+    trained = [codec for codec in board.names if codec in settings.all_variants]
+    write(board, out / "leaderboard.json")
+    write_by_name(evaluations, out / "evaluations.json")
+    write_by_name({codec: read(Calibration, layout.calibration(codec)) for codec in trained}, out / "calibrations.json")
+    write(RunRecord(machine=_machine(), variants=_budgets(layout.root, settings, trained)), out / "run.json")
+    write_bytes(out / "images.csv", _images(layout, board.names).encode())
+    lock, parameters = layout.root / "dvc.lock", (layout.root / params.FILE).read_text()
+    shutil.copyfile(lock, out / lock.name)
+    write_bytes(out / params.FILE, re.sub("(?m)^mirror:.*$", "mirror: null", parameters).encode())
+    if board.winner is not None:
+        shutil.copyfile(layout.calibrated(board.winner), out / CHAMPION)
+    for picture, figure in _pictures(layout, board, evaluations).items():
+        write_bytes(out / picture, png(figure))
 
 
 def _machine() -> Machine:

@@ -1,24 +1,29 @@
 """The tables and plots of README and docs/results.md, drawn from the runs that results/ keeps.
 
 python -m pipeline.reporting.results_pages --write     # the tables, the plots and the photograph at equal rate, anew
-python -m pipeline.reporting.results_pages --check     # whether both pages have the tables of today's results/
+python -m pipeline.reporting.results_pages --check     # whether runs agree, and pages have their tables
+python -m pipeline.reporting.results_pages --record X  # what does not agree in results/X/, into its disagreements.json
+
+What disagrees in a run is refused, unless the record in its folder excuses it: see `provenance`.
 """
 
 import logging
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 
 from matplotlib.figure import Figure
 
 from components.errors import RatewrightError
 from components.storage.atomic import write_bytes, write_json
-from pipeline.documents import Evaluation, Leaderboard, RunRecord, read, read_by_name
-from pipeline.documents.leaderboard import LossyRow, RankedRow
+from pipeline.documents import Leaderboard
+from pipeline.documents.leaderboard import LossyRow
 from pipeline.documents.run import Budget
 from pipeline.entry import guarded
-from pipeline.paths import CHECKOUT
+from pipeline.paths import CHECKOUT, Layout
+from pipeline.reporting import provenance
+from pipeline.reporting.archive import CHAMPION, KeptRun, kept_runs
 from pipeline.reporting.equal_rate import compare
 from pipeline.reporting.inputs import rd_points
 from pipeline.reporting.published import published
@@ -35,58 +40,17 @@ METRICS: tuple[Metric, ...] = ("psnr_db", "ms_ssim")
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class KeptRun:
-    """The figures of a run that results/ keeps.
-
-    Attributes:
-        folder: results/<name>.
-        board: The leaderboard.
-        run: The machine, and the budget of each variant.
-        evaluations: Codec -> its evaluation.
-    """
-
-    folder: Path
-    board: Leaderboard
-    run: RunRecord
-    evaluations: dict[str, Evaluation]
-
-    @classmethod
-    def read(cls, folder: Path) -> "KeptRun":
-        """The run kept in `folder`. Raises RatewrightError where a file is missing or wrong."""
-        return cls(
-            folder,
-            read(Leaderboard, folder / "leaderboard.json"),
-            read(RunRecord, folder / "run.json"),
-            read_by_name(Evaluation, folder / "evaluations.json"),
-        )
-
-    @property
-    def test_sets(self) -> tuple[str, str]:
-        """The test set, and the calibration set, on which codecs are measured too."""
-        return self.board.test_set, self.board.calibration.test_set
-
-    def rows(self) -> list[tuple[RankedRow, LossyRow, Budget | None]]:
-        """For each lossy codec, best first: its row on the test set, on the calibration set, and its budget."""
-        calibration = {row.name: row for row in self.board.calibration.rows}
-        return [(row, calibration[row.name], self.run.variants.get(row.name)) for row in self.board.rows]
-
-    def label(self, row: LossyRow) -> str:
-        """The codec's name, the winner's in bold."""
-        return f"**{row.name}**" if row.name == self.board.winner else row.name
-
-
 def summary(kept: KeptRun) -> str:
     """README's table: the classic codecs and the best learned ones, both sets at the target rate."""
     first, second = kept.test_sets
     heads = ["codec", f"{first}, PSNR dB", "MS-SSIM", f"{second}, PSNR dB", "MS-SSIM", "encode / decode, s"]
     learned = [row.name for row in kept.board.rows if row.kind == "learned"][:SUMMARY_LEARNED]
     lines = [
-        [kept.label(row), *_qualities(row), *_qualities(other), _seconds(row)]
+        [_label(kept, row), *_qualities(row), *_qualities(other), _seconds(row)]
         for row, other, _ in kept.rows()
         if row.kind != "learned" or row.name in learned
     ]
-    return _table(heads, lines)
+    return _table(heads, lines) + _caption(kept)
 
 
 def section(kept: KeptRun) -> str:
@@ -96,14 +60,25 @@ def section(kept: KeptRun) -> str:
     heads += ["encode / decode, s per Mpx", "parameters", "steps", "minutes"]
     lines = []
     for row, other, budget in kept.rows():
-        cells = [kept.label(row), _shown(row.bpp, ".4f"), *_qualities(row), _shown(row.bd_rate_percent, "+.1f")]
+        cells = [_label(kept, row), _shown(row.bpp, ".4f"), *_qualities(row), _shown(row.bd_rate_percent, "+.1f")]
         cells += [_shown(other.bpp, ".4f"), *_qualities(other), _seconds(row), _shown(row.parameters, ",")]
         lines.append([*cells, *_training(budget)])
     machine, seconds = kept.run.machine, sum(budget.training_s or 0 for budget in kept.run.variants.values())
     where = ", ".join((f"{machine.cores} cores of {machine.processor}", *machine.gpus))
     about = f"{seconds / 60:.0f} minutes of training in all; {where}, torch {machine.torch}. {kept.board.why}."
     plot = f"![{first}: PSNR over rate](../results/{kept.folder.name}/{first}_psnr_db.png)\n"
-    return f"{about}\n\n{_table(heads, lines)}\n{_lossless(kept.board)}{plot}"
+    return f"{about}\n\n{_table(heads, lines)}{_caption(kept)}\n{_lossless(kept.board)}{plot}"
+
+
+def _caption(kept: KeptRun) -> str:
+    """What is known not to agree in the run; empty where all does."""
+    said = provenance.sentence(kept)
+    return f"\n*{said}*\n" if said else ""
+
+
+def _label(kept: KeptRun, row: LossyRow) -> str:
+    """The codec's name, the winner's in bold."""
+    return f"**{row.name}**" if row.name == kept.board.winner else row.name
 
 
 def _table(heads: list[str], lines: list[list[str]]) -> str:
@@ -152,11 +127,6 @@ PAGES: dict[str, Callable[[KeptRun], str]] = {"README.md": summary, "docs/result
 """Page -> what it has between the markers of each kept run."""
 
 
-def kept_runs(root: Path) -> list[KeptRun]:
-    """Every run that results/ keeps, by name."""
-    return [KeptRun.read(path.parent) for path in sorted((root / "results").glob("*/leaderboard.json"))]
-
-
 def page_text(path: Path, runs: list[KeptRun], content: Callable[[KeptRun], str]) -> str:
     """The page with the content of each run between its markers.
 
@@ -195,27 +165,39 @@ def write(root: Path) -> None:
 
 
 def _write_equal_rate(run: KeptRun, winner: str) -> None:
-    found, drawing = compare(run.folder / "champion.safetensors", winner, run.board.target_bpp)
+    found, drawing = compare(run.folder / CHAMPION, winner, run.board.target_bpp)
     write_json(run.folder / f"{EQUAL_RATE}.json", found.as_json())
     write_bytes(run.folder / f"{EQUAL_RATE}.png", png(drawing))
 
 
 def check(root: Path) -> None:
-    """Raise RatewrightError, which names the page, where one has other tables than results/ gives."""
+    """Check every kept run, and the tables of both pages.
+
+    Raises:
+        RatewrightError: Two files of a run disagree, or a page has another line than results/ gives; both in one line.
+    """
+    runs = kept_runs(root)
+    for run in runs:
+        provenance.check(run)
     for page, content in PAGES.items():
-        if (root / page).read_text() != page_text(root / page, kept_runs(root), content):
-            raise RatewrightError(f"{root / page} is not current: run `make results` and commit it")
+        shown, current = (root / page).read_text(), page_text(root / page, runs, content)
+        for has, gives in zip_longest(shown.splitlines(), current.splitlines()):
+            if has != gives:
+                said = f"it has {has!r}, results/ gives {gives!r}"
+                raise RatewrightError(f"{root / page} is not current, run `make results` and commit it: {said}")
 
 
 def main() -> None:
-    """Write the pages and plots, or check the pages."""
+    """Write the pages and plots, check runs and pages, or write the record of a run."""
     match sys.argv[1:]:
         case ["--write"]:
             write(CHECKOUT)
         case ["--check"]:
             check(CHECKOUT)
+        case ["--record", name]:
+            provenance.record(KeptRun.read(Layout(CHECKOUT).results(name)))
         case _:
-            raise RatewrightError("usage: python -m pipeline.reporting.results_pages --write | --check")
+            raise RatewrightError("usage: python -m pipeline.reporting.results_pages --write | --check | --record NAME")
 
 
 if __name__ == "__main__":

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from pipeline.reporting.results_pages import kept_runs, plots, section
+from pipeline.reporting.archive import kept_runs
+from pipeline.reporting.results_pages import plots, section
 from tests.pipeline.conftest import TARGET_BPP, TOLERANCE, Checkout, stages_run
 
 
@@ -122,7 +123,7 @@ def test_a_run_that_dvc_lock_does_not_know_is_not_kept(copy: Checkout) -> None:
     done = subprocess.run(keep, cwd=copy.root, env=copy.environment, capture_output=True, text=True, check=False)
     lock.write_text(text)
     assert done.returncode == 2, done.stderr
-    assert "it trains wcae for 13 steps, its checkpoint for 12\n" in done.stderr
+    assert "train@wcae, steps: dvc.lock says 13, run.json says 12" in done.stderr
     assert not (copy.root / "results" / "other").exists()
 
 

@@ -3,7 +3,8 @@ from pathlib import Path
 import pytest
 
 from components.errors import RatewrightError
-from pipeline.reporting.results_pages import KeptRun, kept_runs, page_text, section, summary
+from pipeline.reporting.archive import KeptRun, kept_runs
+from pipeline.reporting.results_pages import page_text, section, summary
 
 ROOT = Path(__file__).parents[3]
 
