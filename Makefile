@@ -13,9 +13,8 @@ venv: $(BIN)/.installed ## .venv with the locked versions and the project, edita
 
 $(BIN)/.installed: requirements.lock pyproject.toml
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --no-deps -r requirements.lock
-	$(BIN)/pip install --quiet --constraint requirements.lock torch # a CUDA build needs libraries that the lock does not list
-	$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .
+	$(BIN)/pip install --quiet --require-hashes --no-deps -r requirements.lock
+	$(BIN)/pip install --quiet --no-build-isolation --editable . # brings torch in the build at hand, and the libraries of a CUDA build
 	@touch $@
 
 repro: code ## run the pipeline on params.yaml and print the leaderboard
@@ -54,8 +53,9 @@ results: venv ## the tables of README and the documentation, and the plots, anew
 	python -m pipeline.reporting.results_pages --write
 	python -m docs.figures
 
-lock: ## requirements.lock anew from pyproject.toml (needs uv)
-	uv pip compile --quiet --no-header --no-annotate --python-version 3.11 --all-extras pyproject.toml -o requirements.lock
+lock: ## requirements.lock anew from pyproject.toml (needs uv, and a CPU build of torch in UV_FIND_LINKS)
+	uv pip compile --quiet --upgrade --custom-compile-command "make lock" --no-annotate --generate-hashes \
+		--python-version 3.11 --all-extras --no-emit-package torch pyproject.toml -o requirements.lock
 
 mlflow: venv ## MLflow's pages on the runs and the registry, http://127.0.0.1:5000
 	MLFLOW_DISABLE_TELEMETRY=true MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false \

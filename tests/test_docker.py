@@ -77,3 +77,9 @@ def test_the_locked_ray_knows_the_options_that_nodes_start_with() -> None:
     known = set(re.findall(r"--[a-z-]+", subprocess.run(run, capture_output=True, text=True, check=True).stdout))
     given = {option.partition("=")[0] for node in ("ray-head", "ray-worker") for option in COMPOSE[node]["command"][2:]}
     assert given | {f"--{key}" for key in HEAD["rayStartParams"]} <= known
+
+
+def test_the_chart_runs_the_locked_airflow() -> None:
+    [values] = documents("kubernetes/values.yaml")
+    lock = (DOCKER.parent / "requirements.lock").read_text()
+    assert f"\napache-airflow=={values['airflowVersion']} " in lock
