@@ -46,7 +46,7 @@ docs-serve: venv ## the documentation at http://127.0.0.1:8000 until Ctrl-C
 code: venv ## code.json anew: the hash of the code that each stage runs
 	python -m pipeline.schedule.code_hashes --write
 
-graph: venv ## dags/stages.json anew from dvc.yaml and the profiles
+graph: venv ## dags/stages.json anew from dvc.yaml, params.yaml and the profiles
 	python -m pipeline.schedule.dvc_graph --write
 
 results: venv ## the tables of README and the documentation, and the plots, anew from results/

@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from airflow.providers.standard.operators.bash import BashOperator
-from airflow.sdk import Asset, Context, TaskGroup
+from airflow.sdk import Asset, BaseSensorOperator, Context, TaskGroup
+from filelock import FileLock
 
-from pipeline.schedule.stage_nodes import StageNode
+from components.storage.atomic import read_json, write_json
+from pipeline.schedule.stage_nodes import COMMITTED, StageNode
 
 ACCELERATOR = "accelerator"
 """The pool and the Celery queue of stages that need a GPU of their own."""
@@ -83,6 +85,32 @@ def worker_task(
     )
 
 
+class WorkspaceSensor(BaseSensorOperator):  # type: ignore[misc]
+    """Waits until no other run uses the shared workspace, and takes it for its own run.
+
+    The workspace has one params.yaml, and DAGs of several profiles run in it. A run that has ended holds it no longer.
+    """
+
+    def poke(self, context: Context) -> bool:
+        """Whether the workspace belongs to this run now."""
+        task = context["ti"]
+        own = {"dag_id": task.dag_id, "run_ids": [task.run_id]}
+        path = WORKSPACE / "work" / "run.json"
+        path.parent.mkdir(exist_ok=True)
+        with FileLock(path.with_suffix(".lock")):
+            holder = read_json(path) if path.exists() else own
+            if holder != own and task.get_dr_count(**holder, states=["running"]):
+                self.log.info("the workspace is in use by %s %s", holder["dag_id"], *holder["run_ids"])
+                return False
+            write_json(path, own)
+        return True
+
+
+def workspace_task() -> BaseSensorOperator:
+    """The task that waits for the shared workspace, and leaves its slot to others meanwhile."""
+    return WorkspaceSensor(task_id="workspace", mode="reschedule", poke_interval=30, timeout=timedelta(days=14))
+
+
 class PrepareOperator(BashOperator):  # type: ignore[misc]
     """A worker task whose XCom is the plan that it writes to the file RATEWRIGHT_PLAN_FILE, not its last line."""
 
@@ -97,9 +125,13 @@ class PrepareOperator(BashOperator):  # type: ignore[misc]
             return plan.read_text()
 
 
-def prepare_task() -> BashOperator:
-    """The task that fixes the commit that the run uses, and hands the run's plan to the tasks after it."""
-    facts = {"RATEWRIGHT_RUN_ID": "{{ run_id }}", "RATEWRIGHT_REQUEST": "{{ params | tojson }}"}
+def prepare_task(profile: str) -> BashOperator:
+    """The task that fixes the commit that the run uses, and hands the run's plan to the tasks after it.
+
+    Run ids of two DAGs may be equal, such as those of one schedule, so the profile is part of the run's name.
+    """
+    run_id = "{{ run_id }}" if profile == COMMITTED else f"{profile}__{{{{ run_id }}}}"
+    facts = {"RATEWRIGHT_RUN_ID": run_id, "RATEWRIGHT_REQUEST": "{{ params | tojson }}"}
     return worker_task("prepare", "prepare", facts=facts, operator=PrepareOperator)
 
 

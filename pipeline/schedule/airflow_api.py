@@ -20,8 +20,8 @@ POLL_S = 2.0
 """Seconds between two looks at a run."""
 _PAGE = 100
 """Task instances of a page: the most that Airflow gives at once."""
-_UNREPORTED = ("none", "scheduled", "queued", "skipped")
-"""States of a task that the log leaves out."""
+_UNREPORTED = ("none", "scheduled", "queued", "skipped", "up_for_reschedule")
+"""States of a task that the log leaves out; a task that waits for others looks again and again."""
 
 logger = logging.getLogger(__name__)
 
@@ -76,7 +76,7 @@ class Api:
                 name, present = task["task_id"], task["state"] or "none"
                 if present != known.get(name) and present not in _UNREPORTED:
                     _log_task(dag, task)
-                known[name] = present
+                    known[name] = present
             if state in ("success", "failed"):
                 logger.info(f"{dag}: {run_id} {state}")
                 return state

@@ -1,4 +1,4 @@
-"""The stage graph of dvc.yaml as StageNodes, and dags/stages.json, from which Airflow's tasks are made.
+"""The stage graph of dvc.yaml as StageNodes, and dags/stages.json, from which Airflow's DAGs are drawn.
 
 `python -m pipeline.schedule.dvc_graph --write` writes dags/stages.json; `--check` fails if it is not current.
 """
@@ -15,7 +15,7 @@ from pipeline.config import params
 from pipeline.config.profiles import profile_names, profile_text
 from pipeline.entry import guarded
 from pipeline.paths import CHECKOUT
-from pipeline.schedule.stage_nodes import Graphs, StageNode, dump, union
+from pipeline.schedule.stage_nodes import COMMITTED, Graphs, StageNode, dump
 
 logger = logging.getLogger(__name__)
 
@@ -49,16 +49,10 @@ def stage_nodes(root: Path) -> list[StageNode]:
 
 
 def all_graphs(root: Path) -> Graphs:
-    """The stage graph of every profile, and that of params.yaml if the profiles lack a part of it.
-
-    A params.yaml that holds a profile adds nothing, so dags/stages.json does not depend on which one it holds.
-    """
-    graphs = {name: _nodes_with(root, profile_text(root, name)) for name in profile_names(root)}
-    present = _nodes_with(root, (root / params.FILE).read_text())
-    known = {node.name: {*node.upstream} for node in union(graphs)}
-    if all(node.name in known and known[node.name].issuperset(node.upstream) for node in present):
-        return graphs
-    return {params.FILE: present, **graphs}
+    """The stage graphs of params.yaml and of every profile."""
+    texts = {name: profile_text(root, name) for name in profile_names(root)}
+    texts = {COMMITTED: (root / params.FILE).read_text(), **texts}
+    return {name: _nodes_with(root, text) for name, text in texts.items()}
 
 
 def _nodes_with(root: Path, text: str) -> list[StageNode]:

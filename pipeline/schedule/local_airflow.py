@@ -12,8 +12,10 @@ import typer
 
 from components.errors import RatewrightError
 from pipeline.entry import console, guarded
+from pipeline.paths import CHECKOUT
 from pipeline.schedule.airflow_api import Api
 from pipeline.schedule.airflow_settings import HOME, PORT, URL, USER, accelerator_slots, environment, password
+from pipeline.schedule.stage_nodes import COMMITTED, dag_id, load
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 
@@ -48,19 +50,27 @@ def retrain(
     training_steps: Annotated[int | None, typer.Option(help="training steps of each codec")] = None,
 ) -> None:
     """Start a retraining and follow it to its end; without options, it uses params.yaml as it is."""
+    dag = _dag_of(profile or COMMITTED)
     request = {
-        "profile": profile,
         "mirror": mirror,
         "variants": None if variants is None else variants.split(","),
         "target_bpp": target_bpp,
         "training_steps": training_steps,
     }
     with Api() as api:
-        run_id = api.trigger("retrain", {key: value for key, value in request.items() if value is not None})
-        console.print(f"retrain: {run_id}, {URL}/dags/retrain/runs/{run_id}")
-        state = api.follow("retrain", run_id)
+        run_id = api.trigger(dag, {key: value for key, value in request.items() if value is not None})
+        console.print(f"{dag}: {run_id}, {URL}/dags/{dag}/runs/{run_id}")
+        state = api.follow(dag, run_id)
     if state != "success":
         raise RatewrightError(f"the run {run_id} ended as {state}; its tasks' logs give the reason")
+
+
+def _dag_of(profile: str) -> str:
+    """The DAG that retrains a profile. Raises RatewrightError if none is drawn."""
+    if profile not in (drawn := load(CHECKOUT / "dags" / "stages.json")):
+        known = ", ".join(name for name in drawn if name != COMMITTED)
+        raise RatewrightError(f"no DAG for the profile {profile!r}; there are {known} (`make graph` adds new ones)")
+    return dag_id(profile)
 
 
 def _airflow(variables: dict[str, str], *arguments: str) -> None:

@@ -57,8 +57,8 @@ class Plan(_Message):
     """The commit that the run uses: `base`, or a commit on top of it with other params."""
     default_params: bool
     """Whether the run uses the params as they are committed."""
-    stages: list[str]
-    """The stage instances of this run."""
+    stages: dict[str, list[str]]
+    """The stage instances of this run, each with those whose outputs it reads."""
 
     @property
     def ref(self) -> str:

@@ -56,7 +56,7 @@ def prepare(repository: Repository, branch: str, tip: str, run_id: str, request:
         base=base,
         commit=commit,
         default_params=request.default_params,
-        stages=[node.name for node in stage_nodes(root)],
+        stages={node.name: [*node.upstream] for node in stage_nodes(root)},
     )
 
 

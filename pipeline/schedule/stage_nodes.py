@@ -1,4 +1,4 @@
-"""The stage graph as plain data, from which a scheduler makes its tasks without DVC."""
+"""The stage graphs as plain data, from which a scheduler makes its DAGs without DVC."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -29,8 +29,16 @@ class StageNode:
         return self.name.partition("@")[2] or None
 
 
+COMMITTED = "params.yaml"
+"""The committed params.yaml, where a profile is named."""
+
 Graphs = Mapping[str, Sequence[StageNode]]
-"""Stage nodes by profile, in the order in which DVC would run them."""
+"""Stage nodes by profile and for `COMMITTED`, in the order in which DVC would run them."""
+
+
+def dag_id(profile: str) -> str:
+    """The DAG that retrains a profile, or `COMMITTED`."""
+    return "retrain" if profile == COMMITTED else f"retrain_{profile}"
 
 
 def dump(graphs: Graphs) -> str:
@@ -45,23 +53,3 @@ def load(path: Path) -> dict[str, list[StageNode]]:
         profile: [StageNode(node["name"], tuple(node["upstream"]), node["meta"]) for node in nodes]
         for profile, nodes in json.loads(path.read_text()).items()
     }
-
-
-def union(graphs: Graphs) -> list[StageNode]:
-    """Every node of every profile once, with its upstream of all profiles; each comes after its upstream."""
-    merged: dict[str, StageNode] = {}
-    for nodes in graphs.values():
-        for node in nodes:
-            known = merged.get(node.name, node)
-            merged[node.name] = StageNode(node.name, tuple(sorted({*known.upstream, *node.upstream})), node.meta)
-    ordered: dict[str, StageNode] = {}
-
-    def visit(node: StageNode) -> None:
-        for name in node.upstream:
-            if name not in ordered:
-                visit(merged[name])
-        ordered[node.name] = node
-
-    for node in merged.values():
-        visit(node)
-    return list(ordered.values())

@@ -33,7 +33,7 @@ from pipeline.entry import guarded
 from pipeline.schedule import run_commits
 from pipeline.schedule.git import RUNS, Repository
 from pipeline.schedule.plan import Plan, Request, run_name
-from pipeline.schedule.stage_nodes import StageNode, load, union
+from pipeline.schedule.stage_nodes import COMMITTED, dag_id, load
 
 NOTHING_TO_DO = 99
 
@@ -64,18 +64,19 @@ def main() -> None:
 def prepare() -> None:
     """Fix the commit that the run uses, and write the run's plan to RATEWRIGHT_PLAN_FILE."""
     run_id, request = _required("RATEWRIGHT_RUN_ID"), Request.parse(os.environ.get("RATEWRIGHT_REQUEST", "{}"))
+    profile = request.profile or COMMITTED
     plan_file = Path(_required("RATEWRIGHT_PLAN_FILE")).absolute()
     address = os.environ.get("RATEWRIGHT_REPOSITORY")
     if address is None:
         repository = Repository(Path.cwd())
         run_commits.refuse_edits(repository)
         plan = run_commits.prepare(repository, _workspace_branch(repository), repository.head(), run_id, request)
-        _refuse_stages_without_task(repository.root, plan)
+        _refuse_stages_without_task(repository.root, plan, profile)
     else:
         with _clone(address, run_name(run_id), "prepare") as repository:
             branch, tip = _check_out_branch(repository)
             plan = run_commits.prepare(repository, branch, tip, run_id, request)
-            _refuse_stages_without_task(repository.root, plan)
+            _refuse_stages_without_task(repository.root, plan, profile)
             repository.git("push", "--quiet", "origin", f"{plan.ref}:{plan.ref}")
     logger.info(f"prepare: run {plan.run} uses commit {plan.commit[:12]}, {len(plan.stages)} stages")
     plan_file.write_text(plan.model_dump_json())
@@ -89,10 +90,11 @@ def stage(name: str) -> None:
         raise SystemExit(NOTHING_TO_DO)
     address = os.environ.get("RATEWRIGHT_REPOSITORY")
     if address is None:
+        _refuse_params_of_another_run(Repository(Path.cwd()), plan)
         os.execvp("dvc", ["dvc", "--wait-for-lock", "repro", "--single-item", name])
-    with _clone(address, plan.run, name.replace("@", "-"), plan.commit) as repository:
+    with _clone(address, plan.run, name.replace("@", "-"), plan.commit):
         # Outputs of unchanged stages are pulled too: DVC takes an incomplete folder for a changed one.
-        _dvc("pull", "--allow-missing", *_inputs(repository.root, name, plan))
+        _dvc("pull", "--allow-missing", *_inputs(name, plan))
         _dvc("repro", "--pull", "--allow-missing", name)
         _dvc("push", "--run-cache")
 
@@ -102,7 +104,10 @@ def commit() -> None:
     plan = Plan.parse(_required("RATEWRIGHT_PLAN"))
     address = os.environ.get("RATEWRIGHT_REPOSITORY")
     if address is None:
-        run_commits.finish(Repository(Path.cwd()), plan, os.environ.get("RATEWRIGHT_GIT_REMOTE"))
+        repository = Repository(Path.cwd())
+        if repository.commit_of(plan.tag) is None:  # a retry may find the branch's params.yaml again
+            _refuse_params_of_another_run(repository, plan)
+        run_commits.finish(repository, plan, os.environ.get("RATEWRIGHT_GIT_REMOTE"))
         return
     with _clone(address, plan.run, "commit", plan.commit) as repository:
         _dvc("pull", "--allow-missing")
@@ -145,30 +150,34 @@ def _check_out_branch(repository: Repository) -> tuple[str, str]:
     return branch, tip
 
 
-def _drawn(root: Path) -> dict[str, StageNode]:
-    """The stages that the DAG has tasks for."""
-    return {node.name: node for node in union(load(root / "dags" / "stages.json"))}
+def _refuse_stages_without_task(root: Path, plan: Plan, profile: str) -> None:
+    """Raise RatewrightError if the DAG of the profile has no task for a stage of the plan."""
+    drawn = {node.name for node in load(root / "dags" / "stages.json").get(profile, [])}
+    if missing := sorted(plan.stages.keys() - drawn):
+        advice = "run `make graph` and commit dags/stages.json"
+        raise RatewrightError(f"the DAG {dag_id(profile)} has no task for {', '.join(missing)}: {advice}")
 
 
-def _refuse_stages_without_task(root: Path, plan: Plan) -> None:
-    """Raise RatewrightError if the DAG has no task for a stage of the plan."""
-    if unknown := sorted(set(plan.stages) - set(_drawn(root))):
-        raise RatewrightError(f"dags/stages.json lacks {', '.join(unknown)}: run `make graph` and commit it")
+def _refuse_params_of_another_run(repository: Repository, plan: Plan) -> None:
+    """Raise RatewrightError if the workspace no longer holds the params of the plan."""
+    if (repository.root / params.FILE).read_text() != repository.text(plan.commit, params.FILE):
+        raise RatewrightError(
+            f"{repository.root} has the params of another run now: clear this run from its first task on"
+        )
 
 
-def _inputs(root: Path, name: str, plan: Plan) -> list[str]:
+def _inputs(name: str, plan: Plan) -> list[str]:
     """Stages of the plan whose outputs the stage `name` needs.
 
     A stage with one instance, such as choose, gathers the outputs of others, and a stage after it reads those too.
     """
-    nodes = _drawn(root)
     found: dict[str, None] = {}
     readers = [name]
     for reader in readers:
-        for upstream in nodes[reader].upstream:
-            if upstream in plan.stages and upstream not in found:
+        for upstream in plan.stages[reader]:
+            if upstream not in found:
                 found[upstream] = None
-                if nodes[upstream].instance is None:
+                if "@" not in upstream:
                     readers.append(upstream)
     return list(found)
 

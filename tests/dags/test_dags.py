@@ -7,13 +7,14 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from components.codecs.table import CODECS
-from pipeline.config.profiles import write_profile
+from pipeline.config.profiles import profile_names, write_profile
 from pipeline.schedule.dvc_graph import all_graphs, stage_nodes
-from pipeline.schedule.stage_nodes import Graphs, StageNode, dump, load, union
+from pipeline.schedule.stage_nodes import COMMITTED, Graphs, StageNode, dump, load
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 Clone = tuple[Path, dict[str, str]]
@@ -24,32 +25,53 @@ import airflow.sdk
 started = time.perf_counter()
 from dags import refresh_data, retrain, rollback
 seconds = time.perf_counter() - started
-dag = retrain.dag
 print(json.dumps({
     "seconds": seconds,
     "heavy": [name for name in ("torch", "dvc", "mlflow", "numpy") if name in sys.modules],
-    "dags": sorted([retrain.dag.dag_id, refresh_data.dag.dag_id, rollback.dag.dag_id]),
-    "edges": {task.task_id: sorted(task.upstream_task_ids) for task in dag.tasks},
-    "pools": {task.task_id: task.pool for task in dag.tasks},
-    "retries": {task.task_id: task.retries for task in dag.tasks},
-    "timeouts": [task.task_id for task in dag.tasks if task.execution_timeout is None],
-    "alerted": [task.task_id for task in dag.tasks if task.on_failure_callback],
+    "others": [refresh_data.dag.dag_id, rollback.dag.dag_id],
+    "retrain": {
+        profile: {
+            "dag": dag.dag_id,
+            "schedule": type(dag.timetable).__name__,
+            "params": {name: param.schema for name, param in dag.params.items()},
+            "edges": {task.task_id: sorted(task.upstream_task_ids) for task in dag.tasks},
+            "pools": {task.task_id: task.pool for task in dag.tasks},
+            "retries": {task.task_id: task.retries for task in dag.tasks},
+            "timeouts": [task.task_id for task in dag.tasks if task.execution_timeout is None],
+            "alerted": [task.task_id for task in dag.tasks if task.on_failure_callback],
+            "run": dag.get_task("prepare").env["RATEWRIGHT_RUN_ID"],
+        }
+        for profile, dag in retrain.DAGS.items()
+    },
 }))
 """
 
 
-@pytest.fixture(scope="module")
-def probe(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, list[str]]]:
-    """The DAGs as a process that parses them sees them."""
+def run_probe(home: Path, **settings: str) -> dict[str, Any]:
+    """What a process that parses the DAGs says of them."""
+    apart = {key: value for key, value in os.environ.items() if not key.startswith("RATEWRIGHT_")}
     environment = {
-        **os.environ,
-        "AIRFLOW_HOME": str(tmp_path_factory.mktemp("airflow")),
+        **apart,
+        "AIRFLOW_HOME": str(home),
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
         "PYTHONPATH": str(CHECKOUT),
+        **settings,
     }
     done = subprocess.run([sys.executable, "-c", PROBE], env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return dict(json.loads(done.stdout.splitlines()[-1]))
+
+
+@pytest.fixture(scope="module")
+def probe(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """The DAGs without settings."""
+    return run_probe(tmp_path_factory.mktemp("airflow"))
+
+
+@pytest.fixture(scope="module")
+def drawn(probe: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """The DAGs that retrain, by profile."""
+    return dict(probe["retrain"])
 
 
 @pytest.fixture(scope="module")
@@ -63,22 +85,48 @@ def task_id(name: str) -> str:
     return f"{stage}.{instance}" if instance else stage
 
 
-def test_parsing_loads_nothing_heavy(probe: dict[str, object]) -> None:
+def test_parsing_loads_nothing_heavy(probe: dict[str, Any]) -> None:
     assert probe["heavy"] == []
-    assert isinstance(probe["seconds"], float)
     assert probe["seconds"] < 2
-    assert probe["dags"] == ["refresh_data", "retrain", "rollback"]
+    assert probe["others"] == ["refresh_data", "rollback"]
 
 
-@pytest.mark.parametrize("profile", ["small", "real", "paper-004"])
-def test_edges_between_a_profiles_tasks_are_dvcs(
-    probe: dict[str, dict[str, list[str]]], graphs: Graphs, profile: str
-) -> None:
-    nodes = graphs[profile]
-    names = {task_id(node.name) for node in nodes}
-    for node in nodes:
-        found = set(probe["edges"][task_id(node.name)]) & names
-        assert found == {task_id(above) for above in node.upstream}
+def test_each_profile_has_a_dag_with_its_own_stages_alone(drawn: dict[str, dict[str, Any]], graphs: Graphs) -> None:
+    assert {profile: each["dag"] for profile, each in drawn.items()} == {
+        COMMITTED: "retrain",
+        **{profile: f"retrain_{profile}" for profile in profile_names(CHECKOUT)},
+    }
+    frame = {"workspace": [], "prepare": ["workspace"], "commit": ["register"]}
+    for profile, nodes in graphs.items():
+        stages = {task_id(node.name): sorted(map(task_id, node.upstream)) or ["prepare"] for node in nodes}
+        assert drawn[profile]["edges"] == frame | stages
+
+
+def test_a_dag_offers_the_variants_of_its_profile(drawn: dict[str, dict[str, Any]]) -> None:
+    assert drawn["paper-004"]["params"]["variants"]["items"]["enum"] == ["nowcae", "wcae"]
+    assert drawn["paper-004"]["params"]["profile"] == {"const": "paper-004"}
+    assert "profile" not in drawn[COMMITTED]["params"]
+
+
+def test_runs_of_one_id_have_names_of_their_own(drawn: dict[str, dict[str, Any]]) -> None:
+    assert drawn[COMMITTED]["run"] == "{{ run_id }}"
+    assert drawn["real"]["run"] == "real__{{ run_id }}"
+    assert len({each["run"] for each in drawn.values()}) == len(drawn)
+
+
+def test_a_profile_is_scheduled_where_it_has_a_cron(drawn: dict[str, dict[str, Any]], tmp_path: Path) -> None:
+    schedules = {each["dag"]: each["schedule"] for each in drawn.values()}
+    assert schedules.pop("retrain") == "AssetOrTimeSchedule"
+    assert set(schedules.values()) == {"NullTimetable"}
+    chosen = run_probe(tmp_path, RATEWRIGHT_RETRAIN_PAPER_004_CRON="0 3 * * 0")["retrain"]
+    assert chosen["paper-004"]["schedule"] == "CronTriggerTimetable"
+    assert chosen["real"]["schedule"] == "NullTimetable"
+
+
+def test_workers_that_share_nothing_wait_for_no_workspace(tmp_path: Path) -> None:
+    dags = run_probe(tmp_path, RATEWRIGHT_REPOSITORY="https://git.invalid/codecs.git")["retrain"]
+    assert dags["real"]["edges"]["prepare"] == []
+    assert "workspace" not in dags["real"]["edges"]
 
 
 def test_edges_are_those_that_dvc_dag_draws() -> None:
@@ -98,45 +146,37 @@ def test_edges_are_those_that_dvc_dag_draws() -> None:
     assert edges == {(above, node.name) for node in nodes for above in node.upstream}
 
 
-def test_prepare_comes_first_and_commit_last(probe: dict[str, dict[str, list[str]]]) -> None:
-    edges = probe["edges"]
-    assert edges["prepare"] == []
-    assert edges["commit"] == ["register"]
-    assert all(above for task, above in edges.items() if task != "prepare")
-
-
-def test_training_waits_for_an_accelerator(probe: dict[str, dict[str, str]]) -> None:
-    pooled = {task for task, pool in probe["pools"].items() if pool == "accelerator"}
-    graphs = load(CHECKOUT / "dags" / "stages.json")
+def test_training_waits_for_an_accelerator(drawn: dict[str, dict[str, Any]], graphs: Graphs) -> None:
     stages = ("train", "fine_tune", "calibrate", "calibrate_fine_tuned")
-    trained = {task_id(node.name) for nodes in graphs.values() for node in nodes if node.stage in stages}
-    assert {task.partition(".")[2] for task in trained} >= CODECS.keys()
-    assert pooled == trained
+    for profile, nodes in graphs.items():
+        pooled = {task for task, pool in drawn[profile]["pools"].items() if pool == "accelerator"}
+        assert pooled == {task_id(node.name) for node in nodes if node.stage in stages}
+    assert {task.partition(".")[2] for task in drawn["small"]["pools"]} >= CODECS.keys()
 
 
-def test_every_task_is_tried_again_in_bounded_time_and_alerts(probe: dict[str, dict[str, int]]) -> None:
-    assert min(probe["retries"].values()) == 2
-    assert not probe["timeouts"]
-    assert sorted(probe["alerted"]) == sorted(probe["edges"])
+def test_every_task_is_tried_again_in_bounded_time_and_alerts(drawn: dict[str, dict[str, Any]]) -> None:
+    for dag in drawn.values():
+        assert min(dag["retries"].values()) == 2
+        assert not dag["timeouts"]
+        assert sorted(dag["alerted"]) == sorted(dag["edges"])
 
 
 def test_stages_json_is_current(graphs: Graphs) -> None:
     assert (CHECKOUT / "dags" / "stages.json").read_text() == dump(graphs)
 
 
-def test_graphs_are_the_same_with_any_profile_in_use_and_with_a_variant_less(graphs: Graphs, tmp_path: Path) -> None:
+def test_the_graph_of_params_yaml_is_that_of_the_stages_it_names(graphs: Graphs, tmp_path: Path) -> None:
     shutil.copy(CHECKOUT / "dvc.yaml", tmp_path)
     shutil.copytree(CHECKOUT / "profiles", tmp_path / "profiles")
     write_profile(tmp_path, "real", None)
-    assert all_graphs(tmp_path) == graphs
-    write_profile(tmp_path, "small", None)
+    assert all_graphs(tmp_path) == {**graphs, COMMITTED: graphs["real"]}
     text = (tmp_path / "params.yaml").read_text()
-    (tmp_path / "params.yaml").write_text(text.replace("- webp\n", ""))
-    assert all_graphs(tmp_path) == graphs
-    (tmp_path / "params.yaml").write_text(text.replace("  nowcae:\n", "  novel:\n"))
+    (tmp_path / "params.yaml").write_text(text.replace("  nowcae:\n", "  novel:\n").replace("- webp\n", ""))
     own = dict(all_graphs(tmp_path))
-    assert "train@novel" in {node.name for node in own.pop("params.yaml")}
-    assert own == graphs
+    names, real = {node.name for node in own.pop(COMMITTED)}, {node.name for node in graphs["real"]}
+    assert names - real == {"train@novel", "calibrate@novel", "evaluate@novel"}
+    assert real - names == {"train@nowcae", "calibrate@nowcae", "evaluate@nowcae", "evaluate_baseline@webp"}
+    assert own == {profile: nodes for profile, nodes in graphs.items() if profile != COMMITTED}
 
 
 def test_graphs_survive_their_file(tmp_path: Path) -> None:
@@ -145,20 +185,10 @@ def test_graphs_survive_their_file(tmp_path: Path) -> None:
     assert load(tmp_path / "stages.json") == graphs
 
 
-def test_a_union_has_the_edges_of_all_and_upstream_first() -> None:
-    graphs = {
-        "one": [StageNode("b", ("a",), {}), StageNode("a", (), {})],
-        "two": [StageNode("c", (), {}), StageNode("b", ("c",), {})],
-    }
-    merged = union(graphs)
-    assert [node.name for node in merged] == ["a", "c", "b"]
-    assert merged[-1].upstream == ("a", "c")
-
-
 PREPARE = """
 import json, os
-from dags.retrain import dag
-prepare = dag.get_task("prepare")
+from dags.retrain import DAGS
+prepare = DAGS["params.yaml"].get_task("prepare")
 prepare.bash_command += "; echo a late warning >&2"
 prepare.env = {"RATEWRIGHT_RUN_ID": "one", "RATEWRIGHT_REQUEST": "{}"}
 print(json.dumps({"plan": prepare.execute({})}))
@@ -181,6 +211,32 @@ def test_the_plan_survives_a_warning_after_it(new_clone: Callable[[], Clone], tm
     plan = json.loads(done.stdout.splitlines()[-1])["plan"]
     assert "train@wcae" in json.loads(plan)["stages"]
     assert not list(tmp_path.glob("ratewright-*"))
+
+
+WORKSPACE = """
+import json, types
+from dags._render import workspace_task
+running = {("retrain", "weekly"), ("retrain_real", "manual")}
+def runs(dag_id, run_ids, states):
+    return sum((dag_id, run_id) in running for run_id in run_ids if states == ["running"])
+def taken_by(dag_id, run_id):
+    task = types.SimpleNamespace(dag_id=dag_id, run_id=run_id, get_dr_count=runs)
+    return workspace_task().poke({"ti": task})
+said = [taken_by("retrain", "weekly"), taken_by("retrain_real", "manual"), taken_by("retrain", "weekly")]
+running.remove(("retrain", "weekly"))
+print(json.dumps([*said, taken_by("retrain_real", "manual"), taken_by("retrain", "next")]))
+"""
+
+
+def test_one_run_at_a_time_has_the_workspace(tmp_path: Path) -> None:
+    environment = {**os.environ, "AIRFLOW_HOME": str(tmp_path), "PYTHONPATH": str(CHECKOUT)}
+    environment["RATEWRIGHT_WORKSPACE"] = str(tmp_path)
+    done = subprocess.run(
+        [sys.executable, "-c", WORKSPACE], env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout.splitlines()[-1]) == [True, False, True, True, False]
+    assert "the workspace is in use by retrain weekly" in done.stdout + done.stderr
 
 
 ALERT = """

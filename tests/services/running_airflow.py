@@ -1,10 +1,13 @@
 """A real Airflow for tests, started like `make airflow`."""
 
 import json
+import os
+import re
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,7 +15,32 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-START_S, RUN_S = 180, 900
+WAIT_S, RUN_S = 600, 1800
+"""Seconds for one step, and for a whole run, on a machine that does much else."""
+
+
+@dataclass
+class Retraining:
+    """A run that was started like `make retrain`, and the file with what that said so far."""
+
+    process: subprocess.Popen[bytes]
+    log: Path
+
+    @property
+    def run_id(self) -> str:
+        """Airflow's id of the run; an empty text before Airflow gave it."""
+        found = re.search(r"retrain\S*: (manual__[^\s,]+),", self.log.read_text())
+        return found[1] if found else ""
+
+    def goes_on(self) -> bool:
+        """Whether the run has not ended."""
+        return self.process.poll() is None
+
+    def finish(self) -> str:
+        """Wait for the run's success; returns what was said."""
+        self.process.wait(RUN_S)
+        assert self.process.returncode == 0, self.log.read_text()
+        return self.log.read_text()
 
 
 @dataclass
@@ -34,6 +62,28 @@ class Airflow:
             check=False,
             timeout=RUN_S,
         )
+
+    def start(self, *options: str) -> Retraining:
+        """Start a retraining like `make retrain`."""
+        handle, name = tempfile.mkstemp(dir=self.environment["AIRFLOW_HOME"], suffix=".log")
+        with os.fdopen(handle, "w") as log:
+            process = subprocess.Popen(
+                self.command("retrain", *options),
+                cwd=self.folder,
+                env=self.environment | {"PYTHONUNBUFFERED": "1", "COLUMNS": "200"},
+                stdout=log,
+                stderr=log,
+            )
+        return Retraining(process, Path(name))
+
+    def runs(self, dag: str) -> dict[str, str]:
+        """The types of a DAG's runs by their ids."""
+        found = self.ask(f"api.call('GET', '/api/v2/dags/{dag}/dagRuns')['dag_runs']")
+        return {run["dag_run_id"]: run["run_type"] for run in found}
+
+    def tasks(self, dag: str, run_id: str) -> list[dict[str, Any]]:
+        """The task instances of a run."""
+        return list(self.ask(f"api.tasks({dag!r}, {run_id!r})"))
 
     def command(self, *arguments: str) -> list[str]:
         return [sys.executable, "-m", "pipeline.schedule.local_airflow", *arguments]
@@ -93,12 +143,21 @@ def running_airflow(folder: Path, environment: dict[str, str], home: Path) -> It
         command = [sys.executable, "-m", "pipeline.schedule.local_airflow", "up"]
         process = subprocess.Popen(command, cwd=folder, env=environment | apart, stdout=out, stderr=out, text=True)
     try:
-        wait_for(lambda: "password" in log.read_text() or process.poll() is not None, START_S)
-        assert process.poll() is None, log.read_text()
+        wait_for(lambda: "password" in log.read_text(), lambda: process.poll() is None, log)
         yield Airflow(folder, environment | apart, process)
     finally:
         process.send_signal(signal.SIGINT)
-        process.wait(60)
+        process.wait(WAIT_S)
+
+
+def draw_dags(folder: Path, environment: dict[str, str]) -> None:
+    """Write and commit dags/stages.json, like `make graph`."""
+    for command in (
+        [sys.executable, "-m", "pipeline.schedule.dvc_graph", "--write"],
+        ["git", "add", "-A"],
+        ["git", "commit", "-qm", "graphs"],
+    ):
+        subprocess.run(command, cwd=folder, env=environment, check=True, capture_output=True)
 
 
 def free_port() -> int:
@@ -108,10 +167,22 @@ def free_port() -> int:
         return int(free.getsockname()[1])
 
 
-def wait_for(holds: Callable[[], Any], seconds: float) -> None:
-    deadline = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < deadline, f"not within {seconds} s"
+def wait_for(holds: Callable[[], Any], goes_on: Callable[[], bool], log: Path | None = None) -> None:
+    """Wait until something holds.
+
+    Args:
+        holds: Whether it does.
+        goes_on: Whether it still can; the wait ends early if not.
+        log: A file that says why not.
+    """
+    deadline = time.monotonic() + WAIT_S
+    while True:
+        possible = goes_on()
+        if holds():
+            return
+        said = log.read_text() if log else ""
+        assert possible, f"it cannot hold any more\n{said}"
+        assert time.monotonic() < deadline, f"not within {WAIT_S} s\n{said}"
         time.sleep(0.2)
 
 

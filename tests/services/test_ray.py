@@ -143,8 +143,7 @@ def node(arguments: list[str], environment: dict[str, str], log: Path) -> Iterat
     with log.open("w") as out:
         process = subprocess.Popen(command, cwd=log.parent, env=environment, stdout=out, stderr=out)
     try:
-        wait_for(lambda: "--block" in log.read_text() or process.poll() is not None, 120)
-        assert process.poll() is None, log.read_text()
+        wait_for(lambda: "--block" in log.read_text(), lambda: process.poll() is None, log)
         yield process
     finally:
         started = psutil.Process(process.pid).children(recursive=True)

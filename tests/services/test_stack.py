@@ -1,6 +1,7 @@
 """The services of docker/compose.yaml, run natively: PostgreSQL, an S3 store, an MLflow server, Airflow.
 
-Workers share nothing: every task works in a clone of its own and exchanges data through the S3 remote.
+Workers share nothing: every task works in a clone of its own and exchanges data through the S3 remote. Tests share one
+Airflow and its first run, and need nothing of each other.
 """
 
 import json
@@ -11,6 +12,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -19,7 +21,7 @@ import boto3
 import httpx
 import pytest
 
-from tests.services.running_airflow import Airflow, free_port, running_airflow, wait_for
+from tests.services.running_airflow import WAIT_S, Airflow, draw_dags, free_port, running_airflow, wait_for
 
 Clone = tuple[Path, dict[str, str]]
 
@@ -44,12 +46,11 @@ def service(command: list[str], environment: dict[str, str], log: Path, ready: C
     with log.open("w") as out:
         process = subprocess.Popen(command, env=environment, stdout=out, stderr=out, start_new_session=True)
     try:
-        wait_for(lambda: ready() or process.poll() is not None, 120)
-        assert process.poll() is None, log.read_text()
+        wait_for(ready, lambda: process.poll() is None, log)
         yield
     finally:
         os.killpg(process.pid, 15)
-        process.wait(30)
+        process.wait(WAIT_S)
 
 
 def answers(url: str) -> bool:
@@ -89,6 +90,7 @@ def postgres(folder: Path) -> Iterator[int]:
 @pytest.fixture(scope="module")
 def stack(new_clone: Callable[[], Clone], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Airflow]:
     folder, environment = new_clone()
+    draw_dags(folder, environment)
     # PostgreSQL's user may not enter pytest's folders: its data lies directly in /tmp.
     home = tmp_path_factory.mktemp("stack")
     bare = home / "origin.git"
@@ -135,33 +137,55 @@ def stack(new_clone: Callable[[], Clone], tmp_path_factory: pytest.TempPathFacto
         yield services.enter_context(running_airflow(folder, environment, home / "airflow"))
 
 
-def test_a_run_of_workers_that_share_nothing(stack: Airflow) -> None:
-    done = stack.retrain()
-    assert done.returncode == 0, done.stdout + done.stderr
-    [run] = stack.ask("api.call('GET', '/api/v2/dags/retrain/dagRuns')")["dag_runs"]
-    tasks = stack.ask(f"api.tasks('retrain', '{run['dag_run_id']}')")
-    ran = [task for task in tasks if task["state"] == "success"]
-    assert {task["state"] for task in tasks} == {"success", "skipped"}
+@dataclass(frozen=True)
+class FirstRun:
+    """The first run of the stack, and what it left behind."""
+
+    run_id: str
+    head: str
+    """The commit that the branch was at afterwards."""
+    champion: dict[str, Any]
+    """The champion in the registry, as MLflow's REST API gives it."""
+    clones: list[Path]
+
+
+@pytest.fixture(scope="module")
+def first_run(stack: Airflow) -> FirstRun:
+    run = stack.start()
+    run.finish()
+    answer = httpx.get(
+        f"{stack.environment['MLFLOW_TRACKING_URI']}/api/2.0/mlflow/registered-models/alias",
+        params={"name": "image-codec-0.15bpp", "alias": "champion"},
+    )
+    clones = [*Path(stack.environment["RATEWRIGHT_SCRATCH"]).glob("*/*/")]
+    return FirstRun(run.run_id, origin(stack, "rev-parse", "main"), answer.raise_for_status().json(), clones)
+
+
+def origin(stack: Airflow, *arguments: str) -> str:
+    """What git says of the repository that the clones come from."""
+    command = ["git", "-C", stack.environment["RATEWRIGHT_REPOSITORY"], *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+
+def test_a_run_of_workers_that_share_nothing(stack: Airflow, first_run: FirstRun) -> None:
+    tasks = stack.tasks("retrain", first_run.run_id)
+    assert {task["state"] for task in tasks} == {"success"}
 
     # At least two at once.
-    spans = sorted((task["start_date"], task["end_date"]) for task in ran)
+    spans = sorted((task["start_date"], task["end_date"]) for task in tasks)
     assert any(later[0] < earlier[1] for earlier, later in pairwise(spans))
 
     # Every stage ran in one clone, and the others took it from the cache; register always runs.
-    log = "\n".join(stack.task_log(task["task_id"]) for task in ran)
+    log = "\n".join(stack.task_log(task["task_id"], first_run.run_id) for task in tasks)
     counts = Counter(
         line.split("Running stage '")[1].split("'")[0] for line in log.splitlines() if "Running stage '" in line
     )
     assert counts.pop("register") == 2
     assert counts == dict.fromkeys(STAGES, 1)
-    assert "Running stage 'register'" in stack.task_log("commit")
+    assert "Running stage 'register'" in stack.task_log("commit", first_run.run_id)
 
-    # The champion and its figures, from MLflow's REST API.
-    server = stack.environment["MLFLOW_TRACKING_URI"]
-    answer = httpx.get(
-        f"{server}/api/2.0/mlflow/registered-models/alias", params={"name": "image-codec-0.15bpp", "alias": "champion"}
-    )
-    version = answer.raise_for_status().json()["model_version"]
+    # The champion and its figures.
+    version = first_run.champion["model_version"]
     assert version["version"] == "1"
     tags = {tag["key"]: tag["value"] for tag in version["tags"]}
     decision = json.loads(tags["decision"])
@@ -169,15 +193,10 @@ def test_a_run_of_workers_that_share_nothing(stack: Airflow) -> None:
     assert 0.95 * 0.15 <= decision["challenger"]["bpp"] <= 0.15
 
     # The commit and its tag, in the repository that the clones came from.
-    git = ["git", "-C", stack.environment["RATEWRIGHT_REPOSITORY"]]
-    tagged = subprocess.run([*git, "tag", "--points-at", "main"], capture_output=True, text=True, check=True).stdout
-    assert tagged.startswith("retrain/manual-")
-    files = subprocess.run([*git, "ls-tree", "--name-only", "main"], capture_output=True, text=True, check=True).stdout
-    assert "dvc.lock" in files.split()
-    assert not subprocess.run(
-        [*git, "for-each-ref", "refs/ratewright/"], capture_output=True, text=True, check=True
-    ).stdout
-    assert not list(Path(stack.environment["RATEWRIGHT_SCRATCH"]).glob("*/*/"))
+    assert origin(stack, "tag", "--points-at", first_run.head).startswith("retrain/manual-")
+    assert "dvc.lock" in origin(stack, "ls-tree", "--name-only", first_run.head).split()
+    assert not origin(stack, "for-each-ref", "refs/ratewright/")
+    assert not first_run.clones
 
 
 def use_remote(clone: Path, environment: dict[str, str]) -> None:
@@ -188,6 +207,7 @@ def use_remote(clone: Path, environment: dict[str, str]) -> None:
         subprocess.run(["dvc", *command], cwd=clone, env=environment, check=True, capture_output=True)
 
 
+@pytest.mark.usefixtures("first_run")
 def test_a_last_clone_replays_everything_from_the_cache(stack: Airflow, tmp_path: Path) -> None:
     clone = tmp_path / "clone"
     subprocess.run(["git", "clone", "-q", stack.environment["RATEWRIGHT_REPOSITORY"], str(clone)], check=True)
@@ -200,6 +220,7 @@ def test_a_last_clone_replays_everything_from_the_cache(stack: Airflow, tmp_path
     assert "nothing to do" in done.stdout
 
 
+@pytest.mark.usefixtures("first_run")
 def test_a_second_run_does_only_what_changed(stack: Airflow, tmp_path: Path) -> None:
     """Clones pull the outputs of unchanged variants from the remote, and the winner is chosen among all variants."""
     clone = tmp_path / "clone"
@@ -211,12 +232,9 @@ def test_a_second_run_does_only_what_changed(stack: Airflow, tmp_path: Path) -> 
     params.write_text(before + "  nowcae:\n" + after.replace("learning_rate: 0.003", "learning_rate: 0.002"))
     subprocess.run([*git, "commit", "-qam", "nowcae learns slower"], cwd=clone, check=True)
     subprocess.run([*git, "push", "-q", "origin", "HEAD"], cwd=clone, check=True)
-    done = stack.retrain()
-    assert done.returncode == 0, done.stdout + done.stderr
-    runs = stack.ask("api.call('GET', '/api/v2/dags/retrain/dagRuns?order_by=-start_date')")["dag_runs"]
-    known = stack.ask(f"api.tasks('retrain', '{runs[0]['dag_run_id']}')")
-    tasks = [task for task in known if task["state"] == "success"]
-    logs = "\n".join(stack.task_log(task["task_id"], runs[0]["dag_run_id"]) for task in tasks)
+    run = stack.start()
+    run.finish()
+    logs = "\n".join(stack.task_log(task["task_id"], run.run_id) for task in stack.tasks("retrain", run.run_id))
     ran = {line.split("Running stage '")[1].split("'")[0] for line in logs.splitlines() if "Running stage '" in line}
     assert ran == {"train@nowcae", "calibrate@nowcae", "evaluate@nowcae", "choose", "report", "register"}
     subprocess.run(["git", "pull", "-q", "origin", "main"], cwd=clone, check=True)

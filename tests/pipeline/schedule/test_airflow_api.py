@@ -16,7 +16,9 @@ from pipeline.schedule.airflow_api import Api
 
 RUN = "/api/v2/dags/retrain/dagRuns/one"
 TASKS: list[list[dict[str, Any]]] = [
-    [{"task_id": "prepare", "state": "success", "duration": 1.25}, {"task_id": "commit", "state": None}],
+    [{"task_id": "prepare", "state": "success", "duration": 1.25}, {"task_id": "commit", "state": "running"}],
+    [{"task_id": "prepare", "state": "success", "duration": 1.25}, {"task_id": "commit", "state": "up_for_reschedule"}],
+    [{"task_id": "prepare", "state": "success", "duration": 1.25}, {"task_id": "commit", "state": "running"}],
     [{"task_id": "prepare", "state": "success", "duration": 1.25}, {"task_id": "commit", "state": "up_for_retry"}],
     [{"task_id": "prepare", "state": "success", "duration": 1.25}, {"task_id": "commit", "state": "failed"}],
 ]
@@ -87,6 +89,7 @@ def test_a_run_is_started_and_followed_to_its_end(api: Api, caplog: pytest.LogCa
     assert api.follow("retrain", "one") == "failed"
     assert [(record.levelname, record.message) for record in caplog.records if record.name == airflow_api.__name__] == [
         ("INFO", "retrain: prepare success after 1.2 s"),
+        ("INFO", "retrain: commit running"),
         ("WARNING", "retrain: commit up for retry"),
         ("WARNING", "retrain: commit failed"),
         ("INFO", "retrain: one failed"),

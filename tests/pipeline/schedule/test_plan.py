@@ -5,7 +5,9 @@ import pytest
 from components.errors import RatewrightError
 from pipeline.schedule.plan import Plan, Request, run_name
 
-PLAN = Plan(run="one", branch="main", base="0" * 40, commit="1" * 40, default_params=True, stages=["train@wcae"])
+PLAN = Plan(
+    run="one", branch="main", base="0" * 40, commit="1" * 40, default_params=True, stages={"train@wcae": ["shard@x"]}
+)
 
 
 @pytest.mark.parametrize(

@@ -83,6 +83,32 @@ def test_a_stage_without_a_task_is_refused(new_clone: Callable[[], Clone]) -> No
     assert "make graph" in done.stderr
 
 
+def test_a_profile_runs_in_a_dag_of_its_own(new_clone: Callable[[], Clone]) -> None:
+    """The committed params.yaml may lack its stages, and prepare looks for tasks in the DAG of the profile alone."""
+    clone = new_clone()
+    plan = json.loads(prepared(clone, run_id="small__one", request='{"profile": "small"}'))
+    assert {"train@gmm", "evaluate_baseline@avif"} <= plan["stages"].keys()
+    assert plan["stages"]["calibrate@wcae"] == ["fetch@bundled-calibration", "shard@bundled-train", "train@wcae"]
+    graphs = clone[0] / "dags" / "stages.json"
+    graphs.write_text(json.dumps({**json.loads(graphs.read_text()), "small": []}))
+    subprocess.run(["git", "commit", "-qam", "no tasks"], cwd=clone[0], check=True)
+    done = work(clone, "prepare", run_id="small__two", request='{"profile": "small"}', plan_file="plan.json")
+    assert done.returncode == 2
+    assert "the DAG retrain_small has no task for" in done.stderr
+
+
+def test_a_workspace_with_the_params_of_another_run_is_refused(new_clone: Callable[[], Clone]) -> None:
+    clone = new_clone()
+    first = prepared(clone, run_id="first", request='{"target_bpp": 0.2}')
+    prepared(clone, run_id="second", request='{"target_bpp": 0.3}')
+    for task in (("stage", "fetch@bundled-test"), ("commit",)):
+        done = work(clone, *task, plan=first)
+        assert done.returncode == 2
+        assert "has the params of another run now" in done.stderr
+    assert prepared(clone, run_id="first", request='{"target_bpp": 0.2}') == first
+    assert work(clone, "stage", "fetch@bundled-test", plan=first).returncode == 0
+
+
 def test_clones_start_from_the_repositorys_branch_and_leave_nothing(clone: Clone, tmp_path: Path) -> None:
     folder, environment = clone
     bare = tmp_path / "origin.git"
