@@ -2,6 +2,7 @@
 
 import ast
 from collections.abc import Container, Iterable, Iterator
+from functools import cache
 from pathlib import Path
 
 ROOTS = ("components", "pipeline")
@@ -17,16 +18,15 @@ class SourceCode:
 
     Attributes:
         paths: The file of each module, by the module's name.
-        trees: The syntax tree of each module, without docstrings, messages to the log, and what type checkers alone
-            read.
-        packages: The modules that are packages.
+        tree: Gives the syntax tree of a module, without docstrings, messages to the log, and what type checkers alone
+            read. It is the same object each time.
     """
 
     def __init__(self, root: Path):
         self.paths = {_module(path.relative_to(root)): path for name in ROOTS for path in (root / name).rglob("*.py")}
-        self.trees = {name: _WithoutProse().visit(ast.parse(path.read_bytes())) for name, path in self.paths.items()}
-        self.packages = {name for name, path in self.paths.items() if path.stem == "__init__"}
-        self._imports = {name: set(self._imports_of(name)) for name in self.trees}
+        self._packages = {name for name, path in self.paths.items() if path.stem == "__init__"}
+        self.tree = cache(self._parse)
+        self._imports = cache(lambda name: set(self._imports_of(name)))
 
     def closure(self, modules: Iterable[str], without: Container[str] = ()) -> list[str]:
         """The given modules, what they import, directly or not, and the packages of each; sorted.
@@ -43,25 +43,31 @@ class SourceCode:
             parts = name.split(".")
             parents = (".".join(parts[:end]) for end in range(1, len(parts) + 1))
             found |= {parent for parent in parents if parent not in without}
-            to_visit += self._imports[name]
+            to_visit += self._imports(name)
         return sorted(found)
+
+    def _parse(self, name: str) -> ast.Module:
+        tree: ast.Module = _WithoutProse().visit(ast.parse(self.paths[name].read_bytes()))
+        return tree
 
     def _imports_of(self, name: str) -> Iterator[str]:
         """The modules of the project that a module imports, inside functions too."""
-        for node in ast.walk(self.trees[name]):
+        for node in ast.walk(self.tree(name)):
             if isinstance(node, ast.Import):
-                yield from (alias.name for alias in node.names if alias.name in self.trees)
+                yield from (alias.name for alias in node.names if alias.name in self.paths)
             elif isinstance(node, ast.ImportFrom):
                 origins = (self._origin(self._absolute(name, node), alias.name) for alias in node.names)
-                yield from (origin for origin in origins if origin in self.trees)
+                yield from (origin for origin in origins if origin in self.paths)
 
     def _origin(self, module: str, name: str) -> str:
         """The module that `from module import name` takes the name from: through a package that only hands it on."""
-        if f"{module}.{name}" in self.trees:
+        if f"{module}.{name}" in self.paths:
             return f"{module}.{name}"
-        handed_on = self.trees[module].body if module in self.packages else []
+        handed_on = self.tree(module).body if module in self._packages else []
         for node in handed_on:
-            for alias in node.names if isinstance(node, ast.ImportFrom) else []:
+            if not isinstance(node, ast.ImportFrom):
+                continue
+            for alias in node.names:
                 if name == (alias.asname or alias.name):
                     return self._origin(self._absolute(module, node), alias.name)
         return module
@@ -69,7 +75,7 @@ class SourceCode:
     def _absolute(self, module: str, node: ast.ImportFrom) -> str:
         """The module that an import in `module` names, relative or not."""
         parts = module.split(".")
-        above = parts[: len(parts) - node.level + (module in self.packages)] if node.level else []
+        above = parts[: len(parts) - node.level + (module in self._packages)] if node.level else []
         return ".".join([*above, *filter(None, [node.module])])
 
 

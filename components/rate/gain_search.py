@@ -41,33 +41,71 @@ def gain_for_target(
         rate_at: `rate_function(codec, pictures)`, where the caller has it already.
 
     Returns:
-        The gain, as the checkpoint's data type represents it.
+        The gain, as a checkpoint represents it.
 
     Raises:
         CalibrationError: if no gain meets the target; the message gives the nearest rate.
     """
-    rate = rate_at or rate_function(codec, pictures)
+    return choose_gain(
+        rate_at or rate_function(codec, pictures),
+        lambda gain: rate_and_psnr(LearnedCoder(codec, gain), pictures)[1],
+        target_bpp,
+        tolerance,
+        start=codec.gain.item(),
+        operating_points=codec.operating_points,
+        on_trial=on_trial,
+    )
 
-    def stored(gain: float) -> float:
-        """Round the gain to the checkpoint's data type, so that the measured rate is the deployed one."""
-        return torch.tensor(gain, dtype=codec.gain.dtype).item()
+
+def choose_gain(
+    rate_at: Callable[[float], float],
+    psnr_at: Callable[[float], float | None],
+    target_bpp: float,
+    tolerance: float,
+    *,
+    start: float,
+    operating_points: Sequence[range],
+    on_trial: Callable[[Trial], None] = lambda _: None,
+) -> float:
+    """Find the gain that meets a target rate, as `gain_for_target` does, of a codec known by rate and quality alone.
+
+    Args:
+        rate_at: bits per pixel of real bitstreams at a gain.
+        psnr_at: mean PSNR in dB at a gain; None where every picture comes back unchanged.
+        target_bpp: the target rate, which is never exceeded.
+        tolerance: share of the target by which the rate may fall short.
+        start: the first gain.
+        operating_points: the gains that exist; empty where any does.
+        on_trial: called after each evaluation.
+
+    Returns:
+        The gain, as a checkpoint represents it.
+
+    Raises:
+        CalibrationError: if no gain meets the target; the message gives the nearest rate.
+    """
 
     def rate_of(gain: float) -> float:
-        bpp = rate(stored(gain))
+        bpp = rate_at(_stored(gain))
         on_trial(Trial(gain, bpp))
         return bpp
 
-    if not codec.operating_points:
-        return stored(search_gain(rate_of, target_bpp, tolerance, codec.gain.item())[-1].value)
+    if not operating_points:
+        return _stored(search_gain(rate_of, target_bpp, tolerance, start)[-1].value)
     reached, failures = [], []
-    for operating_points in codec.operating_points:
+    for points in operating_points:
         try:
-            reached.append(search_operating_point(rate_of, operating_points, target_bpp)[-1].value)
+            reached.append(search_operating_point(rate_of, points, target_bpp)[-1].value)
         except CalibrationError as error:
             failures.append(error)
     if not reached:
         raise failures[0]
-    return max(reached, key=lambda gain: rate_and_psnr(LearnedCoder(codec, gain), pictures)[1] or math.inf)
+    return max(reached, key=lambda gain: psnr_at(gain) or math.inf)
+
+
+def _stored(gain: float) -> float:
+    """Round a gain to the data type of checkpoints, so that the measured rate is the deployed one."""
+    return torch.tensor(gain, dtype=torch.float32).item()
 
 
 def search_gain(

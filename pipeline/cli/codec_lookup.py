@@ -7,14 +7,16 @@ from components.errors import RatewrightError
 from pipeline.paths import CHECKOUT, Layout
 
 if TYPE_CHECKING:
-    from components.codecs.base import Codec
+    from components.codecs.deployed import DeployedCodec
 
 REFERENCE_CHECKPOINT = Layout(CHECKOUT).archived_checkpoint("real")
 """The winner of the reference run in results/."""
 
 
-def codec_named(model: str | None, checkpoint: Path | None) -> "Codec":
+def codec_named(model: str | None, checkpoint: Path | None) -> "DeployedCodec":
     """Load the codec that a command's options name, by default the reference run's winner.
+
+    A registered model is run by the code that its version carries, a checkpoint file by the code of this program.
 
     Args:
         model: The address of a registered model, such as models:/NAME@champion.
@@ -23,22 +25,22 @@ def codec_named(model: str | None, checkpoint: Path | None) -> "Codec":
     Raises:
         RatewrightError: Both are given, or the codec cannot be loaded.
     """
-    from components.codecs.checkpoint import load
+    from components.codecs.deployed import DeployedCodec
 
     if model is not None and checkpoint is not None:
         raise RatewrightError("name the codec with --model or with --checkpoint, not with both")
     if model is not None:
-        from pipeline.registry.models import checkpoint_of
+        from pipeline.registry.loading import registered_codec
 
-        checkpoint = checkpoint_of(CHECKOUT, model)
-    elif checkpoint is None:
+        return registered_codec(CHECKOUT, model)
+    if checkpoint is None:
         checkpoint = REFERENCE_CHECKPOINT
         if not checkpoint.is_file():
             raise RatewrightError(f"no {checkpoint}: name the codec with --model or with --checkpoint")
-    return load(checkpoint)[0]
+    return DeployedCodec(checkpoint)
 
 
-def codec_of_stream(codec: str, model_hash: bytes) -> "Codec":
+def codec_of_stream(codec: str, model_hash: bytes) -> "DeployedCodec":
     """Load the codec that wrote a stream: the reference run's winner, or a registered model.
 
     Args:
@@ -48,9 +50,9 @@ def codec_of_stream(codec: str, model_hash: bytes) -> "Codec":
     Raises:
         RatewrightError: Neither results/ nor the registry has it.
     """
-    from components.codecs.checkpoint import load
-    from pipeline.registry.models import checkpoint_for_stream
+    from components.codecs.deployed import DeployedCodec
+    from pipeline.registry.loading import codec_that_wrote
 
-    if REFERENCE_CHECKPOINT.is_file() and (reference := load(REFERENCE_CHECKPOINT)[0]).model_hash() == model_hash:
+    if REFERENCE_CHECKPOINT.is_file() and (reference := DeployedCodec(REFERENCE_CHECKPOINT)).model_hash == model_hash:
         return reference
-    return load(checkpoint_for_stream(CHECKOUT, codec, model_hash))[0]
+    return codec_that_wrote(CHECKOUT, codec, model_hash)

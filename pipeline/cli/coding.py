@@ -14,8 +14,8 @@ from pipeline.cli.files import convert, naming_errors, read, shared_cores
 from pipeline.entry import console
 
 if TYPE_CHECKING:
-    from components.codecs.base import Codec
     from components.codecs.bitstream import Bitstream
+    from components.codecs.deployed import DeployedCodec
 
 STREAM_SUFFIX = ".rw"
 
@@ -49,11 +49,11 @@ def compress(
         raise RatewrightError(f"--bpp is for progressive codecs; {codec.name!r} has the one rate it was calibrated to")
 
     from components.codecs.bitstream import MAX_PIXELS
-    from components.codecs.coder import LearnedCoder
+    from components.codecs.deployed import DeployedCoder
     from components.data.image_files import decode_rgb
     from components.storage.sources import PICTURE_SUFFIXES
 
-    coder = LearnedCoder(codec, bpp=bpp)
+    coder = DeployedCoder(codec, bpp=bpp)
 
     def encode(_: str, data: bytes) -> bytes:
         return coder.encode(decode_rgb(data, max_pixels=MAX_PIXELS))
@@ -67,12 +67,12 @@ def decompress(source: Input, target: Output, model: ModelOption = None, checkpo
     Without --model or --checkpoint, the codec is the one that wrote the bitstream, from results/ or the registry.
     """
     given = None if model is None and checkpoint is None else codec_named(model, checkpoint)
-    known: dict[bytes, Codec] = {}
+    known: dict[bytes, DeployedCodec] = {}
     loading = Lock()
 
     def decode(name: str, data: bytes) -> bytes:
         from components.codecs.bitstream import parse
-        from components.codecs.coder import LearnedCoder
+        from components.codecs.deployed import DeployedCoder
         from components.data.image_files import encode_png
 
         stream = parse(data)
@@ -83,7 +83,7 @@ def decompress(source: Input, target: Output, model: ModelOption = None, checkpo
             logger.log(
                 logging.INFO if stream.checksum_verified else logging.WARNING, f"{name}: {_completeness(stream)}"
             )
-        return encode_png(LearnedCoder(given or known[stream.model_hash]).decode(stream))
+        return encode_png(DeployedCoder(given or known[stream.model_hash]).decode(data))
 
     convert(source, target, decode, (STREAM_SUFFIX,), ".png", shared_cores)
 

@@ -38,6 +38,7 @@ def client(root: Path) -> "MlflowClient":
     """
     for name in ("mlflow", "alembic"):
         logging.getLogger(name).setLevel(logging.WARNING)
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")  # it would stand beside a command's errors
     import mlflow
 
     # A server has its own place for artifacts; a database in the checkout needs one beside it.

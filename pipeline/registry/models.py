@@ -1,10 +1,11 @@
-"""Registered models: versions with tags, the aliases `champion` and `challenger`, and their checkpoints."""
+"""Registered models: versions with tags, and the aliases `champion` and `challenger`."""
 
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline.registry.client import TrackingError, client, first_line, in_one_line, uri
+from pipeline.registry.client import client, in_one_line, uri
+from pipeline.registry.model_files import log_model
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
@@ -12,9 +13,6 @@ if TYPE_CHECKING:
 CHAMPION, CHALLENGER = "champion", "challenger"
 IDENTITY = "checkpoint"
 """Tag of a version: the checkpoint's model hash and gain."""
-
-_PACKAGES = ("mlflow", "numpy", "torch", "constriction", "safetensors", "pillow", "pywavelets")
-"""Packages that a process needs to run a registered model."""
 
 
 class RegisteredModel:
@@ -70,7 +68,7 @@ class RegisteredModel:
                 self._client.set_model_version_tag(self.name, version, key, value)
 
     def add(self, checkpoint: Path, run_id: str, tags: Mapping[str, str]) -> str:
-        """Register a checkpoint as a self-contained model, which loads without this checkout.
+        """Register a checkpoint as a self-contained model, which carries its code and loads without this checkout.
 
         Args:
             checkpoint: The .safetensors file.
@@ -80,19 +78,10 @@ class RegisteredModel:
         Returns:
             The new version.
         """
-        import mlflow
         from mlflow.exceptions import MlflowException
 
-        here = Path(__file__).parent
         with in_one_line(self.name):
-            with mlflow.start_run(run_id=run_id):
-                logged = mlflow.pyfunc.log_model(
-                    name="codec",
-                    python_model=str(here / "pyfunc_model.py"),
-                    artifacts={"codec": str(checkpoint)},
-                    code_paths=[str(here.parents[1] / "components")],
-                    pip_requirements=_requirements(),
-                )
+            logged = log_model(checkpoint, run_id)
             try:
                 self._client.create_registered_model(self.name)
             except MlflowException as error:
@@ -102,44 +91,3 @@ class RegisteredModel:
                 self.name, logged.model_uri, run_id=run_id, tags=dict(tags), model_id=logged.model_id
             )
         return str(version.version)
-
-
-def checkpoint_of(root: Path, model_uri: str) -> Path:
-    """The checkpoint of `models:/NAME@ALIAS` or `models:/NAME/VERSION`, downloaded unless it is on this machine."""
-    import mlflow
-    from mlflow.exceptions import MlflowException
-
-    client(root)
-    try:
-        folder = Path(mlflow.artifacts.download_artifacts(f"{model_uri.rstrip('/')}/artifacts"))
-    except (MlflowException, OSError) as error:
-        raise TrackingError(f"{model_uri}: not found in {uri(root)} ({first_line(error)})") from error
-    return next(folder.glob("*.safetensors"))
-
-
-def checkpoint_for_stream(root: Path, codec: str, model_hash: bytes) -> Path:
-    """The registered checkpoint that wrote a stream.
-
-    Args:
-        root: The checkout.
-        codec: The codec's name in the stream's header, for the error's text.
-        model_hash: The model hash in the stream's header.
-
-    Raises:
-        TrackingError: No registered version has this model hash.
-    """
-    with in_one_line(uri(root)):
-        found = client(root).search_model_versions(f"tags.model_hash = '{model_hash.hex()}'")
-    if not found:
-        raise TrackingError(
-            f"the stream was written by {codec} model {model_hash.hex()}, which {uri(root)} does not hold; "
-            "name it with --model or --checkpoint"
-        )
-    return checkpoint_of(root, f"models:/{found[0].name}/{found[0].version}")
-
-
-def _requirements() -> list[str]:
-    """The packages of a registered model, at the versions installed here."""
-    from importlib.metadata import version
-
-    return [f"{name}=={version(name).partition('+')[0]}" for name in _PACKAGES]

@@ -54,8 +54,8 @@ class StageCode:
 
     def __init__(self, root: Path):
         self._source = SourceCode(root)
-        self._rows = _take_rows(self._source.trees[TABLE])
-        self._hashes = {name: _hash(ast.dump(tree)) for name, tree in self._source.trees.items()}
+        self._rows = _take_rows(self._source.tree(TABLE))
+        self._hashes = {name: _hash(ast.dump(self._source.tree(name))) for name in self._source.paths}
         self.codecs = sorted(name.rpartition(".")[2] for name in self._hashes if name.startswith(f"{VARIANTS}."))
 
     def closure(self, stage: str, codec: str | None = None) -> list[str]:

@@ -4,9 +4,12 @@ It runs on every `dvc repro`, asks the registry what is done already, and does w
 """
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from components.arrays import Rgb
 from components.errors import RatewrightError
 from pipeline.config import params
 from pipeline.config.params import Params
@@ -15,10 +18,14 @@ from pipeline.documents.leaderboard import RankedRow
 from pipeline.documents.registry import FiguresOnTestSet, VersionFigures
 from pipeline.entry import stage
 from pipeline.paths import Layout
-from pipeline.registry.models import CHALLENGER, CHAMPION, IDENTITY, RegisteredModel, checkpoint_of
+from pipeline.registry.loading import registered_codec
+from pipeline.registry.models import CHALLENGER, CHAMPION, IDENTITY, RegisteredModel
 from pipeline.registry.promotion import PromotionDecision, decide
 from pipeline.registry.runs import Run
 from pipeline.stages._data_set import Pictures
+
+if TYPE_CHECKING:
+    from components.codecs.deployed import DeployedCodec, DeployedCoder
 
 RELEASE_FACTS = ("codec", "variant", "start", "lmbda", "step", "training", "data_sha256", "git_commit")
 """Metadata of a checkpoint that the MLflow run of its release logs."""
@@ -156,20 +163,36 @@ def _figures_on_test_set(
     known = model.tags(version).get(tag)
     if known is not None:
         return FiguresOnTestSet.model_validate_json(known)
-    from components.codecs.checkpoint import load
-    from components.codecs.coder import LearnedCoder
     from components.evaluation.measure import measure
     from components.evaluation.results import summarise
-    from components.rate.gain_search import gain_for_target
 
     logger.info("register: measuring %s version %s on %s", model.name, version, board.test_set)
-    codec, _ = load(checkpoint_of(root, f"models:/{model.name}/{version}"))
     originals = Pictures(Layout(root).raw(settings.data.test))
-    gain = gain_for_target(codec, originals.rgbs, board.target_bpp, settings.registry.rate_slack)
-    point = summarise(measure(LearnedCoder(codec, gain), originals))
+    codec = registered_codec(root, f"models:/{model.name}/{version}")
+    coder = _coder_at_target(codec, originals.rgbs, board.target_bpp, settings.registry.rate_slack)
+    point = summarise(measure(coder, originals))
     figures = _figures(point.model_dump(), board.metric)
     model.tag(version, **{tag: figures.model_dump_json()})
     return figures
+
+
+def _coder_at_target(
+    codec: "DeployedCodec", pictures: Sequence[Rgb], target_bpp: float, slack: float
+) -> "DeployedCoder":
+    """A registered codec, run by its own code, with the gain that meets the target on pictures."""
+    from components.codecs.deployed import DeployedCoder
+    from components.rate.gain_search import choose_gain
+    from components.rate.real_rate import bpp_of, rate_and_psnr
+
+    gain = choose_gain(
+        lambda gain: bpp_of(DeployedCoder(codec, gain), pictures),
+        lambda gain: rate_and_psnr(DeployedCoder(codec, gain), pictures)[1],
+        target_bpp,
+        slack,
+        start=codec.gain,
+        operating_points=codec.operating_points,
+    )
+    return DeployedCoder(codec, gain)
 
 
 def _figures(point: dict[str, float | None], metric: str) -> FiguresOnTestSet:

@@ -259,7 +259,7 @@ def test_the_threads_of_a_folder_load_a_model_once(cli: Cli, tmp_path: Path, mon
         return load(path, **options)
 
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1, 2, 3})
-    monkeypatch.setattr(checkpoint, "load", slowly)
+    monkeypatch.setattr("components.codecs.deployed.load", slowly)
     monkeypatch.setattr("pipeline.cli.codec_lookup.REFERENCE_CHECKPOINT", cli.cwd / "c.safetensors")
     decompress(str(streams), str(tmp_path / "pictures"))
     assert len(list((tmp_path / "pictures").iterdir())) == 4

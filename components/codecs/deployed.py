@@ -1,0 +1,80 @@
+"""The interface of a trained codec in use, which every registered version keeps with its own copy of this package."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..arrays import Rgb
+from ..errors import RatewrightError
+from .checkpoint import load
+from .coder import LearnedCoder
+
+
+class DeployedCodec:
+    """The codec of a checkpoint.
+
+    Later programs use the codecs of earlier versions through these names: they may become more, but never change.
+
+    Args:
+        checkpoint: The .safetensors file, which is not needed afterwards.
+
+    Attributes:
+        name: As in the table of codecs.
+        model_hash: 8 bytes that identify weights and hyper-parameters, as in the header of a stream.
+        progressive: Whether `encode` takes a rate.
+        gain: The calibrated one.
+        operating_points: The gains that exist, for a codec with a finite number of rates; else empty.
+        error: The class of all errors that a bad stream, picture or checkpoint raises, with a message of one line.
+    """
+
+    error: type[Exception] = RatewrightError
+
+    def __init__(self, checkpoint: Path):
+        self._codec, _ = load(checkpoint)
+        self.name = self._codec.name
+        self.model_hash = self._codec.model_hash()
+        self.progressive = self._codec.progressive
+        self.gain = self._codec.gain.item()
+        self.operating_points = self._codec.operating_points
+
+    def encode(self, rgb: Rgb, gain: float | None = None, bpp: float | None = None) -> bytes:
+        """The bitstream of a picture.
+
+        Args:
+            rgb: (H, W, 3) uint8.
+            gain: In place of the calibrated one.
+            bpp: Of a progressive codec, the rate that the stream is truncated to, in bits per pixel.
+        """
+        return LearnedCoder(self._codec, gain, bpp).encode(rgb)
+
+    def decode(self, stream: bytes) -> Rgb:
+        """The picture (H, W, 3) uint8 in a bitstream."""
+        return LearnedCoder(self._codec).decode(stream)
+
+
+@dataclass(frozen=True)
+class DeployedCoder:
+    """A deployed codec as a Coder.
+
+    Attributes:
+        codec: Of this package, or of a version's copy of it.
+        gain: In place of the calibrated one; None for the calibrated one.
+        bpp: Of a progressive codec, the rate of its streams in bits per pixel; None for whole streams.
+    """
+
+    codec: DeployedCodec
+    gain: float | None = None
+    bpp: float | None = None
+
+    def encode(self, rgb: Rgb) -> bytes:
+        """The bitstream of a picture. Raises RatewrightError, of this package."""
+        try:
+            return self.codec.encode(rgb, self.gain, self.bpp)
+        except self.codec.error as error:
+            raise RatewrightError(str(error)) from error
+
+    def decode(self, data: bytes) -> Rgb:
+        """The picture in a bitstream. Raises RatewrightError, of this package."""
+        try:
+            return self.codec.decode(data)
+        except self.codec.error as error:
+            raise RatewrightError(str(error)) from error
