@@ -16,7 +16,10 @@ from pipeline.schedule.stage_nodes import COMMITTED, StageNode, dag_id, load
 
 
 def schedule_of(name: str) -> BaseTimetable | None:
-    """The schedule of a DAG: the cron expression in RATEWRIGHT_<DAG>_CRON, and changed sources for `retrain`."""
+    """The schedule of a DAG: a cron expression, and for `retrain` changed sources too.
+
+    RATEWRIGHT_RETRAIN_CRON holds that of `retrain`, RATEWRIGHT_RETRAIN_REAL_CRON that of `retrain_real`, and so on.
+    """
     cron = os.environ.get(f"RATEWRIGHT_{name.upper().replace('-', '_')}_CRON")
     if name == dag_id(COMMITTED):
         return AssetOrTimeSchedule(

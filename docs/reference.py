@@ -19,6 +19,7 @@ from pipeline.documents import DOCUMENTS
 from pipeline.paths import CHECKOUT
 
 _NOT_HYPERPARAMETERS = ("self", "args", "kwargs")
+_TYPES = {str: "text", int: "integer", bool: "flag"}
 _BOUNDS = {"gt": "> {}", "ge": "≥ {}", "lt": "< {}", "le": "≤ {}", "pattern": "matches {}"}
 
 
@@ -31,9 +32,9 @@ def command_line() -> str:
     ]
     parts.append(_table(("option", "meaning"), [(_names(each), _help(each)) for each in root.params]))
     for name, command in sorted(getattr(root, "commands", {}).items()):
-        usage = " ".join(["ratewright", name, *(each.human_readable_name.upper() for each in _arguments(command))])
+        usage = " ".join(["ratewright", name, *(str(each.name).upper() for each in _arguments(command))])
         parts += [f"## ratewright {name}", command.help or "", f"```\n{usage} [OPTIONS]\n```"]
-        rows = [(f"`{each.human_readable_name.upper()}`", _type(each), _help(each)) for each in _arguments(command)]
+        rows = [(f"`{str(each.name).upper()}`", _type(each), _help(each)) for each in _arguments(command)]
         rows += [(_names(each), _type(each), _help(each)) for each in command.params if each not in _arguments(command)]
         if rows:
             parts.append(_table(("argument or option", "type", "meaning"), rows))
@@ -85,7 +86,8 @@ def _names(parameter: Any) -> str:
 
 
 def _type(parameter: Any) -> str:
-    return f"{parameter.type.name}" + (", required" if parameter.required else "")
+    annotation: type = parameter.type_descriptor.annotation
+    return _TYPES.get(annotation, annotation.__name__.lower()) + (", required" if parameter.required else "")
 
 
 def _help(parameter: Any) -> str:

@@ -1,4 +1,4 @@
-"""Commands on a checkout of the pipeline and its registry: use, leaderboard, keep, rollback."""
+"""Commands on a checkout of the pipeline and its registry: use, leaderboard, keep, rollback, gc."""
 
 from pathlib import Path
 from typing import Annotated
@@ -63,6 +63,26 @@ def rollback(
 
     before, after = roll_back(RegisteredModel(CHECKOUT, model))
     console.print(f"{model}: champion was version {before}, is version {after}")
+
+
+def gc(yes: Annotated[bool, typer.Option("--yes", help="delete what the table lists")] = False) -> None:
+    """List what nothing needs any more, with its size, and delete it with --yes.
+
+    These are clones, refs and MLflow runs of retrainings that failed, outputs of stages that are gone, temporary files
+    of broken writes, and objects of DVC's cache. Registered versions and what a run in progress uses stay.
+    """
+    from pipeline.cli.tables import garbage_table
+    from pipeline.schedule.garbage import garbage
+
+    found = garbage(_checkout())
+    if not found:
+        console.print("nothing to delete")
+        return
+    console.print(garbage_table(found))
+    for each in found if yes else ():
+        each.remove()
+    total = sum(each.bytes for each in found)
+    console.print(f"{'freed' if yes else '`ratewright gc --yes` frees'} {total:,} bytes")
 
 
 def _checkout() -> Path:

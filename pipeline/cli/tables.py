@@ -1,9 +1,16 @@
 """The leaderboard as tables on the terminal."""
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
 from rich.table import Table
+from rich.text import Text
 
 from components.metrics.table import METRICS
 from pipeline.documents import Leaderboard
+
+if TYPE_CHECKING:
+    from pipeline.schedule.garbage import Garbage
 
 _LOSSLESS_COLUMNS = {
     "bpp": ("Rate, bpp", ".4f"),
@@ -33,6 +40,17 @@ def lossless_table(board: Leaderboard) -> Table:
     for row in board.lossless:
         figures = (_figure(getattr(row, field), spec) for field, (_, spec) in _LOSSLESS_COLUMNS.items())
         table.add_row(row.name, *figures)
+    return table
+
+
+def garbage_table(found: Sequence["Garbage"]) -> Table:
+    """What may be deleted, why, and its bytes, with a total."""
+    table = Table(show_footer=True)
+    table.add_column("what", "total", overflow="fold")
+    table.add_column("why it may go")
+    table.add_column("bytes", f"{sum(each.bytes for each in found):,}", justify="right")
+    for each in found:
+        table.add_row(Text(each.what), each.why, f"{each.bytes:,}")
     return table
 
 

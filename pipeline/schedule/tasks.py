@@ -37,7 +37,7 @@ from pipeline.schedule.stage_nodes import COMMITTED, dag_id, load
 
 NOTHING_TO_DO = 99
 
-_FORGOTTEN_S = 15 * 24 * 3600
+FORGOTTEN_S = 15 * 24 * 3600
 """Age of a clone's last attempt at which the clone is removed. No task may run for longer than 14 days."""
 
 logger = logging.getLogger(__name__)
@@ -195,8 +195,10 @@ def _clone(address: str, run: str, task: str, commit: str | None = None) -> Iter
         task: The task's name, a folder of its own in the run's.
         commit: The commit to check out; None checks out nothing.
     """
-    scratch = _scratch()
-    _remove_forgotten(scratch)
+    scratch = scratch_folder()
+    for forgotten in forgotten_clones(scratch):
+        logger.info(f"removing the clone {forgotten}, which a failed run left")
+        shutil.rmtree(forgotten, ignore_errors=True)
     folder = scratch / run / task
     folder.mkdir(parents=True, exist_ok=True)
     os.utime(folder)
@@ -223,7 +225,7 @@ def _checked_out(repository: Repository, commit: str | None) -> Repository:
     return repository
 
 
-def _scratch() -> Path:
+def scratch_folder() -> Path:
     """The folder of the clones. Raises RatewrightError if the default one would belong to another user."""
     if chosen := os.environ.get("RATEWRIGHT_SCRATCH"):
         return Path(chosen).absolute()
@@ -235,8 +237,8 @@ def _scratch() -> Path:
     return scratch
 
 
-def _remove_forgotten(scratch: Path) -> None:
-    """Remove the clones that no attempt has begun in for `_FORGOTTEN_S`: their runs failed, or went on elsewhere.
+def forgotten_clones(scratch: Path) -> Iterator[Path]:
+    """The clones that no attempt has begun in for `FORGOTTEN_S`: their runs failed, or went on elsewhere.
 
     Only clones of runs have the refs of runs in their configuration: other folders in `scratch` stay.
     """
@@ -244,9 +246,8 @@ def _remove_forgotten(scratch: Path) -> None:
         folder = configuration.parents[1]
         # Another task may be removing the same clone, and other folders may belong to other users.
         with suppress(FileNotFoundError, PermissionError):
-            if time.time() - folder.stat().st_mtime > _FORGOTTEN_S and RUNS in configuration.read_text():
-                logger.info(f"removing the clone {folder}, which a failed run left")
-                shutil.rmtree(folder, ignore_errors=True)
+            if time.time() - folder.stat().st_mtime > FORGOTTEN_S and RUNS in configuration.read_text():
+                yield folder
 
 
 def _configure_dvc_remote() -> None:
