@@ -43,14 +43,17 @@ def is_shared(root: Path) -> bool:
 
 
 def refuse_running_stages(root: Path) -> None:
-    """Raise RatewrightError if a process of this machine runs a stage of the checkout."""
+    """Raise RatewrightError if a process of this machine runs a stage of the checkout.
+
+    DVC notes there which process reads and writes which output; without one, both tables may be missing.
+    """
     path = root / ".dvc" / "tmp" / "rwlock"
     try:
         locks = read_json(path)
     except (FileNotFoundError, ValueError):  # DVC truncates the file while it writes it
         return
-    holders = {path: [holder] for path, holder in locks["write"].items()}
-    for name, held in [*holders.items(), *locks["read"].items()]:
+    writers = {name: [holder] for name, holder in locks.get("write", {}).items()}
+    for name, held in [*writers.items(), *locks.get("read", {}).items()]:
         for holder in held:
             if Path(f"/proc/{holder['pid']}").exists():
                 raise RatewrightError(f"{name} is in use by process {holder['pid']} ({holder['cmd']}): try again later")

@@ -22,8 +22,10 @@ from pipeline.schedule.tasks import FORGOTTEN_S, forgotten_clones, scratch_folde
 WRITTEN_S = 24 * 3600
 """Age at which a temporary file belongs to no write that goes on."""
 
-_OUTPUTS = ("models", "evaluation", "data/raw", "data/shards", "work/train", "work/calibrate")
-"""Folders with a folder for each instance of a stage."""
+_OUTPUTS = ("models", "evaluation", "work/train", "work/calibrate")
+"""Folders with a folder for each codec. Data sets stay: fetching them takes hours."""
+_WRITTEN = ("data", "models", "evaluation", "report", "work")
+"""Folders that only stages write to."""
 _TEMPORARY = re.compile(r"\..+\.[a-z0-9_]{8}")  # as tempfile names it for components/storage/atomic.py
 
 
@@ -122,9 +124,8 @@ def _registered(root: Path, variant: str, registered: set[str]) -> bool:
 
 def _temporary(root: Path, before: float) -> Iterator[Path]:
     """Temporary files and folders that a killed write left."""
-    places = [root, *(root / top for top in ("data", "models", "evaluation", "report", "results", "work"))]
-    for place in places:
-        for path in sorted(place.glob("*") if place == root else place.rglob("*")):
+    for place in _WRITTEN:
+        for path in sorted((root / place).rglob("*")):
             if _TEMPORARY.fullmatch(path.name) and path.exists() and path.stat().st_mtime < before:
                 yield path
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from components.codecs import checkpoint
 from pipeline.registry.client import client, experiment_id
-from pipeline.registry.models import CHALLENGER, CHAMPION, checkpoint_of
+from pipeline.registry.loading import registered_codec
+from pipeline.registry.models import CHALLENGER, CHAMPION
 from pipeline.schedule.git import Repository
 from tests.pipeline.conftest import TARGET_BPP, Checkout
 
@@ -95,8 +95,7 @@ def test_registered_versions_stay_whatever_their_aliases_and_runs(checkout: Chec
     assert "models/removed" in said
     assert "wcae" not in said
     assert (checkout.root / "models" / "wcae" / "calibrated.safetensors").exists()
-    codec, _ = checkpoint.load(checkpoint_of(checkout.root, f"models:/{MODEL}/1"))
-    assert codec.name == "wcae"
+    assert registered_codec(checkout.root, f"models:/{MODEL}/1").name == "wcae"
 
 
 def test_what_failed_goes_and_what_goes_on_stays(checkout: Checkout, tmp_path: Path) -> None:
