@@ -255,7 +255,7 @@ def _retrying(attempt: Callable[[], T]) -> T:
     attempts = Retrying(
         retry=retry_if_exception_type(_TransientError),
         stop=stop_after_attempt(ATTEMPTS),
-        wait=wait_exponential_jitter(initial=BACKOFF_S, max=30, jitter=BACKOFF_S),
+        wait=wait_exponential_jitter(multiplier=BACKOFF_S, max=30, jitter=BACKOFF_S),
         reraise=True,
     )
     try:
