@@ -11,7 +11,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -19,8 +19,10 @@ from typing import Any
 
 import boto3
 import httpx
+import psycopg2
 import pytest
 
+from pipeline.paths import CHECKOUT
 from tests.services.running_airflow import WAIT_S, Airflow, draw_dags, free_port, running_airflow, wait_for
 
 Clone = tuple[Path, dict[str, str]]
@@ -60,9 +62,16 @@ def answers(url: str) -> bool:
         return False
 
 
+PASSWORDS = {
+    "PGPASSWORD": "of-postgres",
+    "AIRFLOW_DATABASE_PASSWORD": "of-airflow",
+    "MLFLOW_DATABASE_PASSWORD": "of-mlflow",
+}
+
+
 @contextmanager
 def postgres(folder: Path) -> Iterator[int]:
-    """A PostgreSQL server with the databases airflow and mlflow; gives its port. Root may not start it."""
+    """A PostgreSQL server with the databases and accounts of docker/; gives its port. Root may not start it."""
     assert POSTGRES is not None
     port = free_port()
     folder.mkdir()
@@ -72,15 +81,18 @@ def postgres(folder: Path) -> Iterator[int]:
         own = {"user": "postgres", "group": "postgres", "extra_groups": []}
     data = str(folder / "data")
 
-    def tool(*command: str) -> None:
-        subprocess.run(command, cwd=folder, check=True, capture_output=True, **own)
+    def tool(*command: str, **environment: str) -> None:
+        variables = {**os.environ, **environment}
+        subprocess.run(command, cwd=folder, check=True, capture_output=True, env=variables, **own)
 
-    tool(str(POSTGRES / "initdb"), "-D", data, "-U", "ratewright", "--auth=trust")
+    (folder / "password").write_text(PASSWORDS["PGPASSWORD"])
+    shutil.copy(CHECKOUT / "docker" / "databases.sql", folder)
+    tool(str(POSTGRES / "initdb"), "-D", data, "-U", "postgres", "--auth=scram-sha-256", "--pwfile=password")
     options = f"-c listen_addresses=127.0.0.1 -c port={port} -c unix_socket_directories={folder}"
     tool(str(POSTGRES / "pg_ctl"), "-D", data, "-w", "-l", f"{data}.log", "-o", options, "start")
     try:
-        for name in ("airflow", "mlflow"):
-            tool(str(POSTGRES / "createdb"), "-h", "127.0.0.1", "-p", str(port), "-U", "ratewright", name)
+        psql = [str(POSTGRES / "psql"), "-h", "127.0.0.1", "-p", str(port), "-U", "postgres", "-v", "ON_ERROR_STOP=1"]
+        tool(*psql, "-f", "databases.sql", **PASSWORDS)
         yield port
     finally:
         tool(str(POSTGRES / "pg_ctl"), "-D", data, "-m", "fast", "stop")
@@ -108,7 +120,8 @@ def stack(new_clone: Callable[[], Clone], tmp_path_factory: pytest.TempPathFacto
     binaries = Path(sys.executable).parent
     with ExitStack() as services:
         database = services.enter_context(postgres(Path(f"/tmp/ratewright-postgres-{os.getpid()}")))
-        address = f"postgresql+psycopg2://ratewright@127.0.0.1:{database}"
+        airflow_database = f"postgresql+psycopg2://airflow:of-airflow@127.0.0.1:{database}/airflow"
+        mlflow_database = f"postgresql+psycopg2://mlflow:of-mlflow@127.0.0.1:{database}/mlflow"
         s3 = [str(binaries / "moto_server"), "-H", "127.0.0.1", "-p", str(s3_port)]
         s3_ready = lambda: answers(f"http://127.0.0.1:{s3_port}/moto-api/")  # noqa: E731
         services.enter_context(service(s3, environment, home / "s3.log", s3_ready))
@@ -122,11 +135,11 @@ def stack(new_clone: Callable[[], Clone], tmp_path_factory: pytest.TempPathFacto
         for bucket in ("ratewright", "mlflow"):
             store.create_bucket(Bucket=bucket)
         mlflow = [str(binaries / "mlflow"), "server", "--host=127.0.0.1", f"--port={mlflow_port}"]
-        mlflow += [f"--backend-store-uri={address}/mlflow", "--artifacts-destination=s3://mlflow", "--workers=1"]
+        mlflow += [f"--backend-store-uri={mlflow_database}", "--artifacts-destination=s3://mlflow", "--workers=1"]
         mlflow_ready = lambda: answers(f"http://127.0.0.1:{mlflow_port}/health")  # noqa: E731
         services.enter_context(service(mlflow, environment, home / "mlflow.log", mlflow_ready))
         environment |= {
-            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"{address}/airflow",
+            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": airflow_database,
             "MLFLOW_TRACKING_URI": f"http://127.0.0.1:{mlflow_port}",
             "RATEWRIGHT_REPOSITORY": str(bare),
             "RATEWRIGHT_BRANCH": "main",
@@ -135,6 +148,29 @@ def stack(new_clone: Callable[[], Clone], tmp_path_factory: pytest.TempPathFacto
         }
         (home / "airflow").mkdir()
         yield services.enter_context(running_airflow(folder, environment, home / "airflow"))
+
+
+def test_each_service_enters_its_own_database_alone() -> None:
+    with postgres(Path(f"/tmp/ratewright-accounts-{os.getpid()}")) as port:
+
+        def enter(account: str, password: str, database: str) -> str:
+            login = {"user": account, "password": password, "dbname": database}
+            with closing(psycopg2.connect(host="127.0.0.1", port=port, **login)) as connection:
+                cursor = connection.cursor()
+                cursor.execute(
+                    "CREATE TABLE mine (n int); SELECT rolsuper::text FROM pg_roles WHERE rolname = current_user"
+                )
+                (superuser,) = cursor.fetchone() or (None,)
+            return str(superuser)
+
+        accounts = {"airflow": "of-airflow", "mlflow": "of-mlflow"}
+        for account, password in accounts.items():
+            assert enter(account, password, account) == "false"
+            for other in {"airflow", "mlflow", "postgres"} - {account}:
+                with pytest.raises(psycopg2.OperationalError, match="permission denied for database"):
+                    enter(account, password, other)
+            with pytest.raises(psycopg2.OperationalError, match="password authentication failed"):
+                enter(account, "another", account)
 
 
 @dataclass(frozen=True)
