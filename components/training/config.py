@@ -6,7 +6,7 @@ from pydantic import Field, model_validator
 
 from ..settings import PositiveFloat, PositiveInt, Settings, Share
 
-OptimizerName = Literal["adam", "sgd"]
+OptimizerName = Literal["adam", "sgd", "soap"]
 Schedule = Literal["constant", "cosine", "plateau"]
 
 
@@ -39,7 +39,7 @@ class TrainingConfig(Settings):
     learning_rate: PositiveFloat
     """Learning rate at the start of the schedule."""
     optimizer: OptimizerName = "adam"
-    """Adam, or stochastic gradient descent with momentum 0.9."""
+    """Adam, stochastic gradient descent with momentum 0.9, or SOAP, which takes fewer, slower steps than Adam."""
     schedule: Schedule = "cosine"
     """Learning-rate schedule. constant: no change. cosine: down to a hundredth over the budget. plateau: divided by ten
     after `patience` validations without a lower loss."""

@@ -10,11 +10,13 @@ from torch.nn.parallel import DistributedDataParallel
 
 from ..codecs.discriminator import Discriminator
 from .config import OptimizerName
+from .soap import Soap
 from .state import Tensors, optimizer_tensors, restore_optimizer, tensors_under
 
 _OPTIMIZERS: dict[OptimizerName, Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]] = {
     "adam": partial(torch.optim.Adam, fused=True),
     "sgd": partial(torch.optim.SGD, momentum=0.9),
+    "soap": Soap,
 }
 
 
@@ -40,7 +42,7 @@ class OptimisedNetwork:
         Args:
             fabric: Lightning Fabric on this rank's device.
             network: trained in place.
-            optimizer: "adam", or "sgd" with momentum 0.9.
+            optimizer: "adam", "soap", or "sgd" with momentum 0.9.
             clip_norm: largest norm of the gradient.
             learning_rate_factor: factor between the run's learning rate and that of this network.
             saved: `tensors()` of the same network in an earlier process; empty for a new training.

@@ -110,7 +110,7 @@ def tensors_under(prefix: str, tensors: Tensors) -> Tensors:
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer) -> Tensors:
-    """Return Adam's moments, or the momentum of SGD, as tensors by name."""
+    """Return the optimiser's state, such as Adam's moments, as tensors by name."""
     state = optimizer.state_dict()["state"]
     return {f"{index}/{key}": value for index, entry in state.items() for key, value in entry.items()}
 

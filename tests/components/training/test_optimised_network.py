@@ -61,7 +61,13 @@ def run(make_codec: Callable[..., Codec], tiny_shards: Path, tmp_path: Path) -> 
 
 @pytest.mark.parametrize(
     ("name", "optimizer", "networks"),
-    [("gan_ae_w", "adam", 2), ("gan_ae_dc", "adam", 2), ("gan_ae_w", "sgd", 2), ("wcae", "sgd", 1)],
+    [
+        ("gan_ae_w", "adam", 2),
+        ("gan_ae_dc", "adam", 2),
+        ("gan_ae_w", "sgd", 2),
+        ("wcae", "sgd", 1),
+        ("wcae", "soap", 1),
+    ],
 )
 def test_all_networks_resume_bit_for_bit(
     name: str, optimizer: OptimizerName, networks: int, run: Callable[..., tuple[Weights, Weights]]
@@ -76,7 +82,7 @@ def test_all_networks_resume_bit_for_bit(
             assert torch.equal(value, others[key]), key
     kept = resumed[1]
     assert {key.partition("/")[0] for key in kept} == {str(number) for number in range(networks)}
-    momentum = "exp_avg" if optimizer == "adam" else "momentum_buffer"
+    momentum = "momentum_buffer" if optimizer == "sgd" else "exp_avg"
     for number in range(networks):
         assert tensors_under(f"{number}/optimizer/0", kept)[momentum].abs().max() > 0, "it has learned"
 
