@@ -61,6 +61,41 @@ def test_bases_are_orthogonal_and_become_eigenvectors() -> None:
     assert diagonal.diag()[:-1].ge(0.5 * diagonal.diag()[1:]).all(), "the largest comes first"
 
 
+def test_the_state_averages_all_gradients_whatever_the_bases() -> None:
+    """The mean gradient, rotated back, and the products of its slices, as computed without any basis."""
+    torch.manual_seed(0)
+    parameter = torch.zeros(6, 4).requires_grad_()
+    optimizer = Soap([parameter], lr=0.01, betas=(0.9, 0.8), refresh=3)
+    mean, products = torch.zeros(6, 4), torch.zeros(6, 6)
+    for number in range(13):
+        gradient = torch.randn(6, 4) * torch.logspace(0, -1, 6)[:, None]
+        parameter.grad = gradient
+        optimizer.step()
+        products.lerp_(gradient @ gradient.T, 0.2)
+        if number:  # the first sets up the bases alone
+            mean.lerp_(gradient, 0.1)
+    state = optimizer.state[parameter]
+    torch.testing.assert_close(state["basis_0"] @ state["exp_avg"] @ state["basis_1"].T, mean)
+    torch.testing.assert_close(state["statistics_0"], products)
+
+
+def test_squares_stay_with_their_direction() -> None:
+    """The second row's gradient becomes the larger one, so the basis changes its order, and the squares with it."""
+    parameter = torch.zeros(2, 5).requires_grad_()
+    optimizer = Soap([parameter], betas=(0.9, 0.9), refresh=1, largest=4)
+    squares = torch.zeros(2)
+    for number in range(12):
+        sizes = torch.tensor([1.0, 0.1] if number < 3 else [0.1, 1.0])
+        parameter.grad = torch.zeros(2, 5)
+        parameter.grad[0, 0], parameter.grad[1, 1] = sizes
+        optimizer.step()
+        if number:
+            squares.lerp_(sizes.square(), 0.1)
+    state = optimizer.state[parameter]
+    assert state["basis_0"].abs().argmax(dim=0).tolist() == [1, 0], "the second row is the first direction now"
+    torch.testing.assert_close(state["exp_avg_sq"].sum(dim=1), squares.flip(0))
+
+
 @pytest.mark.parametrize("shape", [(30,), (1, 30, 1, 1), (500, 600)])
 def test_what_is_not_rotated_takes_the_steps_of_adam(shape: tuple[int, ...]) -> None:
     torch.manual_seed(0)
