@@ -69,6 +69,10 @@ class Pictures(Sequence[tuple[str, Rgb]]):
                 self._room -= rgb.nbytes
         return rgb
 
+    def largest(self) -> Rgb:
+        """The picture with the most pixels; the manifest tells which."""
+        return self.rgb(max(range(len(self)), key=lambda index: self._files[index].width * self._files[index].height))
+
     @property
     def names(self) -> list[str]:
         """The file names."""

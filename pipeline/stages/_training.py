@@ -1,4 +1,4 @@
-"""Parts of a training job that the stages `train` and `calibrate` share."""
+"""What identifies the work of a stage, and the published weights of a training."""
 
 import hashlib
 import json
@@ -24,5 +24,5 @@ def weight_files(files: Mapping[str, PublishedWeights], folder: Path) -> dict[st
 
 
 def fingerprint(*parts: Any) -> str:
-    """A hash that identifies a training: the same parameters, data and start give the same one."""
+    """A hash that identifies a training or a measurement: the same parameters, data and start give the same one."""
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()

@@ -93,7 +93,7 @@ def _evaluate(codec: EvaluatedCodec, originals: Mapping[str, Pictures], settings
     keep_maps(codec.deployed, *originals[test_set][0], layout.maps(name, test_set))
     evaluation = Evaluation(
         **dict(measurement.description),
-        **dict(_costs(codec.deployed, max(originals[test_set].rgbs, key=lambda rgb: rgb.size))),
+        **dict(_costs(codec.deployed, originals[test_set].largest())),
         operating_points=_operating_points(codec.deployed, test_set, originals[test_set]),
         test_sets=results,
         test_set_sha256={key: content_hash(layout.raw(key)) for key in originals},

@@ -78,6 +78,8 @@ def test_pictures_are_kept_as_far_as_the_bound_goes(
     for _ in range(3):
         assert len(list(found)) == COUNT
     assert alive.decoded == 5 + 3 * (COUNT - 5)
+    assert found.largest().shape[1] == 48 + COUNT - 1
+    assert alive.decoded == 5 + 3 * (COUNT - 5) + 1, "the manifest says which is the largest"
     assert np.array_equal(found[-1][1], found.rgbs[COUNT - 1])
 
 
@@ -115,4 +117,4 @@ def test_evaluate_holds_few_pictures_of_a_set_of_many(
     inputs = {each.dataset.name: each.tags[0].value for each in run.inputs.dataset_inputs}
     assert inputs == {"bundled-test": "test", "bundled-calibration": "calibration"}
     assert alive.decoded > 4 * COUNT
-    assert alive.most <= 5, "two threads of the search, the picture before and the largest so far"
+    assert alive.most <= 5, "two threads of the search, and the pictures before"
