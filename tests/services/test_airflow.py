@@ -44,6 +44,14 @@ def add_profile(folder: Path) -> None:
     yaml.dump(profile, folder / "profiles" / "tiny.yaml")
 
 
+@pytest.fixture(autouse=True)
+def end_runs(request: pytest.FixtureRequest) -> Iterator[None]:
+    """End what a test left running, so that the next one finds a free workspace."""
+    yield
+    if "airflow" in request.fixturenames:
+        request.getfixturevalue("airflow").end_runs()
+
+
 @dataclass(frozen=True)
 class FirstRun:
     """The first run of the Airflow, and the workspace right after it."""

@@ -173,6 +173,14 @@ def test_each_service_enters_its_own_database_alone() -> None:
                 enter(account, "another", account)
 
 
+@pytest.fixture(autouse=True)
+def end_runs(request: pytest.FixtureRequest) -> Iterator[None]:
+    """End what a test left running, so that the next one finds a free workspace."""
+    yield
+    if "stack" in request.fixturenames:
+        request.getfixturevalue("stack").end_runs()
+
+
 @dataclass(frozen=True)
 class FirstRun:
     """The first run of the stack, and what it left behind."""
