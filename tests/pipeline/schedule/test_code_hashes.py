@@ -178,7 +178,7 @@ def test_each_instance_depends_on_the_code_that_it_runs(profile: str, tmp_path: 
     params = YAML(typ="safe").load(text)
     codec_of = {name: each["codec"] for kind in ("variants", "fine_tuned") for name, each in params[kind].items()}
     for name, command, found in instances(tmp_path, text):
-        module, *arguments = command.removeprefix("python -m pipeline.stages.").split()
+        module, *arguments = command.removeprefix("exec python -m pipeline.stages.").split()
         expected = module
         if module in CODEC_STAGES:
             codec = codec_of.get(arguments[0])
