@@ -8,7 +8,7 @@ import numpy as np
 from ..arrays import Rgb
 from ..codecs.coder import Coder
 from ..errors import RatewrightError
-from ..metrics.quality import quality_of
+from ..metrics.quality import FIGURES, quality_of
 from .results import ImageResult
 
 
@@ -58,10 +58,7 @@ def _measure_one(coder: Coder, name: str, rgb: Rgb, *, lossless: bool) -> tuple[
         height=height,
         bytes=len(data),
         bpp=8 * len(data) / (height * width),
-        psnr_db=quality.psnr_db,
-        ssim=quality.ssim,
-        ms_ssim=quality.ms_ssim,
-        swd=quality.swd,
+        **{figure: getattr(quality, figure) for figure in FIGURES},
         encode_s=encoded - started,
         decode_s=finished - encoded,
         reasons=quality.reasons,

@@ -11,7 +11,8 @@ from ..codecs.base import Codec
 from ..codecs.baselines.lossy import jpeg2000_layers
 from ..codecs.coder import LearnedCoder, progressive_stream
 from ..codecs.tensors import to_tensor
-from ..metrics.quality import quality_of
+from ..metrics.quality import psnr_db
+from ..metrics.structural_similarity import ssim_and_ms_ssim
 
 LOWEST_BPP, HIGHEST_BPP = 0.02, 0.5
 """Rates of the shortest and the longest prefix, in bits per pixel."""
@@ -74,5 +75,5 @@ def psnr_drops(curve: Sequence[PrefixQuality]) -> int:
 
 
 def _quality(size: int, rgb: Rgb, decoded: Rgb) -> PrefixQuality:
-    quality = quality_of(rgb, decoded)
-    return PrefixQuality(size, 8 * size / (rgb.shape[0] * rgb.shape[1]), quality.psnr_db, quality.ms_ssim)
+    _, ms_ssim = ssim_and_ms_ssim(rgb, decoded)
+    return PrefixQuality(size, 8 * size / (rgb.shape[0] * rgb.shape[1]), psnr_db(rgb, decoded), ms_ssim)

@@ -1,13 +1,15 @@
 """Quality of a decoded picture against its original. Pictures are uint8, shape (H, W, 3), sRGB."""
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 import numpy as np
 
 from ..arrays import Rgb
 from .patch_statistics import MIN_SIDE as SWD_MIN_SIDE
 from .patch_statistics import sliced_wasserstein
+from .psnr_hvs_m import PSNR_HVS_M_MIN_SIDE, psnr_hvs_m_db
+from .ssimulacra2 import SSIMULACRA2_MIN_SIDE, ssimulacra2
 from .structural_similarity import MS_SSIM_MIN_SIDE, SSIM_MIN_SIDE, ssim_and_ms_ssim
 
 
@@ -20,6 +22,8 @@ class Quality:
         ssim: see `ssim_and_ms_ssim`.
         ms_ssim: see `ssim_and_ms_ssim`.
         swd: see `sliced_wasserstein`.
+        ssimulacra2: see `ssimulacra2`.
+        psnr_hvs_m_db: see `psnr_hvs_m_db`.
         reasons: for each figure that is None, the reason.
     """
 
@@ -27,7 +31,13 @@ class Quality:
     ssim: float | None
     ms_ssim: float | None
     swd: float | None
+    ssimulacra2: float | None
+    psnr_hvs_m_db: float | None
     reasons: dict[str, str] = field(default_factory=dict)
+
+
+FIGURES = tuple(each.name for each in fields(Quality) if each.name != "reasons")
+"""Names of the figures of a decoded picture."""
 
 
 def psnr_db(a: Rgb, b: Rgb) -> float | None:
@@ -62,12 +72,18 @@ def quality_of(original: Rgb, decoded: Rgb) -> Quality:
         "ssim": ssim,
         "ms_ssim": ms_ssim,
         "swd": swd(original, decoded),
+        "ssimulacra2": ssimulacra2(original, decoded),
+        "psnr_hvs_m_db": psnr_hvs_m_db(original, decoded),
     }
     reasons = {
         "psnr_db": "infinite: the pictures are identical",
         "ssim": f"{width}x{height} is too small for one window (sides of at least {SSIM_MIN_SIDE})",
         "ms_ssim": f"{width}x{height} is too small for five scales (sides of at least {MS_SSIM_MIN_SIDE})",
         "swd": f"{width}x{height} is too small for a level of patches (sides of at least {SWD_MIN_SIDE})",
+        "ssimulacra2": f"{width}x{height} is too small for six scales (sides of at least {SSIMULACRA2_MIN_SIDE})",
+        "psnr_hvs_m_db": "infinite: no difference is seen"
+        if min(height, width) >= PSNR_HVS_M_MIN_SIDE
+        else f"{width}x{height} is too small for one block (sides of at least {PSNR_HVS_M_MIN_SIDE})",
     }
     return Quality(**figures, reasons={name: reasons[name] for name, figure in figures.items() if figure is None})
 

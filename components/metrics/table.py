@@ -13,8 +13,11 @@ class Metric(NamedTuple):
 METRICS: dict[str, Metric] = {
     "bpp": Metric("Rate", "bpp"),
     "psnr_db": Metric("PSNR", "dB"),
+    "pooled_psnr_db": Metric("PSNR, pooled", "dB"),
     "ssim": Metric("SSIM", ""),
     "ms_ssim": Metric("MS-SSIM", ""),
+    "ssimulacra2": Metric("SSIMULACRA 2", ""),
+    "psnr_hvs_m_db": Metric("PSNR-HVS-M", "dB"),
     "swd": Metric("SWD", ""),
     "bd_rate_percent": Metric("BD-rate", "%"),
     "encode_s_per_mpx": Metric("Encoding", "s/Mpx"),

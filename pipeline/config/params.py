@@ -94,8 +94,9 @@ class RayCluster(Settings):
 class Selection(Settings):
     """How the winner is chosen."""
 
-    metric: Literal["psnr_db", "ms_ssim", "ssim"] = "psnr_db"
-    """Quality that ranks codecs at the target rate: mean PSNR in dB, MS-SSIM or SSIM; larger is better."""
+    metric: Literal["psnr_db", "pooled_psnr_db", "ms_ssim", "ssim", "ssimulacra2", "psnr_hvs_m_db"] = "psnr_db"
+    """Quality that ranks codecs at the target rate, larger is better: mean PSNR in dB, PSNR of all pixels together in
+    dB, MS-SSIM, SSIM, SSIMULACRA 2, or PSNR-HVS-M in dB."""
 
 
 class Registry(Gate):

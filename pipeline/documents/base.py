@@ -13,7 +13,7 @@ from pydantic import (
 )
 
 from components.errors import RatewrightError
-from components.settings import Settings, faults
+from components.settings import Settings, faults, without_absent
 from components.storage.atomic import write_json
 
 Kind = Literal["learned", "baseline", "lossless"]
@@ -24,15 +24,15 @@ class Section(Settings):
     """A JSON object whose keys are checked.
 
     A field that may be null is always written. A field that defaults to None is left out of the file where it is None:
-    it belongs to some kinds of codecs alone, or is the reason for a null.
+    it belongs to some kinds of codecs alone, is the reason for a null, or is younger than the file. A figure that is
+    null for a reason, which stands beside it, is written.
     """
 
     model_config = ConfigDict(allow_inf_nan=False)
 
     @model_serializer(mode="wrap")
     def _without_absent_fields(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        optional = {name for name, field in type(self).model_fields.items() if not field.is_required()}
-        return {key: value for key, value in dump(self).items() if value is not None or key not in optional}
+        return without_absent(dump(self), type(self))
 
 
 class Document(Section):

@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Literal
 
@@ -48,6 +48,10 @@ class ImageRow(Section):
     """Seconds of encoding."""
     decode_s: float
     """Seconds of decoding."""
+    ssimulacra2: float | None = None
+    """Score of SSIMULACRA 2."""
+    psnr_hvs_m_db: float | None = None
+    """PSNR-HVS-M in dB."""
 
 
 def read_images(path: Path) -> list[ImageRow]:
@@ -56,13 +60,25 @@ def read_images(path: Path) -> list[ImageRow]:
     Raises:
         RatewrightError: The file is missing or has a wrong cell; one line that names both.
     """
-    rows = []
+    return [row for _, row in _read(path)]
+
+
+def read_kept_images(path: Path) -> dict[str, list[ImageRow]]:
+    """Codec -> its rows, of the images.csv of a kept run, whose first column is the codec. Raises as `read_images`."""
+    rows: dict[str, list[ImageRow]] = {}
+    for codec, row in _read(path):
+        rows.setdefault(codec, []).append(row)
+    return rows
+
+
+def _read(path: Path) -> Iterator[tuple[str, ImageRow]]:
+    """The codec of each row, empty where there is no such column, and the row."""
     for number, cells in enumerate(csv.DictReader(text_of(path).splitlines()), 1):
+        codec = cells.pop("codec", "")
         try:
-            rows.append(ImageRow.model_validate({column: cell or None for column, cell in cells.items()}))
+            yield codec, ImageRow.model_validate({column: cell or None for column, cell in cells.items()})
         except ValidationError as error:
             raise RatewrightError(f"{path}, row {number}: {faults(error)}") from error
-    return rows
 
 
 def write_images(rows: Iterable[ImageRow], path: Path) -> None:

@@ -24,6 +24,10 @@ class FiguresAtTarget(Section):
     """Mean peak signal-to-noise ratio in dB."""
     psnr_db_why: str | None = None
     """Why there is no `psnr_db`."""
+    pooled_psnr_db: float | None = None
+    """PSNR of all pixels of all pictures together in dB, of their mean squared error."""
+    pooled_psnr_db_why: str | None = None
+    """Why there is no `pooled_psnr_db`."""
     ssim: float | None
     """Mean structural similarity, at most 1."""
     ssim_why: str | None = None
@@ -36,6 +40,14 @@ class FiguresAtTarget(Section):
     """Mean sliced Wasserstein distance of patches, in thousandths of the original's deviation; lower is better."""
     swd_why: str | None = None
     """Why there is no `swd`."""
+    ssimulacra2: float | None = None
+    """Mean score of SSIMULACRA 2, at most 100."""
+    ssimulacra2_why: str | None = None
+    """Why there is no `ssimulacra2`."""
+    psnr_hvs_m_db: float | None = None
+    """Mean PSNR-HVS-M in dB: PSNR of the luma, by how well people see each error."""
+    psnr_hvs_m_db_why: str | None = None
+    """Why there is no `psnr_hvs_m_db`."""
     encode_s_per_mpx: float | None
     """Seconds of encoding for each million pixels."""
     encode_s_per_mpx_why: str | None = None

@@ -19,6 +19,12 @@ class FiguresOnTestSet(Section):
     """Mean multi-scale structural similarity, where it ranks."""
     ssim: float | None = None
     """Mean structural similarity, where it ranks."""
+    pooled_psnr_db: float | None = None
+    """PSNR of all pixels together in dB, where it ranks."""
+    ssimulacra2: float | None = None
+    """Mean score of SSIMULACRA 2, where it ranks."""
+    psnr_hvs_m_db: float | None = None
+    """Mean PSNR-HVS-M in dB, where it ranks."""
 
 
 class VersionNumber(Section):

@@ -10,6 +10,7 @@ from components.codecs.checkpoint import read_facts
 from pipeline.config import params
 from pipeline.documents import Calibration, Evaluation, Leaderboard, RunRecord, read, read_by_name
 from pipeline.documents.base import text_of
+from pipeline.documents.images import ImageRow, read_kept_images
 from pipeline.documents.leaderboard import LossyRow, RankedRow
 from pipeline.documents.run import Budget
 
@@ -27,6 +28,7 @@ class KeptRun:
         run: The machine, and the budget of each variant.
         evaluations: Codec -> its evaluation.
         calibrations: Variant -> its calibration.
+        images: Codec -> its figures of every picture.
         lock: Stage -> its commands, parameters and hashes in dvc.lock.
         parameters: Content of params.yaml.
     """
@@ -36,6 +38,7 @@ class KeptRun:
     run: RunRecord
     evaluations: dict[str, Evaluation]
     calibrations: dict[str, Calibration]
+    images: dict[str, list[ImageRow]]
     lock: dict[str, dict[str, Any]]
     parameters: dict[str, Any]
 
@@ -49,6 +52,7 @@ class KeptRun:
             read(RunRecord, folder / "run.json"),
             read_by_name(Evaluation, folder / "evaluations.json"),
             read_by_name(Calibration, folder / "calibrations.json"),
+            read_kept_images(folder / "images.csv"),
             yaml.load(text_of(folder / "dvc.lock"))["stages"],
             yaml.load(text_of(folder / params.FILE)),
         )

@@ -16,6 +16,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from components.errors import RatewrightError
+from components.evaluation.results import pooled_psnr_db
 from components.storage.atomic import write_bytes, write_json
 from pipeline.documents import Leaderboard
 from pipeline.documents.leaderboard import LossyRow
@@ -36,6 +37,8 @@ EQUAL_RATE = "equal_rate"
 """Name of the photograph's drawing and of its figures in a kept run."""
 METRICS: tuple[Metric, ...] = ("psnr_db", "ms_ssim")
 """Qualities that are plotted."""
+PERCEPTUAL = {"SSIMULACRA 2": ("ssimulacra2", ".1f"), "PSNR-HVS-M, dB": ("psnr_hvs_m_db", ".2f")}
+"""Heading -> field and number format of the figures that a run has since they are measured."""
 
 logger = logging.getLogger(__name__)
 
@@ -56,12 +59,13 @@ def summary(kept: KeptRun) -> str:
 def section(kept: KeptRun) -> str:
     """The section of docs/results.md: where it ran, every codec on both sets, costs, budgets, a plot."""
     first, second = kept.test_sets
-    heads = ["codec", f"{first}, bpp", "PSNR, dB", "MS-SSIM", "BD-rate, %", f"{second}, bpp", "PSNR, dB", "MS-SSIM"]
+    qualities = ["PSNR, dB", "PSNR of all pixels, dB", "MS-SSIM", *(PERCEPTUAL if _has_perceptual(kept) else {})]
+    heads = ["codec", f"{first}, bpp", *qualities, "BD-rate, %", f"{second}, bpp", *qualities]
     heads += ["encode / decode, s per Mpx", "parameters", "steps", "minutes"]
     lines = []
     for row, other, budget in kept.rows():
-        cells = [_label(kept, row), _shown(row.bpp, ".4f"), *_qualities(row), _shown(row.bd_rate_percent, "+.1f")]
-        cells += [_shown(other.bpp, ".4f"), *_qualities(other), _seconds(row), _shown(row.parameters, ",")]
+        cells = [_label(kept, row), *_figures(kept, row, first), _shown(row.bd_rate_percent, "+.1f")]
+        cells += [*_figures(kept, other, second), _seconds(row), _shown(row.parameters, ",")]
         lines.append([*cells, *_training(budget)])
     machine, seconds = kept.run.machine, sum(budget.training_s or 0 for budget in kept.run.variants.values())
     where = ", ".join((f"{machine.cores} cores of {machine.processor}", *machine.gpus))
@@ -87,6 +91,28 @@ def _table(heads: list[str], lines: list[list[str]]) -> str:
 
 def _qualities(row: LossyRow) -> list[str]:
     return [_shown(row.psnr_db, ".2f"), _shown(row.ms_ssim, ".4f")]
+
+
+def _figures(kept: KeptRun, row: LossyRow, test_set: str) -> list[str]:
+    """Rate and qualities of a codec on one set, the perceptual ones where the run has them."""
+    psnr, ms_ssim = _qualities(row)
+    shown = [_shown(row.bpp, ".4f"), psnr, _shown(_pooled_psnr_db(kept, row, test_set), ".2f"), ms_ssim]
+    if _has_perceptual(kept):
+        shown += [_shown(getattr(row, figure), spec) for figure, spec in PERCEPTUAL.values()]
+    return shown
+
+
+def _pooled_psnr_db(kept: KeptRun, row: LossyRow, test_set: str) -> float | None:
+    """PSNR of all pixels together; of its pictures where the leaderboard is older than the figure."""
+    if row.pooled_psnr_db is not None or row.bpp is None:
+        return row.pooled_psnr_db
+    found = [one for one in kept.images[row.name] if (one.test_set, one.point) == (test_set, "at_target")]
+    return pooled_psnr_db((one.width * one.height, one.psnr_db) for one in found)
+
+
+def _has_perceptual(kept: KeptRun) -> bool:
+    """Whether the run is younger than the perceptual figures."""
+    return any(getattr(row, figure) is not None for row in kept.board.rows for figure, _ in PERCEPTUAL.values())
 
 
 def _seconds(row: LossyRow) -> str:

@@ -25,6 +25,10 @@ def test_a_set_is_total_over_total(photographs: list[Rgb]) -> None:
     assert point.swd == pytest.approx(np.mean([r.swd for r in results]))
     assert point.swd is not None
     assert point.swd > 0
+    assert point.psnr_hvs_m_db == pytest.approx(np.mean([r.psnr_hvs_m_db for r in results]))
+    errors = [np.square(rgb - Coarse().decode(Coarse().encode(rgb)).astype(float)) for _, rgb in pictures]
+    mean = sum(map(np.sum, errors)) / sum(error.size for error in errors)
+    assert point.pooled_psnr_db == pytest.approx(10 * np.log10(255**2 / mean))
     assert point.encode_s_per_mpx == pytest.approx(1e6 * sum(r.encode_s for r in results) / sum(pixels))
     assert point.decode_s_per_mpx == pytest.approx(1e6 * sum(r.decode_s for r in results) / sum(pixels))
 
@@ -45,6 +49,11 @@ def test_a_figure_that_does_not_exist_says_why(photographs: list[Rgb]) -> None:
     assert lossless.psnr_db is None
     assert lossless.psnr_db_why == "same: infinite: the pictures are identical"
     assert lossless.ssim == pytest.approx(1)
+    assert lossless.pooled_psnr_db is None
+    assert lossless.pooled_psnr_db_why == "infinite: all pictures are identical"
+    mixed = summarise([*results[:1], *measure(Zip(), [("same", photographs[0])])])
+    assert mixed.psnr_db is None
+    assert mixed.pooled_psnr_db == pytest.approx((results[0].psnr_db or 0) + 10 * np.log10(2))
     assert lossless.swd == 0
 
 
@@ -58,10 +67,15 @@ def test_a_point_in_json_has_reasons_beside_null_alone(photographs: list[Rgb]) -
     point = summarise(measure(Coarse(), [("fine", photographs[0])]))
     document = point.model_dump()
     assert list(document) == [
-        *("images", "pixels", "bytes", "bpp", "bpp_mean", "psnr_db", "ssim", "ms_ssim", "ms_ssim_why", "swd"),
-        *("encode_s_per_mpx", "decode_s_per_mpx"),
+        *("images", "pixels", "bytes", "bpp", "bpp_mean", "psnr_db", "pooled_psnr_db", "ssim", "ms_ssim"),
+        *("ms_ssim_why", "swd", "ssimulacra2", "psnr_hvs_m_db", "encode_s_per_mpx", "decode_s_per_mpx"),
     ]
     assert document["ms_ssim"] is None
     assert RatePoint.model_validate(document) == point
+    older = {key: document[key] for key in document if key not in ("pooled_psnr_db", "ssimulacra2", "psnr_hvs_m_db")}
+    assert RatePoint.model_validate(older).model_dump() == older
+    tiny = summarise(measure(Coarse(), [("tiny", photographs[0][:8, :8])])).model_dump()
+    assert tiny["ssimulacra2"] is None
+    assert "too small" in tiny["ssimulacra2_why"]
     with pytest.raises(ValidationError):
         RatePoint.model_validate({**document, "psnr": 30.0})

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from components.metrics.quality import Quality, psnr_db, quality_of
+from components.metrics.quality import FIGURES, Quality, psnr_db, quality_of
 from components.metrics.table import METRICS
 
 RECORDED = json.loads((Path(__file__).parent / "torchmetrics_ssim.json").read_text())
@@ -30,8 +30,9 @@ def test_identical_pictures_have_ssim_one() -> None:
     a = picture(180, 176)
     found = quality_of(a, a)
     assert (found.ssim, found.ms_ssim) == pytest.approx((1, 1), abs=1e-6)
-    reasons = {"psnr_db": "infinite: the pictures are identical"}
-    assert found == Quality(None, found.ssim, found.ms_ssim, 0.0, reasons)
+    assert found.ssimulacra2 == pytest.approx(100, abs=1e-3)
+    reasons = {"psnr_db": "infinite: the pictures are identical", "psnr_hvs_m_db": "infinite: no difference is seen"}
+    assert found == Quality(None, found.ssim, found.ms_ssim, 0.0, found.ssimulacra2, None, reasons)
 
 
 def test_ssim_is_that_of_scikit_image() -> None:
@@ -70,18 +71,20 @@ def test_ms_ssim_falls_with_noise_and_is_a_number_even_for_a_negative() -> None:
     [
         (176, set()),
         (175, {"ms_ssim"}),
-        (32, {"ms_ssim"}),
-        (16, {"ms_ssim"}),
-        (15, {"ms_ssim", "swd"}),
-        (11, {"ms_ssim", "swd"}),
-        (10, {"ssim", "ms_ssim", "swd"}),
+        (113, {"ms_ssim"}),
+        (112, {"ms_ssim", "ssimulacra2"}),
+        (16, {"ms_ssim", "ssimulacra2"}),
+        (15, {"ms_ssim", "ssimulacra2", "swd"}),
+        (11, {"ms_ssim", "ssimulacra2", "swd"}),
+        (10, {"ms_ssim", "ssimulacra2", "swd", "ssim"}),
+        (7, {"ms_ssim", "ssimulacra2", "swd", "ssim", "psnr_hvs_m_db"}),
     ],
 )
 def test_a_picture_that_is_too_small_says_so(side: int, missing: set[str]) -> None:
     for shape in ((side, 200), (200, side)):
         quality = quality_of(picture(*shape), picture(*shape, seed=1))
         assert set(quality.reasons) == missing
-        assert {n for n in ("psnr_db", "ssim", "ms_ssim", "swd") if getattr(quality, n) is None} == missing
+        assert {n for n in FIGURES if getattr(quality, n) is None} == missing
         assert all(str(side) in reason and "at least" in reason for reason in quality.reasons.values())
 
 
@@ -92,4 +95,4 @@ def test_pictures_must_match(other: np.ndarray) -> None:
 
 
 def test_the_table_has_the_figures_of_quality() -> None:
-    assert set(Quality(None, None, None, None).__dict__) - {"reasons"} <= set(METRICS)
+    assert set(FIGURES) <= set(METRICS)

@@ -1,17 +1,20 @@
 from collections.abc import Callable
 from copy import deepcopy
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from pydantic import BaseModel
 
 from components.codecs.table import CODECS
 from components.errors import RatewrightError
+from components.metrics.table import METRICS
 from components.training.config import TrainingConfig
 from components.training.resources import Resources
 from pipeline.config import params
-from pipeline.config.params import Params
+from pipeline.config.params import Params, Selection
+from pipeline.documents.leaderboard import LossyRow
+from pipeline.documents.registry import FiguresOnTestSet
 from tests.small_profile import small_params
 
 Document = dict[str, Any]
@@ -233,6 +236,15 @@ def test_every_field_is_documented() -> None:
 
     visit(Params)
     assert TrainingConfig in seen
+
+
+def test_every_metric_that_may_rank_is_in_leaderboards_and_in_the_registry(document: Document) -> None:
+    metrics = get_args(Selection.model_fields["metric"].annotation)
+    assert {"psnr_db", "pooled_psnr_db", "ssimulacra2", "psnr_hvs_m_db"} <= set(metrics)
+    assert set(metrics) <= set(LossyRow.model_fields) & set(METRICS)
+    assert set(FiguresOnTestSet.model_fields) == {"bpp", *metrics}
+    put("selection", "metric", value="ssimulacra2")(document)
+    assert params.parse(document, "params.yaml").selection.metric == "ssimulacra2"
 
 
 def test_shards_are_cut_as_the_params_say(document: Document) -> None:

@@ -174,6 +174,20 @@ def test_the_page_shows_the_leaderboard_and_needs_nothing_else(reported: Path) -
     assert page.count('class="detail"') == 4  # the original and three lossy codecs
 
 
+def test_the_leaderboard_has_both_psnrs_and_what_people_see(reported: Path, tree: Path) -> None:
+    older = (reported / "report" / "index.html").read_text()
+    assert 'title="not measured"' in older, "a run from before these figures shows dashes"
+    board = read_json(tree / "leaderboard.json")
+    board["rows"][0] |= {"pooled_psnr_db": 27.654, "ssimulacra2": 43.21, "psnr_hvs_m_db": 31.987}
+    board["rows"][1] |= {"ssimulacra2": None, "ssimulacra2_why": "cat.png: too small"}
+    write_json(tree / "leaderboard.json", board)
+    report.run(tree)
+    page = (tree / "report" / "index.html").read_text()
+    assert re.search(r"<td>29\.00</td>\s+<td>27\.65</td>", page)
+    assert re.search(r"<td>43\.2</td>\s+<td>31\.99</td>", page)
+    assert 'title="cat.png: too small"' in page
+
+
 def test_no_lossless_codec_no_section(tree: Path) -> None:
     board = read_json(tree / "leaderboard.json")
     del board["lossless"]

@@ -1,4 +1,6 @@
+import dataclasses
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -35,8 +37,30 @@ def test_the_section_has_every_codec_with_its_figures(real: KeptRun) -> None:
         assert len(line) == len(heads)
         assert line[0].strip("*") == row.name
         assert line[heads.index("PSNR, dB")] == f"{row.psnr_db:.2f}"
+    assert not {"SSIMULACRA 2", "PSNR-HVS-M, dB"} & set(heads), "the run is older than these figures"
     for lossless in real.board.lossless:
         assert f"{lossless.name} {lossless.bpp:.2f}" in section(real)
+
+
+def test_the_section_says_the_psnr_of_all_pixels_of_a_run_that_did_not_record_it(real: KeptRun) -> None:
+    heads, _, *lines = rows(section(real))
+    first, second = (place for place, head in enumerate(heads) if head == "PSNR of all pixels, dB")
+    shown = {line[0].strip("*"): (line[first], line[second]) for line in lines}
+    assert shown["webp"] == ("26.44", "33.66")  # as `awk` has them in docs/explanation/comparisons.md
+    assert shown["jpeg2000"] == ("26.25", "32.66")
+
+
+def test_the_section_has_the_perceptual_figures_of_a_run_that_has_them(real: KeptRun) -> None:
+    def measured(row: Any) -> Any:
+        return row.model_copy(update={"ssimulacra2": 12.34, "psnr_hvs_m_db": 27.891, "pooled_psnr_db": 26.543})
+
+    calibration = real.board.calibration
+    calibration = calibration.model_copy(update={"rows": tuple(map(measured, calibration.rows))})
+    new = {"rows": tuple(map(measured, real.board.rows)), "calibration": calibration}
+    heads, _, *lines = rows(section(dataclasses.replace(real, board=real.board.model_copy(update=new))))
+    for head, figure in (("SSIMULACRA 2", "12.3"), ("PSNR-HVS-M, dB", "27.89"), ("PSNR of all pixels, dB", "26.54")):
+        assert {line[place] for line in lines for place, each in enumerate(heads) if each == head} == {figure}
+        assert heads.count(head) == 2
 
 
 def test_a_page_gets_the_content_between_the_markers_and_keeps_the_rest(tmp_path: Path, real: KeptRun) -> None:
