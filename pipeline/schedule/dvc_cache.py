@@ -1,45 +1,79 @@
 """Objects in DVC's cache that no commit, no run and no file of the workspace needs."""
 
+import re
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 from components.errors import RatewrightError
 from components.storage.atomic import read_json
-from pipeline.schedule.git import Repository
+from pipeline.schedule.git import RUNS, Repository
 
-_PROTECTED = "refs/heads/ratewright-gc/"
-"""Branches, while the cache is looked through: `dvc gc --all-commits` sees branches and tags, and no refs of runs."""
-_REMOVING = "Removing "
+_NAMES = ("*dvc.lock", "*.dvc")
+"""Git's patterns for the files in which DVC notes the hashes of what it tracks."""
+_HASH = re.compile(r"\b[0-9a-f]{32}(?:\.dir)?\b")
 
 
 def unneeded_objects(root: Path, runs: Sequence[str]) -> list[Path]:
-    """The objects that `remove_unneeded` would remove.
+    """The objects whose hashes no dvc.lock and no .dvc file has, in any commit or in the workspace.
+
+    `dvc gc --all-commits` reads the stages of one commit after another, which takes minutes; a hash that a dvc.lock has
+    for a stage that is gone counts here, and not there.
 
     Args:
-        root: The checkout.
+        root: The checkout, whose cache lies in it.
         runs: Refs of runs whose commits are needed.
 
+    Returns:
+        Folders' objects first: without one, nothing needs those of its files.
+
     Raises:
-        RatewrightError: DVC refuses.
+        RatewrightError: Git fails.
     """
-    said = _gc(root, runs, "--dry")
-    return [Path(line.removeprefix(_REMOVING)) for line in said.splitlines() if line.startswith(f"{_REMOVING}/")]
+    found = {path.parent.name + path.name: path for path in sorted((_cache(root) / "files" / "md5").glob("??/*"))}
+    needed = _noted(Repository(root), runs)
+    for name in [name for name in needed if name.endswith(".dir") and name in found]:
+        needed.update(_HASH.findall(found[name].read_text()))
+    unneeded = [name for name in found if name not in needed and _HASH.fullmatch(name)]
+    return [found[name] for name in sorted(unneeded, key=lambda name: not name.endswith(".dir"))]
 
 
 def remove_unneeded(root: Path, runs: Sequence[str]) -> None:
-    """Remove what neither the workspace, nor a commit, nor an experiment, nor a run's ref needs. Args as above."""
-    _gc(root, runs)
+    """Remove what is unneeded, while no command of DVC can add to the cache. Args and Raises as above."""
+    from dvc.exceptions import DvcException
+    from dvc.repo import Repo
+
+    try:
+        with Repo(str(root)) as repo, repo.lock:
+            for path in unneeded_objects(root, runs):
+                path.unlink(missing_ok=True)
+    except DvcException as error:
+        raise RatewrightError(f"DVC's cache: {error}") from error
 
 
 def is_shared(root: Path) -> bool:
     """Whether the cache lies outside the checkout: other repositories may need what it holds."""
+    return not _cache(root).is_relative_to(root.resolve())
+
+
+def _cache(root: Path) -> Path:
     done = subprocess.run(
         [sys.executable, "-m", "dvc", "cache", "dir"], cwd=root, capture_output=True, text=True, check=True
     )
-    return not Path(done.stdout.strip()).resolve().is_relative_to(root.resolve())
+    return Path(done.stdout.strip()).resolve()
+
+
+def _noted(repository: Repository, runs: Sequence[str]) -> set[str]:
+    """Every hash in DVC's files, of the commits of all refs but those of other runs, and of the workspace."""
+    history = ("log", "--full-history", "-m", "--root", "--raw", "--no-renames", "--no-abbrev", "--format=")
+    changes = repository.git(*history, f"--exclude={RUNS}*", "--all", *runs, "--", *_NAMES)
+    blobs = {line.split()[3] for line in changes.splitlines() if line}
+    text = repository.git("cat-file", "--batch", feed="\n".join(blobs))  # a deleted file is one that is missing
+    files = repository.git("ls-files", "-z", "--cached", "--others", "--exclude-standard", "--", *_NAMES).split("\0")
+    for path in (repository.root / name for name in files if name):
+        text += path.read_text() if path.is_file() else ""
+    return set(_HASH.findall(text))
 
 
 def refuse_running_stages(root: Path) -> None:
@@ -57,30 +91,3 @@ def refuse_running_stages(root: Path) -> None:
         for holder in held:
             if Path(f"/proc/{holder['pid']}").exists():
                 raise RatewrightError(f"{name} is in use by process {holder['pid']} ({holder['cmd']}): try again later")
-
-
-def _gc(root: Path, runs: Sequence[str], *options: str) -> str:
-    keep = ("--workspace", "--all-commits", "--all-experiments")
-    with _protected(Repository(root), runs):
-        command = [sys.executable, "-m", "dvc", "gc", *keep, "--force", *options]
-        done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        raise RatewrightError(f"dvc gc: {' '.join((done.stderr or done.stdout).split()[-40:])}")
-    return done.stdout + done.stderr
-
-
-@contextmanager
-def _protected(repository: Repository, runs: Sequence[str]) -> Iterator[None]:
-    """A branch for the commit of each run, as long as the context lasts."""
-    _remove(repository)  # those of a call that was killed
-    for number, ref in enumerate(runs):
-        repository.git("update-ref", f"{_PROTECTED}{number}", ref)
-    try:
-        yield
-    finally:
-        _remove(repository)
-
-
-def _remove(repository: Repository) -> None:
-    for ref in repository.git("for-each-ref", "--format=%(refname)", _PROTECTED).splitlines():
-        repository.git("update-ref", "-d", ref)
