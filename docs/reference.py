@@ -1,6 +1,7 @@
-"""Reference pages generated from the code: the command line, the parameters and the JSON files."""
+"""Reference pages generated from the code: the command line, the parameters, the JSON files and credits."""
 
 import inspect
+import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -75,6 +76,17 @@ def json_files() -> str:
         seen.update(new)
         parts += [_section(model, level=3) for model in new]
     return "\n\n".join(parts) + "\n"
+
+
+def photograph_credits() -> str:
+    """A page with the licence and the credit of every picture of open-photographs, each linked to its address."""
+    files = json.loads((CHECKOUT / "profiles" / "manifests" / "open-photographs.json").read_text())["files"]
+    rows = [(f"[{each['name']}]({each['url']})", _cell(each["license"]), _cell(each["credit"])) for each in files]
+    intro = (
+        "# Credits of photographs\n\nThe pictures of `open-photographs`, which the profile `real` trains on, with the "
+        "licence and the credit that the place which published each gives. None is part of this repository."
+    )
+    return f"{intro}\n\n{_table(('picture', 'licence', 'credit'), rows)}\n"
 
 
 def _arguments(command: Any) -> list[Any]:
@@ -184,6 +196,7 @@ PAGES = {
     "reference/command-line.md": command_line,
     "reference/parameters.md": parameters,
     "reference/json-files.md": json_files,
+    "reference/photograph-credits.md": photograph_credits,
 }
 """Path below docs/ -> the function that writes the page."""
 

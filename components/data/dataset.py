@@ -2,20 +2,23 @@
 
 import hashlib
 import json
-import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Annotated
+
+from pydantic import Field
 
 from ..errors import SourceError
 from ..settings import Settings, Share
+from ..storage.remote import Addresses
 from ..storage.source import Source, checked_name
 from ..storage.sources import PICTURE_SUFFIXES, Folder, open_source
 from .archives import is_archive
+from .listing import Listing, join_listings, read_listing
 from .manifest import MANIFEST
 
 
@@ -23,11 +26,12 @@ class Dataset(Settings):
     """Where a data set comes from: an entry of `datasets` in params.yaml."""
 
     source: str | None = None
-    """`bundled`, a folder, or an https:// or s3:// prefix; null for the manifest's own address or a mirror."""
+    """`bundled`, a folder, or an https:// or s3:// prefix; null for the manifest's own addresses or a mirror."""
     files: list[str] | None = None
     """Names at the source, archives included; null for the manifest's, or all that the source lists."""
-    manifest: str | None = None
-    """JSON in the checkout with `base_url`, and `files` with a name and a sha256 or md5 each."""
+    manifest: str | Annotated[list[str], Field(min_length=1)] | None = None
+    """JSON in the checkout: `files` with a name, a sha256 or md5, and a `url` each, or `base_url` for all. A list joins
+    sets; the files of each are `<name of its manifest>/<file>` at the source or mirror."""
     max_loss: Share = 0.0
     """Share of the pictures that may turn out undecodable."""
     members: str = "*"
@@ -52,29 +56,26 @@ class NamedDataset:
         if checked_name(self.name) != PurePosixPath(self.name).name or self.name.startswith("."):
             raise SourceError(f"{self.name!r} cannot name a data set: it names a folder")
 
-    def address_and_hashes(self) -> tuple[str | None, dict[str, str]]:
-        """The public address, and the expected hash of each file that the manifest pins: see `kind_of`.
+    def listing(self) -> Listing:
+        """The files that the manifests pin, and their public addresses; `source` takes the place of the latter.
 
         Raises:
-            SourceError: where the manifest cannot be read.
+            SourceError: where a manifest cannot be read.
         """
-        if self.definition.manifest is None:
-            return self.definition.source, {}
-        path = self.root / self.definition.manifest
-        try:
-            listing = json.loads(path.read_text())
-            expected = {checked_name(entry["name"]): _expected_hash(entry) for entry in listing["files"]}
-            return self.definition.source or listing.get("base_url"), expected
-        except OSError as error:
-            raise SourceError(f"{path}: cannot be read: {error.strerror}") from error
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise SourceError(f"{path}: not a manifest with files of a name and a sha256 or md5 each") from error
+        source, manifest = self.definition.source, self.definition.manifest
+        if manifest is None:
+            return Listing(source)
+        if isinstance(manifest, list):
+            found = join_listings([self.root / path for path in manifest])
+        else:
+            found = read_listing(self.root / manifest)
+        return found if source is None else Listing(source, found.hashes)
 
     def file_names(self, expected: dict[str, str], source: Source) -> list[str]:
         """Names of the set's files at the source, sorted.
 
         Args:
-            expected: the hashes of `address_and_hashes`.
+            expected: the hashes of `listing`.
             source: asked for its list where neither the definition nor the manifest names files.
 
         Raises:
@@ -84,33 +85,31 @@ class NamedDataset:
             return sorted({checked_name(name) for name in self.definition.files})
         return sorted(expected) or pictures_and_archives(source.list())
 
-    def open(self, address: str | None, out: Path | None = None) -> Source:
-        """The source to fetch from: the mirror where there is one, else the public address.
+    def open(self, listing: Listing, out: Path | None = None) -> Source:
+        """The source to fetch from: the mirror where there is one, else the public addresses.
 
         Args:
-            address: the public one.
+            listing: what `listing` returned.
             out: the folder that pictures are written to, which the source may not lie in, nor hold.
 
         Raises:
-            SourceError: where there is neither address nor mirror, or the source cannot be opened.
+            SourceError: where a file has neither address nor mirror, or the source cannot be opened.
         """
-        location = address
-        if self.mirror is not None and address != "bundled":
-            location = f"{self.mirror.rstrip('/')}/{self.name}"
+        joined = isinstance(self.definition.manifest, list)
+        location = listing.address
+        if self.mirror is not None and location != "bundled":
+            location = self.mirror if joined else f"{self.mirror.rstrip('/')}/{self.name}"
         if location is None:
-            wanted = f"a folder, http(s):// or s3:// prefix that holds {self.name}/"
-            raise SourceError(f"{self.name}: has no public address to fetch from; name a mirror ({wanted})")
+            if not listing.urls or listing.hashes.keys() - listing.urls.keys():
+                wanted = f"a folder, http(s):// or s3:// prefix that holds {'each set' if joined else self.name}/"
+                raise SourceError(f"{self.name}: has no public address to fetch from; name a mirror ({wanted})")
+            return Addresses(listing.urls)
         source = open_source(location)
         if out is not None and isinstance(source, Folder):
             here, there = out.resolve(), source.root.resolve()
             if here.is_relative_to(there) or there.is_relative_to(here):
                 raise SourceError(f"{self.name}: the source {there} and the output {here} may not share a folder")
         return source
-
-
-def kind_of(expected: str) -> str:
-    """The kind of a hash by its number of hexadecimal digits: "md5" for 32, else "sha256"."""
-    return "md5" if len(expected) == 32 else "sha256"
 
 
 def revision_of(dataset: NamedDataset, workers: int = 16) -> str:
@@ -126,12 +125,12 @@ def revision_of(dataset: NamedDataset, workers: int = 16) -> str:
     Raises:
         SourceError: where the source cannot be reached.
     """
-    address, expected = dataset.address_and_hashes()
-    if expected:
-        marks = sorted(expected.items())
+    listing = dataset.listing()
+    if listing.hashes:
+        marks = sorted(listing.hashes.items())
     else:
-        with closing(dataset.open(address)) as source, ThreadPoolExecutor(workers) as pool:
-            names = dataset.file_names(expected, source)
+        with closing(dataset.open(listing)) as source, ThreadPoolExecutor(workers) as pool:
+            names = dataset.file_names(listing.hashes, source)
             marks = list(zip(names, pool.map(source.fingerprint, names), strict=True))
     return hashlib.sha256(json.dumps(marks).encode()).hexdigest()[:16]
 
@@ -174,10 +173,3 @@ def archive_of(name: str) -> str | None:
         if character == "/" and is_archive(name[:end]):
             return name[:end]
     return None
-
-
-def _expected_hash(entry: dict[str, Any]) -> str:
-    kind, digits = ("sha256", 64) if "sha256" in entry else ("md5", 32)
-    if not re.fullmatch(f"[0-9a-f]{{{digits}}}", entry[kind]):
-        raise ValueError(f"no {kind}: {entry[kind]}")
-    return str(entry[kind])

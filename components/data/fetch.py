@@ -16,9 +16,10 @@ from ..storage.atomic import hash_of, sha256_of, write_bytes
 from ..storage.source import Source
 from .archives import is_archive, unpack
 from .cifar10 import is_batch, read_batch
-from .dataset import NamedDataset, archive_of, kind_of, pictures_and_archives, stored_names
+from .dataset import NamedDataset, archive_of, pictures_and_archives, stored_names
 from .fetch_journal import WORK, Journal
 from .image_files import decode, encode_png
+from .listing import kind_of
 from .manifest import MANIFEST, ArchiveFile, FetchedFile, Manifest, UndecodableFile
 
 MAX_ARCHIVE_BYTES = 1 << 35
@@ -62,9 +63,10 @@ def fetch(
         SourceError: in one line, for a source that cannot be reached or lacks a file, a wrong hash, a larger share of
             undecodable pictures than `max_loss`, and an empty set.
     """
-    address, expected = dataset.address_and_hashes()
+    listing = dataset.listing()
+    address, expected = listing.address, listing.hashes
     revision = dataset.definition.revision
-    with closing(dataset.open(address, out)) as source:
+    with closing(dataset.open(listing, out)) as source:
         names = dataset.file_names(expected, source)
         with Journal(out, (address, revision), revision in (None, present)) as journal:
             manifest = _Fetch(dataset, expected, source, out, journal).run(names, address, workers, progress)

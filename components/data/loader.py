@@ -32,9 +32,17 @@ class Batch(NamedTuple):
 
 
 def training_batches(
-    shards: Shards, *, batch_size: int, seed: int, start_step: int, workers: int, rank: int = 0, ranks: int = 1
+    shards: Shards,
+    *,
+    batch_size: int,
+    seed: int,
+    start_step: int,
+    workers: int,
+    rank: int = 0,
+    ranks: int = 1,
+    split: str = "train",
 ) -> Iterator[Batch]:
-    """Endless batches of augmented patches of the training split.
+    """Endless batches of augmented patches of a split.
 
     Args:
         shards: the patches.
@@ -44,6 +52,7 @@ def training_batches(
         workers: loader processes; 0 reads in this process.
         rank: number of this process among those that train together.
         ranks: count of the processes that train together.
+        split: "train" or "large".
 
     Raises:
         RatewrightError: where the ranks cannot share a batch evenly.
@@ -52,7 +61,7 @@ def training_batches(
     """
     if batch_size % ranks:
         raise RatewrightError(f"batch_size {batch_size} is not a multiple of the {ranks} processes that share it")
-    stream = _Stream(shards.patches("train"), batch_size, seed, start_step, rank, ranks)
+    stream = _Stream(shards.patches(split), batch_size, seed, start_step, rank, ranks)
     loader = DataLoader(
         stream,
         batch_size=None,

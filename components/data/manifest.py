@@ -57,7 +57,7 @@ class Manifest(Settings):
     name: str
     """Of the data set."""
     source: str | None
-    """The public address."""
+    """The public address; null where there is none, or where each file has its own."""
     files: tuple[FetchedFile, ...]
     """The pictures, by name."""
     undecodable: tuple[UndecodableFile, ...] = Field((), validation_alias=AliasChoices("undecodable", "lost"))

@@ -36,6 +36,7 @@ def cut_patches(rgb: Rgb, augmentation: Augmentation, count: int, seed: tuple[in
     """Random patches of a picture, the same for the same seed; more of them leave the first ones as they are.
 
     A patch whose rotated picture has too few valid pixels is drawn upright. A picture smaller than a patch gives none.
+    A patch that is drawn twice comes once.
 
     Args:
         rgb: uint8 (H, W, 3).
@@ -47,9 +48,11 @@ def cut_patches(rgb: Rgb, augmentation: Augmentation, count: int, seed: tuple[in
     if min(rgb.shape[:2]) < side:
         return
     number, sha256 = seed
+    largest = 1.0 if augmentation.largest_side is None else min(1.0, augmentation.largest_side / min(rgb.shape[:2]))
+    seen = set[tuple[float, float, int, int]]()
     for index in range(count):
         random = np.random.default_rng([number, int(sha256[:15], 16), index])
-        scale = max(random.uniform(augmentation.smallest_scale, 1), side / min(rgb.shape[:2]))
+        scale = max(largest * random.uniform(augmentation.smallest_scale, 1), side / min(rgb.shape[:2]))
         angle = 0.0
         if random.random() < augmentation.rotated_share:
             angle = random.uniform(-augmentation.largest_angle, augmentation.largest_angle)
@@ -57,6 +60,9 @@ def cut_patches(rgb: Rgb, augmentation: Augmentation, count: int, seed: tuple[in
         if min(valid.shape[:2]) < side:
             angle, valid = 0.0, _scale(rgb, scale)
         x, y = (int(random.integers(0, limit - side + 1)) for limit in (valid.shape[1], valid.shape[0]))
+        if (scale, angle, x, y) in seen:
+            continue
+        seen.add((scale, angle, x, y))
         crop = A.Crop(x_min=x, y_min=y, x_max=x + side, y_max=y + side)
         yield Patch(crop(image=valid)["image"], round(scale, 6), round(angle, 6), x, y)
 

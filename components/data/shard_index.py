@@ -1,7 +1,14 @@
 """index.json of a set of shards: how they were made, and the byte range of every patch."""
 
+from typing import Annotated
+
+from pydantic import Field
+
 from ..settings import Settings
-from .shard_spec import Augmentation
+from .shard_spec import Augmentation, LargePatches, is_null
+
+LARGE = "large"
+"""The split of larger patches."""
 
 
 class Shard(Settings):
@@ -14,7 +21,7 @@ class Shard(Settings):
 
 
 class Split(Settings):
-    """The patches that train, or those that validate."""
+    """The patches of one split."""
 
     images: int
     """Pictures that fall into the split, those smaller than a patch included."""
@@ -39,6 +46,8 @@ class Recipe(Settings):
     """Of the split and of the patches."""
     samples_per_shard: int
     """Patches in one tar, at the most."""
+    large: Annotated[LargePatches | None, Field(exclude_if=is_null)] = None
+    """The patches of the split `large`."""
 
 
 class ShardIndex(Settings):
@@ -47,4 +56,10 @@ class ShardIndex(Settings):
     spec: Recipe
     """How the shards were made."""
     splits: dict[str, Split]
-    """The splits `train` and `val`."""
+    """The splits `train` and `val`, and `large`: larger patches of the pictures of `train`."""
+
+    def side(self, split: str) -> int:
+        """Side in pixels of the patches of a split."""
+        if split == LARGE and self.spec.large is not None:
+            return self.spec.large.patch
+        return self.spec.augmentation.patch

@@ -72,8 +72,10 @@ class Shards:
             raise SourceError(f"no shards in {self.location}: index.json is not {wanted}") from error
 
     def patches(self, split: str) -> "Patches":
-        """The patches of a split, "train" or "val". Raises SourceError where there is no index."""
+        """The patches of a split: "train", "val" or "large". Raises SourceError where there is no index or split."""
         index = self.index()
+        if split not in index.splits:
+            raise SourceError(f"no {split} patches in {self.location}: see `shards.{split}` in params.yaml")
         folder, left = None, self.cache_bytes if self.remote else 0
         if self.cache is not None and left:
             content = json.dumps(index.model_dump(), sort_keys=True)
@@ -87,7 +89,7 @@ class Shards:
                     copy = folder / shard.file / str(offset) if folder is not None and left >= 0 else None
                     if name == split:
                         places.append(_Place(shard.file, offset, size, copy))
-        return Patches(self, split, index.spec.augmentation.patch, places)
+        return Patches(self, split, index.side(split), places)
 
 
 class _Place(NamedTuple):

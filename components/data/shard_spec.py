@@ -7,6 +7,11 @@ from pydantic import Field
 from ..settings import PositiveInt, Settings, Share
 
 
+def is_null(value: object) -> bool:
+    """Whether a field is left out of files, which stay as they were before there was the option."""
+    return value is None
+
+
 class Augmentation(Settings):
     """How a patch is drawn from a picture."""
 
@@ -14,10 +19,22 @@ class Augmentation(Settings):
     """Side of a patch in pixels."""
     smallest_scale: Annotated[float, Field(gt=0, le=1)]
     """Pictures are scaled by a factor from this to 1, by area averaging."""
+    largest_side: Annotated[PositiveInt | None, Field(exclude_if=is_null)] = None
+    """Shorter side in pixels of the largest pictures that patches are cut from: the factor of a larger picture is drawn
+    below the one that makes it so small. Null for no limit."""
     largest_angle: Annotated[float, Field(ge=0, le=180)]
     """Degrees; pictures are rotated by up to this much either way."""
     rotated_share: Share
     """Share of the patches that are rotated; rotation interpolates, and so blurs a little."""
+
+
+class LargePatches(Settings):
+    """A second set of training patches, of which `train.large_patches` makes use."""
+
+    patch: PositiveInt
+    """Side of a patch in pixels."""
+    patches_per_image: PositiveInt
+    """Patches drawn from each picture that trains; those smaller than a patch give none."""
 
 
 class ShardSpec(Augmentation):
@@ -27,3 +44,5 @@ class ShardSpec(Augmentation):
     """Patches drawn from each picture."""
     train_share: Share
     """Share of the pictures that train, the rest validates."""
+    large: Annotated[LargePatches | None, Field(exclude_if=is_null)] = None
+    """Larger patches for the last part of trainings; null for none."""

@@ -23,7 +23,7 @@ from ..errors import SourceError
 from ..storage.atomic import replacing, write_json
 from .image_files import decode_rgb, encode_png
 from .patches import cut_patches
-from .shard_index import Recipe, Shard, ShardIndex, Split
+from .shard_index import LARGE, Recipe, Shard, ShardIndex, Split
 from .shard_spec import Augmentation, ShardSpec
 
 SPLITS = ("train", "val")
@@ -39,6 +39,13 @@ class SourceImage:
     """Of its file."""
     sha256: str
     """Of the file's bytes."""
+
+
+class _Part(NamedTuple):
+    """A split: how its patches are cut, and from which pictures."""
+
+    spec: ShardSpec
+    images: list[SourceImage]
 
 
 class _Sample(NamedTuple):
@@ -72,7 +79,7 @@ def write_shards(
     samples_per_shard: int = SAMPLES_PER_SHARD,
     progress: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> ShardIndex:
-    """Write `{train,val}-%06d.tar` and `index.json`.
+    """Write `{train,val}-%06d.tar` and `index.json`; with `spec.large`, `large-%06d.tar` too.
 
     Args:
         images: the pictures; of those with the same content, one is taken.
@@ -81,7 +88,8 @@ def write_shards(
         seed: of the split and of the patches.
         parallel_map: cuts many pictures at once; the built-in `map` one after the other.
         samples_per_shard: patches in one tar.
-        progress: called with the number of pictures done and the number of all pictures.
+        progress: called with the number of pictures done and the number of all pictures; those that give large patches
+            count twice.
 
     Returns:
         The index.
@@ -90,17 +98,20 @@ def write_shards(
         SourceError: where a split would be empty: too few pictures, or none as large as a patch.
     """
     images = sorted({image.sha256: image for image in images}.values(), key=lambda image: image.sha256)
-    members = {split: [i for i in images if split_of(i.sha256, spec.train_share, seed) == split] for split in SPLITS}
+    parts = _parts(images, spec, seed)
     out.mkdir(parents=True, exist_ok=True)
-    pictures = ((image, image.path.read_bytes()) for split in SPLITS for image in members[split])
-    cuts = _reported(parallel_map(partial(_cut, spec=spec, seed=seed), pictures), len(images), progress)
+    pictures = ((image, image.path.read_bytes(), part.spec) for part in parts.values() for image in part.images)
+    total = sum(len(part.images) for part in parts.values())
+    cuts = _reported(parallel_map(partial(_cut, seed=seed), pictures), total, progress)
     splits: dict[str, Split] = {}
-    for split in SPLITS:
-        splits[split] = _write_split(split, cuts, len(members[split]), samples_per_shard, out)
+    for split, part in parts.items():
+        side = part.spec.patch
+        per_shard = max(1, samples_per_shard * spec.patch**2 // side**2)  # tars of the same size
+        splits[split] = _write_split(split, cuts, len(part.images), per_shard, out)
         if not splits[split].samples:
             raise SourceError(
-                f"the {split} split is empty: {len(members[split])} of {len(images)} pictures fall into it and "
-                f"none gives a {spec.patch}x{spec.patch} patch"
+                f"the {split} split is empty: {len(part.images)} of {len(images)} pictures fall into it and "
+                f"none gives a {side}x{side} patch"
             )
     recipe = Recipe(
         augmentation=Augmentation.model_validate(spec.model_dump(include=set(Augmentation.model_fields))),
@@ -108,10 +119,21 @@ def write_shards(
         train_share=spec.train_share,
         seed=seed,
         samples_per_shard=samples_per_shard,
+        large=spec.large,
     )
     index = ShardIndex(spec=recipe, splits=splits)
     write_json(out / "index.json", index.model_dump())
     return index
+
+
+def _parts(images: Sequence[SourceImage], spec: ShardSpec, seed: int) -> dict[str, _Part]:
+    """The splits to write; the pictures of `large` are those of `train`."""
+    parts = {split: _Part(spec, []) for split in SPLITS}
+    for image in images:
+        parts[split_of(image.sha256, spec.train_share, seed)].images.append(image)
+    if spec.large is not None:
+        parts[LARGE] = _Part(spec.model_copy(update=spec.large.model_dump()), parts["train"].images)
+    return parts
 
 
 def _reported(
@@ -123,9 +145,9 @@ def _reported(
         yield cut
 
 
-def _cut(picture: tuple[SourceImage, bytes], spec: ShardSpec, seed: int) -> list[_Sample]:
+def _cut(picture: tuple[SourceImage, bytes, ShardSpec], seed: int) -> list[_Sample]:
     """The samples of one picture, which comes with its file's content, so that another machine can cut it."""
-    image, content = picture
+    image, content, spec = picture
     samples = []
     patches = cut_patches(decode_rgb(content), spec, spec.patches_per_image, (seed, image.sha256))
     for number, patch in enumerate(patches):

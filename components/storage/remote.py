@@ -5,7 +5,7 @@ fsspec and s3fs, which come with dvc, would lose behaviour. fsspec's http reader
 page changes. s3fs raises OSError without the codes of S3 that our messages name, such as ExpiredToken.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -109,6 +109,27 @@ class Http:
             raise _TransientError(f"{url}: {one_line(error)}") from error
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise SourceError(f"{url}: {one_line(error)}") from error
+
+
+class Addresses(Http):
+    """Files that have an http(s) address each.
+
+    Args:
+        urls: address of each file, by name.
+    """
+
+    def __init__(self, urls: Mapping[str, str]) -> None:
+        super().__init__("")
+        self._urls = urls
+
+    def list(self) -> Names:
+        """All names, sorted."""
+        return sorted(self._urls)
+
+    def _url(self, name: str) -> str:
+        if name not in self._urls:
+            raise MissingError(f"{name}: has no address")
+        return self._urls[name]
 
 
 class S3:

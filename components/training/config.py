@@ -36,6 +36,9 @@ class TrainingConfig(Settings):
     quarters are coded."""
     batch_size: PositiveInt = 8
     """Patches per step, over all workers."""
+    large_patches: Annotated[Share, Field(exclude_if=lambda share: share == 0)] = 0.0
+    """Share of the budget, at its end, that is spent on the large patches of `shards.large`, `batch_size` of them per
+    step. Time and memory of a step grow with their pixels."""
     learning_rate: PositiveFloat
     """Learning rate at the start of the schedule."""
     optimizer: OptimizerName = "adam"

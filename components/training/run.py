@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from ..codecs.base import Codec
 from ..codecs.discriminator import Discriminator
-from ..data.loader import Batch, training_batches, validation_batches
+from ..data.loader import Batch, validation_batches
 from ..data.shard_reader import Shards
 from ..errors import RatewrightError, SourceError
 from ..rate.lambda_controller import LambdaController
@@ -22,6 +22,7 @@ from .config import TrainingConfig
 from .forward import as_float, padded_forward, to_channels_last
 from .learning_rate import LearningRate
 from .optimised_network import OptimisedNetwork
+from .patch_stream import patch_stream
 from .precision import fastest_precision
 from .process_group import ProcessGroup
 from .state import TrainingState, tensors_under
@@ -89,15 +90,7 @@ class TrainingRun:
 
     def batches(self) -> Iterator[Batch]:
         """This rank's batches, from the step after the last one done."""
-        return training_batches(
-            self.shards,
-            batch_size=self.config.batch_size,
-            seed=self.seed,
-            start_step=self.state.step,
-            workers=self.config.workers,
-            rank=self.process_group.rank,
-            ranks=self.process_group.ranks,
-        )
+        return patch_stream(self.shards, self.config, self.seed, self.state, self.process_group)
 
     @property
     def spent(self) -> float:

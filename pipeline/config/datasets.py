@@ -31,7 +31,7 @@ def changed_revisions(root: Path, settings: params.Params, keep_known: bool = Fa
     changed = {}
     for name, definition in settings.datasets.items():
         dataset = named_dataset(root, settings, name)
-        dataset.address_and_hashes()  # a wrong manifest is a mistake in the checkout, whatever the source does
+        dataset.listing()  # a wrong manifest is a mistake in the checkout, whatever the source does
         try:
             present = revision_of(dataset)
         except SourceError as error:

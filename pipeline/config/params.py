@@ -150,6 +150,10 @@ class Params(Settings):
             raise ValueError(f"in two of variants, fine_tuned and baselines: {', '.join(clash)}")
         if unknown := sorted(self.resources.keys() - {"default", *self.all_variants}):
             raise ValueError(f"resources: no variant {', '.join(unknown)}")
+        if self.shards.large is None:
+            wanting = [name for name, variant in self.all_variants.items() if variant.train.large_patches]
+            if wanting:
+                raise ValueError(f"train.large_patches of {', '.join(wanting)} needs shards.large")
         for name, variant in self.fine_tuned.items():
             if fault := self._fault_of(variant):
                 raise ValueError(f"fine_tuned.{name}.{fault}")

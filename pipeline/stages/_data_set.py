@@ -129,9 +129,11 @@ def training_input(settings: Params, name: str, shards: Path) -> DataInput:
 
 
 def _source_of(settings: Params, name: str) -> str:
-    """Where a data set comes from, in a word: its source, or the manifest that has the addresses."""
+    """Where a data set comes from, in a word: its source, or the manifests that have the addresses."""
     definition = settings.datasets[name]
-    return definition.source or definition.manifest or f"{settings.mirror}/{name}"
+    manifests = definition.manifest or ()
+    named = manifests if isinstance(manifests, str) else ", ".join(manifests)
+    return definition.source or named or f"{settings.mirror}/{name}"
 
 
 def content_hash(folder: Path) -> str:

@@ -37,6 +37,12 @@ def test_every_json_file_has_a_section() -> None:
     assert "`psnr_db_why`" not in page  # said once, for all
 
 
+def test_every_photograph_has_its_licence_and_credit() -> None:
+    page = reference.photograph_credits()
+    assert page.count("](https://") == 284
+    assert "| CC BY 2.0 | “IMG_4326” by Sterling College/flickr, CC BY 2.0 |" in page
+
+
 def test_pages_are_written_below_a_folder(tmp_path: Path) -> None:
     reference.write(tmp_path)
     assert {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*.md")} == set(reference.PAGES)

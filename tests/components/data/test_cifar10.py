@@ -96,7 +96,7 @@ def test_another_md5(site: Site, packed: bytes, tmp_path: Path) -> None:
 def test_a_hash_of_another_length(entry: dict[str, Any], tmp_path: Path) -> None:
     (tmp_path / "set.json").write_text(json.dumps({"files": [{"name": "a.png", **entry}]}))
     with pytest.raises(SourceError, match="not a manifest"):
-        data_set("set", manifest=tmp_path / "set.json").address_and_hashes()
+        data_set("set", manifest=tmp_path / "set.json").listing()
 
 
 def test_a_picture_pinned_by_its_md5(site: Site, tmp_path: Path) -> None:

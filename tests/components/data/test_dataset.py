@@ -66,15 +66,16 @@ def test_a_bad_definition(fields: dict[str, Any]) -> None:
 
 def test_the_shipped_definitions() -> None:
     definitions = YAML(typ="safe").load(ROOT / "profiles" / "datasets.yaml")
-    assert len(definitions) == 17
+    assert len(definitions) == 19
     for name, fields in definitions.items():
         definition = Dataset.model_validate(fields)
         assert definition.files or definition.manifest, "a public set names its files"
         if definition.manifest is not None:
-            public, expected = NamedDataset(name, definition, root=ROOT).address_and_hashes()
-            assert public is not None
-            assert public.startswith("https://")
-            assert expected
+            listing = NamedDataset(name, definition, root=ROOT).listing()
+            public = [listing.address] if listing.address is not None else list(listing.urls.values())
+            assert public
+            assert all(address.startswith("https://") for address in public)
+            assert listing.hashes
         if definition.source == "bundled":
             assert set(definition.files or ()) <= set(open_source("bundled").list())
 

@@ -1,6 +1,7 @@
 import hashlib
 import math
 
+import cv2
 import numpy as np
 import pytest
 
@@ -91,23 +92,44 @@ def test_scaling_averages_areas() -> None:
     assert patch.rgb.std() < board.std() / 2
 
 
+def test_a_large_picture_is_cut_no_larger_than_its_limit(photograph: Rgb) -> None:
+    """Its factors lie between those that make the shorter side half of `largest_side`, and `largest_side` itself."""
+    large = np.tile(photograph, (4, 5, 1))  # 640x960
+    limited = Augmentation(patch=48, smallest_scale=0.5, largest_side=160, largest_angle=0.0, rotated_share=0.0)
+    found = drawn(large, limited, count=40)
+    assert all(0.125 <= patch.scale <= 0.25 for patch in found)
+    assert max(p.scale for p in found) - min(p.scale for p in found) > 0.1, "each patch has a factor of its own"
+    for patch in found:
+        size = round(960 * patch.scale), round(640 * patch.scale)
+        whole = cv2.resize(large, size, interpolation=cv2.INTER_AREA)
+        assert np.array_equal(whole[patch.y : patch.y + 48, patch.x : patch.x + 48], patch.rgb), (
+            "at the factor it tells"
+        )
+
+
+def test_a_picture_within_the_limit_is_cut_as_without_it(photograph: Rgb) -> None:
+    limited = USUAL.model_copy(update={"largest_side": min(photograph.shape[:2])})
+    assert [p.facts() for p in drawn(photograph, limited)] == [p.facts() for p in drawn(photograph)]
+
+
 @pytest.mark.parametrize("shape", [(47, 300, 3), (300, 47, 3), (1, 1, 3)])
 def test_a_picture_smaller_than_a_patch_gives_none(shape: tuple[int, int, int]) -> None:
     assert drawn(np.zeros(shape, np.uint8)) == []
 
 
-def test_a_picture_of_just_a_patch_gives_itself() -> None:
+def test_a_picture_of_just_a_patch_gives_itself_once() -> None:
     rgb = np.random.default_rng(0).integers(0, 256, (48, 48, 3), dtype=np.uint8)
-    for patch in drawn(rgb, count=8):
-        assert (patch.scale, patch.angle, patch.x, patch.y) == (1.0, 0.0, 0, 0)
-        assert np.array_equal(patch.rgb, rgb)
+    (patch,) = drawn(rgb, count=8)  # once, however often it is drawn
+    assert (patch.scale, patch.angle, patch.x, patch.y) == (1.0, 0.0, 0, 0)
+    assert np.array_equal(patch.rgb, rgb)
 
 
 def test_a_picture_hardly_larger_than_a_patch_is_never_cut_short() -> None:
     for seed in range(5):
         found = drawn(np.full((50, 53, 3), 255, np.uint8), count=10, seed=seed)
-        assert len(found) == 10
+        assert len(found) > 1
         assert all(p.rgb.shape == (48, 48, 3) and p.rgb.min() == 255 for p in found)
+        assert len({str(p.facts()) for p in found}) == len(found), "no patch comes twice"
 
 
 def test_facts_say_where_a_patch_comes_from(photograph: Rgb) -> None:

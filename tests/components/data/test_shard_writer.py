@@ -14,7 +14,7 @@ from components.data.image_files import decode_rgb, encode_png
 from components.data.patches import cut_patches
 from components.data.shard_index import ShardIndex
 from components.data.shard_reader import Shards
-from components.data.shard_spec import ShardSpec
+from components.data.shard_spec import LargePatches, ShardSpec
 from components.data.shard_writer import SPLITS, SourceImage, split_of
 from components.data.shard_writer import write_shards as write
 from components.distributed.parallel_map import in_processes
@@ -158,6 +158,39 @@ def test_pictures_that_are_too_small_are_a_source_error(tmp_path: Path) -> None:
 def test_a_split_without_a_picture_is_a_source_error(picture_files: list[Path], tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="the val split is empty: 0 of 8"):
         write_shards(sources(picture_files), SPEC.model_copy(update={"train_share": 1.0}), tmp_path, parallel_map=map)
+
+
+def test_large_patches_of_the_pictures_that_train(picture_files: list[Path], tiny_shards: Path, tmp_path: Path) -> None:
+    """They lie beside the other splits, whose bytes stay as they are."""
+    spec = SPEC.model_copy(update={"large": LargePatches(patch=112, patches_per_image=3)})
+    reported: list[tuple[int, int]] = []
+    write_shards(
+        sources(picture_files),
+        spec,
+        tmp_path,
+        parallel_map=in_processes(2),
+        progress=lambda done, total: reported.append((done, total)),
+    )
+    index, without = Shards(str(tmp_path)).index(), Shards(str(tiny_shards)).index()
+    total = len(picture_files) + without.splits["train"].images
+    assert reported == [(done, total) for done in range(1, total + 1)]
+    assert {path.name: path.read_bytes() for path in tmp_path.glob("[tv]*.tar")} == {
+        path.name: path.read_bytes() for path in tiny_shards.glob("*.tar")
+    }
+    assert {split: index.splits[split] for split in SPLITS} == without.splits
+    large, train = samples(tmp_path, "large"), samples(tmp_path, "train")
+    assert 2 * without.splits["train"].images < len(large) <= 3 * without.splits["train"].images
+    assert {facts["sha256"] for _, _, facts in large} == {facts["sha256"] for _, _, facts in train}
+    assert {decode_rgb(png).shape for _, png, _ in large} == {(112, 112, 3)}
+    assert {len(shard.samples) for shard in index.splits["large"].shards[:-1]} == {2}, "as large as seven of 64x64"
+    patches = Shards(str(tmp_path)).patches("large")
+    assert (len(patches), patches.side) == (len(large), 112)
+
+
+def test_shards_without_large_patches_say_so(tiny_shards: Path) -> None:
+    assert '"large"' not in (tiny_shards / "index.json").read_text(), "an option that is off leaves no trace"
+    with pytest.raises(SourceError, match=r"no large patches in .*: see `shards\.large`"):
+        Shards(str(tiny_shards)).patches("large")
 
 
 def test_the_same_picture_twice_makes_no_key_twice(picture_files: list[Path], tmp_path: Path) -> None:

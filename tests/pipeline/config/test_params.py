@@ -134,6 +134,13 @@ def tuned(document: Document) -> Document:
     return document
 
 
+def test_large_patches_are_cut_before_a_training_asks_for_them(document: Document) -> None:
+    document["variants"]["wcae"]["train"]["large_patches"] = 0.2
+    assert "train.large_patches of wcae needs shards.large" in refused(document)
+    document["shards"]["large"] = {"patch": 512, "patches_per_image": 4}
+    assert params.parse(document, "params.yaml").variant("wcae").train.large_patches == 0.2
+
+
 def test_a_fine_tuned_variant_is_a_variant_with_shards_of_its_own(tuned: Document) -> None:
     loaded = params.parse(tuned, "params.yaml")
     assert list(loaded.all_variants)[-1] == "wcae_ft"

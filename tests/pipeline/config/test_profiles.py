@@ -38,7 +38,8 @@ def test_every_profile_validates(name: str, checkout: Path) -> None:
     assert roles <= set(loaded.datasets)
     for dataset in loaded.datasets.values():
         assert dataset.source or dataset.manifest or dataset.files
-        assert dataset.manifest is None or (ROOT / dataset.manifest).exists()
+        manifests = [dataset.manifest] if isinstance(dataset.manifest, str) else dataset.manifest or []
+        assert all((ROOT / manifest).exists() for manifest in manifests)
 
 
 @pytest.mark.parametrize("name", PROFILES)
