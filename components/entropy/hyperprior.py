@@ -1,4 +1,4 @@
-"""Mean-scale hyperprior, with or without a checkerboard context model, in fixed-point arithmetic.
+"""Mean-scale hyperprior, with or without a context model, in fixed-point arithmetic.
 
 Hyperprior: Ballé et al. 2018; mean and scale, joint context model: Minnen, Ballé and Toderici 2018; context in two
 passes: He et al., CVPR 2021 (arXiv 2103.15306); Gaussian mixtures: Cheng et al. 2020.
@@ -14,8 +14,8 @@ passes: He et al., CVPR 2021 (arXiv 2103.15306); Gaussian mixtures: Cheng et al.
                              psi, context --entropy parameters--> distribution of pass 1 ==> range coder
 
 Everything from z_hat to the distributions runs in integers (components.layers.fixed_point), so the symbols that one
-machine codes are those that any other decodes. The context model takes two steps for any size of picture, where a
-context in raster order takes one for every position.
+machine codes are those that any other decodes. A context model takes two steps, or five, for any size of picture,
+where a context in raster order takes one for every position.
 """
 
 from collections.abc import Callable, Sequence
@@ -26,8 +26,8 @@ from torch import Tensor, nn
 
 from ..layers.fixed_point import UNIT, fixed_point_forward, to_fixed_point
 from ..layers.hyper import entropy_parameters
-from .checkerboard import checkerboard_merge, checkerboard_split
 from .conditional import GaussianConditional, GaussianMixtureConditional
+from .context import ContextModel, NoContext
 from .gain import FACTOR_BITS, GainVector, pack_shift, unpack_shift
 from .hyper_latents import HyperLatents
 from .range_coder import SymbolDecoder, SymbolEncoder
@@ -52,7 +52,7 @@ class HyperPrior(nn.Module):
         channels: of y.
         hyper_channels: of z, at a quarter of the resolution.
         features: of psi, and of the context.
-        context: side of the context model's kernel, odd, or 0 for no context model.
+        context: makes the context model of so many channels; None for none.
         components: Gaussians in the mixture of each element.
         gain_range: training draws the log-gain of each image from -gain_range to gain_range.
     """
@@ -63,7 +63,7 @@ class HyperPrior(nn.Module):
         *,
         hyper_channels: int,
         features: int,
-        context: int = 0,
+        context: Callable[[int], ContextModel] | None = None,
         components: int = 1,
         gain_range: float = 0.0,
     ):
@@ -76,12 +76,8 @@ class HyperPrior(nn.Module):
         self.gain_range = gain_range
         self.integers = True  # fixed-point networks in evaluation; floats show what fixed point costs
         outputs = channels * self.symbols.parameters_each
-        self.context: nn.Sequential | None = None
-        inputs = features
-        if context:
-            self.context = nn.Sequential(nn.Conv2d(channels, features, context, padding=context // 2))
-            inputs = 2 * features
-        self.parameters_net = entropy_parameters(inputs, outputs)
+        self.context: ContextModel = context(channels) if context is not None else NoContext()
+        self.parameters_net = entropy_parameters(features + self.context.features, outputs)
 
     def forward(self, y: Tensor, gain: float = 1.0) -> EntropyOutput:
         """Quantised latents and their estimated rate, in float32.
@@ -108,8 +104,8 @@ class HyperPrior(nn.Module):
                 bits.append(position_bits(self.symbols.likelihood(parameters, relaxed, gains))[:, None])
                 return to_fixed_point(y_hat) if integers else y_hat
 
-            y_hat = self._run_passes(psi, [partial(quantise, part) for part in self._split(y)], integers)
-            total = side_bits + (checkerboard_merge(*bits) if self.context else bits[0])[:, 0]
+            y_hat = self._run_passes(psi, [partial(quantise, part) for part in self.context.split(y)], integers)
+            total = side_bits + self.context.merge(bits)[:, 0]
             return EntropyOutput((y_hat / UNIT).float() if integers else y_hat, total, log_gain)
 
     def encode(self, y: Tensor, gain: float) -> tuple[bytes, ...]:
@@ -123,7 +119,7 @@ class HyperPrior(nn.Module):
             symbols = self._rdo_quantised(targets, (parameters / UNIT).float(), gains)
             return self.symbols.encode(encoder, quantiser, symbols.double(), parameters)
 
-        self._run_passes(psi, [partial(encode, part) for part in self._split(y.float())], integers=True)
+        self._run_passes(psi, [partial(encode, part) for part in self.context.split(y.float())], integers=True)
         return (pack_shift(shift) + encoder.finish(),)
 
     def decode(self, sections: tuple[bytes, ...], shape: tuple[int, int, int]) -> Tensor:
@@ -132,7 +128,7 @@ class HyperPrior(nn.Module):
         quantiser, decoder = self.gains.quantiser(shift), SymbolDecoder(data)
         psi = self.side.decode(decoder, *shape[1:])
         decode = partial(self.symbols.decode, decoder, quantiser)
-        return (self._run_passes(psi, [decode] * (2 if self.context else 1), integers=True) / UNIT).float()
+        return (self._run_passes(psi, [decode] * len(self.context.split(psi)), integers=True) / UNIT).float()
 
     def _quantise(self, y: Tensor, parameters: Tensor, gains: Tensor) -> tuple[Tensor, Tensor]:
         """Quantised latents, and the latents whose likelihood is the rate: noisy in training, else the same."""
@@ -152,24 +148,13 @@ class HyperPrior(nn.Module):
 
         return rdo_quantised((y - centre) * gains, bits)
 
-    def _split(self, y: Tensor) -> tuple[Tensor, ...]:
-        """The latents of each pass."""
-        return checkerboard_split(y) if self.context else (y,)
-
     def _run_passes(self, psi: Tensor, passes: Sequence[_Pass], integers: bool) -> Tensor:
         """Quantised latents (B, channels, h, w), in fixed point if `integers`, pass after pass."""
-        if self.context is None:
-            return passes[0](self._entropy_parameters(psi, integers))
-        first_psi, second_psi = checkerboard_split(psi)
-        no_context = torch.zeros_like(first_psi)
-        first = passes[0](self._entropy_parameters(torch.cat((first_psi, no_context), dim=1), integers))
-        running = self.side.typical
-        decoded = running.normalise_fixed_point(first) if integers else running.normalise(first)
-        decoded = checkerboard_merge(decoded, torch.zeros_like(decoded))
-        features = fixed_point_forward(self.context, decoded) if integers else self.context(decoded)
-        context = checkerboard_split(features)[1]
-        second = passes[1](self._entropy_parameters(torch.cat((second_psi, context), dim=1), integers))
-        return checkerboard_merge(first, second)
+        parts: list[Tensor] = []
+        for part, quantised in zip(self.context.split(psi), passes, strict=True):
+            features = torch.cat((part, self.context.of(parts, part, self.side.typical, integers)), dim=1)
+            parts.append(quantised(self._entropy_parameters(features, integers)))
+        return self.context.merge(parts)
 
     def _entropy_parameters(self, features: Tensor, integers: bool) -> Tensor:
         """Entropy parameters: offsets from those of the running statistics."""

@@ -56,10 +56,18 @@ SIZES: dict[str, dict[str, Any]] = {
     "gan_ae_w": {"N": 8, "M": 16, "D": 4},
     "gan_ae_dc": {"N": 8, "M": 16, "D": 4},
     "haar_hyper": {"fine": 8, "coarse": 8, "M": 16, "N": 4, "depths": [1, 1]},
+    "haar_hyper_hierarchical": {
+        "fine": 8,
+        "coarse": 8,
+        "M": 16,
+        "N": 4,
+        "depths": [1, 1],
+        "context": "hierarchical",
+    },
 }
 """Hyper-parameters of the golden models by folder; codecs without an entry have none to choose."""
 
-FURTHER = {"mlp_lossless_huffman": "mlp_lossless"}
+FURTHER = {"mlp_lossless_huffman": "mlp_lossless", "haar_hyper_hierarchical": "haar_hyper"}
 """Folders beside those that are called as their codec, for codecs with two formats: folder to codec."""
 
 

@@ -4,10 +4,12 @@ Z. Cheng, H. Sun, M. Takeuchi and J. Katto, "Learned Image Compression with Disc
 Attention Modules", CVPR 2020.
 """
 
+from functools import partial
 from typing import Any, ClassVar
 
 from torch import nn
 
+from ...entropy.context import CheckerboardContext
 from ...entropy.hyperprior import HyperPrior
 from ...layers.haar_initialisation import haar_packet
 from ...layers.residual import (
@@ -94,7 +96,7 @@ class ResidualMixtureCodec(ResidualCodec):
             N,
             hyper_channels=N,
             features=2 * N,
-            context=5,
+            context=partial(CheckerboardContext, features=2 * N, kernel=5),
             components=COMPONENTS,
             gain_range=gain_range,
         )

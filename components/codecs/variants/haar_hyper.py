@@ -1,12 +1,14 @@
 """haar_hyper: a Haar front end, all else at 1/8 and 1/16; the best picture for each multiplication."""
 
 import math
-from typing import ClassVar
+from functools import partial
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import pixel_shuffle, pixel_unshuffle
 
+from ...entropy.context import CheckerboardContext, HierarchicalContext
 from ...entropy.hyperprior import HyperPrior
 from ...layers.haar import block_dwt, block_idwt
 from ...layers.haar_initialisation import opponent_colours
@@ -15,6 +17,7 @@ from ..families.transform import LearnedPriorCodec
 
 BANDS = 192  # three colours in 8x8 blocks
 _LUMA_SHARE = 0.75  # of the latents, at the start
+_CONTEXT_FEATURES = 64  # of the hierarchical context
 
 
 class Depthwise(nn.Conv2d):
@@ -94,7 +97,7 @@ class HaarHyper(LearnedPriorCodec):
         x --Haar, 3 levels--> 192 bands at 1/8 --blocks--> --down--> blocks at 1/16 --+--> y (M at 1/16)        g_a
                                                \\------------ 1x1, linear ------------/
         y --h_a--> z (N at 1/64) --round--> z_hat --h_s--> psi
-        psi, checkerboard context --> mean and scale of each element of y --> range coder --> bytes
+        psi, context --> mean and scale of each element of y --> range coder --> bytes
         x_hat <-- the mirror of g_a -- y_hat                                                                     g_s
 
     It joins the wavelet front ends of Wavelet CAE (paper 004; Akyazi and Ebrahimi 2019) and "Wavelet attention" (paper
@@ -110,6 +113,7 @@ class HaarHyper(LearnedPriorCodec):
         N: channels of the hyper-latents.
         depths: number of blocks at 1/8 and at 1/16.
         gain_range: training draws the logarithm of each picture's gain from -gain_range to gain_range.
+        context: the context model of the latents: two passes, or five from coarse to fine.
     """
 
     name: ClassVar[str] = "haar_hyper"
@@ -123,8 +127,11 @@ class HaarHyper(LearnedPriorCodec):
         N: int = 64,
         depths: tuple[int, int] = (2, 3),
         gain_range: float = 0.0,
+        context: Literal["checkerboard", "hierarchical"] = "checkerboard",
     ) -> None:
-        super().__init__(fine=fine, coarse=coarse, M=M, N=N, depths=list(depths), gain_range=gain_range)
+        # Checkpoints from before `context` keep the hash that their streams name.
+        named = {} if context == "checkerboard" else {"context": context}
+        super().__init__(fine=fine, coarse=coarse, M=M, N=N, depths=list(depths), gain_range=gain_range, **named)
         self.latent_channels = M
         self.g_a: HaarAnalysis = HaarAnalysis(fine, coarse, M, depths)
         self.g_s: HaarSynthesis = HaarSynthesis(fine, coarse, M, depths)
@@ -132,7 +139,11 @@ class HaarHyper(LearnedPriorCodec):
             M,
             hyper_channels=N,
             features=M,
-            context=3,
+            context=(
+                partial(CheckerboardContext, features=M, kernel=3)
+                if context == "checkerboard"
+                else partial(HierarchicalContext, features=_CONTEXT_FEATURES)
+            ),
             gain_range=gain_range,
         )
         self._start_as_cosine_transform(M)

@@ -1,7 +1,9 @@
 """Joint autoregressive and hierarchical priors (Minnen, Ballé and Toderici 2018), decoded in two passes."""
 
+from functools import partial
 from typing import ClassVar
 
+from ...entropy.context import CheckerboardContext
 from ...entropy.hyperprior import HyperPrior
 from ...layers.balle2017 import gdn_transforms
 from ..families.transform import LearnedPriorCodec
@@ -37,6 +39,6 @@ class Minnen(LearnedPriorCodec):
             M,
             hyper_channels=N,
             features=2 * M,
-            context=5,
+            context=partial(CheckerboardContext, features=2 * M, kernel=5),
             gain_range=gain_range,
         )

@@ -1,10 +1,13 @@
 import math
+from collections.abc import Callable
+from functools import partial
 
 import pytest
 import torch
 from torch import Tensor
 
 from components.entropy import hyperprior
+from components.entropy.context import CheckerboardContext, ContextModel, HierarchicalContext
 from components.entropy.hyperprior import HyperPrior
 from components.layers.fixed_point import UNIT
 
@@ -19,14 +22,21 @@ def latents(seed: int = 0) -> Tensor:
     return y * scales[:, None, None] + means[:, None, None]
 
 
-def prior(components: int = 1, context: int = 5) -> HyperPrior:
+CONTEXTS: dict[str, Callable[[int], ContextModel] | None] = {
+    "none": None,
+    "checkerboard": partial(CheckerboardContext, features=24, kernel=5),
+    "hierarchical": partial(HierarchicalContext, features=24),
+}
+
+
+def prior(components: int = 1, context: str = "checkerboard") -> HyperPrior:
     torch.manual_seed(0)
-    return HyperPrior(CHANNELS, hyper_channels=8, features=24, components=components, context=context)
+    return HyperPrior(CHANNELS, hyper_channels=8, features=24, components=components, context=CONTEXTS[context])
 
 
 @pytest.mark.parametrize("components", [1, 3])
-@pytest.mark.parametrize("context", [0, 5])
-def test_an_untrained_prior_codes_latents_by_the_running_statistics(components: int, context: int) -> None:
+@pytest.mark.parametrize("context", ["none", "checkerboard"])
+def test_an_untrained_prior_codes_latents_by_the_running_statistics(components: int, context: str) -> None:
     """Within a few percent of the entropy of a Gaussian for each channel, once it has seen a batch."""
     entropy = prior(components, context)
     entropy.train()(latents(0))
@@ -38,9 +48,9 @@ def test_an_untrained_prior_codes_latents_by_the_running_statistics(components: 
 
 
 @pytest.mark.parametrize("components", [1, 3])
-@pytest.mark.parametrize("context", [0, 5])
+@pytest.mark.parametrize("context", CONTEXTS)
 def test_an_encoder_sends_what_is_worth_its_bits(
-    components: int, context: int, monkeypatch: pytest.MonkeyPatch
+    components: int, context: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Fewer bytes than rounding, for errors that are worth less; an estimate is of the same latents."""
     entropy = prior(components, context)
@@ -60,15 +70,16 @@ def test_an_encoder_sends_what_is_worth_its_bits(
     errors, errors_of_rounded = (float((y - each).square().sum()) for each in (y_hat, rounded))
     assert bits < 0.99 * bits_of_rounded
     assert errors > errors_of_rounded, "rounding is the nearest"
-    if not context:  # where it is, what is sent changes what the rest costs
+    if context == "none":  # where it is, what is sent changes what the rest costs
         assert errors + 0.05 * bits < errors_of_rounded + 0.05 * bits_of_rounded
 
 
 @pytest.mark.parametrize("components", [1, 3])
 @pytest.mark.parametrize("gain", [0.6, 1.0, 1.7])
-def test_real_bytes_against_the_ideal_code_length(components: int, gain: float) -> None:
+@pytest.mark.parametrize("context", CONTEXTS)
+def test_real_bytes_against_the_ideal_code_length(components: int, gain: float, context: str) -> None:
     """At most 0.5 % and a few bytes above the bits of the densities that the tables stand for, at any gain."""
-    entropy = prior(components)
+    entropy = prior(components, context)
     entropy.train()(latents(0))
     entropy.eval().gain_range = 0.0
     y = latents(1)[:1].repeat(1, 1, 3, 3)

@@ -39,7 +39,8 @@ def test_it_starts_as_a_working_transform_codec() -> None:
     assert -10 * error.log10() > 30
 
 
-def test_the_decoder_stays_below_ten_kmac() -> None:
-    encoder, decoder = kmac_per_px(build("haar_hyper", {}).eval())
+@pytest.mark.parametrize("hyperparameters", [{}, {"M": 192, "context": "hierarchical"}])
+def test_the_decoder_stays_below_ten_kmac(hyperparameters: dict[str, object]) -> None:
+    encoder, decoder = kmac_per_px(build("haar_hyper", hyperparameters).eval())
     assert 1 < decoder <= 10
     assert encoder <= 15

@@ -1,0 +1,170 @@
+"""Context models: the passes in which latents are coded, and what a pass knows from those before it.
+
+A pass codes the latents of some positions, all channels at once. It sees features of the positions decoded before, by
+convolutions over latents that are normalised, and zero where nothing is known yet.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from ..layers.fixed_point import fixed_point_forward, to_fixed_point
+from .checkerboard import checkerboard_merge, checkerboard_split
+from .running_statistics import RunningStatistics
+
+
+class ContextModel(ABC):
+    """The passes of latents (B, C, h, w), and what each knows."""
+
+    features: int
+    """Channels F of the features."""
+
+    @abstractmethod
+    def split(self, x: Tensor) -> tuple[Tensor, ...]:
+        """The positions of each pass, as rectangles."""
+
+    @abstractmethod
+    def merge(self, parts: Sequence[Tensor]) -> Tensor:
+        """Inverse of `split`."""
+
+    @abstractmethod
+    def of(self, parts: Sequence[Tensor], like: Tensor, statistics: RunningStatistics, integers: bool) -> Tensor:
+        """The features (B, F, h, w) of the next pass.
+
+        Args:
+            parts: latents of the passes before, in fixed point if `integers`.
+            like: a tensor (B, any, h, w) of the next pass's positions.
+            statistics: normalises latents.
+            integers: compute in fixed-point arithmetic.
+        """
+
+
+class NoContext(ContextModel):
+    """One pass over all positions."""
+
+    features = 0
+
+    def split(self, x: Tensor) -> tuple[Tensor, ...]:
+        """All positions."""
+        return (x,)
+
+    def merge(self, parts: Sequence[Tensor]) -> Tensor:
+        """All positions."""
+        return parts[0]
+
+    def of(self, parts: Sequence[Tensor], like: Tensor, statistics: RunningStatistics, integers: bool) -> Tensor:  # noqa: ARG002
+        """Nothing."""
+        return like[:, :0]
+
+
+class CheckerboardContext(nn.ModuleList, ContextModel):
+    """Two passes, over the black and the white fields of a checkerboard (He et al., CVPR 2021, arXiv 2103.15306).
+
+    Args:
+        channels: of the latents.
+        features: of the context.
+        kernel: side of the kernel, odd.
+    """
+
+    def __init__(self, channels: int, features: int, kernel: int):
+        super().__init__([nn.Conv2d(channels, features, kernel, padding=kernel // 2)])
+        self.features = features
+
+    def split(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Both fields, each (B, C, h, w / 2)."""
+        return checkerboard_split(x)
+
+    def merge(self, parts: Sequence[Tensor]) -> Tensor:
+        """Inverse of `split`."""
+        return checkerboard_merge(*parts)
+
+    def of(self, parts: Sequence[Tensor], like: Tensor, statistics: RunningStatistics, integers: bool) -> Tensor:
+        """Zeros for the first field, and features of the first for the second."""
+        if not parts:
+            return torch.zeros_like(like[:, :1]).expand(-1, self.features, -1, -1)
+        known = _normalised(parts[0], statistics, integers)
+        return checkerboard_split(_convolved(self[0], _sparse(known), integers))[1]
+
+
+class HierarchicalContext(nn.Module, ContextModel):
+    """Five passes, from a grid of every fourth row and column to all positions; each halves the distance of neighbours.
+
+        0 . 4 . 0      pass 0: every fourth row and column, without context
+        . 3 . 3 .      pass 1: the middles of four positions of pass 0
+        4 . 1 . 4      pass 2: the rest of every second row and column (marked 2)
+        . 3 . 3 .      passes 3 and 4: the same one level finer
+
+    In smooth areas nearly all bits are those of the lowest frequencies, which their neighbours tell. A checkerboard
+    codes half of the positions without a neighbour, this one a sixteenth.
+
+    Args:
+        channels: of the latents (B, channels, h, w), h and w multiples of 4.
+        features: of the context.
+    """
+
+    PASSES = 5
+
+    def __init__(self, channels: int, features: int):
+        super().__init__()
+        self.features = features
+        self.first = nn.Parameter(torch.zeros(features, 1, 1))
+        self.networks = nn.ModuleList(nn.Conv2d(channels, features, side, padding=side // 2) for side in (3, 5, 3, 5))
+
+    def split(self, x: Tensor) -> tuple[Tensor, ...]:
+        """The positions of the five passes."""
+        (second, middles), rest = _levels(x)
+        (first, middles_of_second), rest_of_second = _levels(second)
+        return first, middles_of_second, rest_of_second, middles, rest
+
+    def merge(self, parts: Sequence[Tensor]) -> Tensor:
+        """Inverse of `split`."""
+        first, middles_of_second, rest_of_second, middles, rest = parts
+        second = checkerboard_merge(torch.cat((first, middles_of_second), dim=2), rest_of_second)
+        return checkerboard_merge(torch.cat((second, middles), dim=2), rest)
+
+    def of(self, parts: Sequence[Tensor], like: Tensor, statistics: RunningStatistics, integers: bool) -> Tensor:
+        """Features of the neighbours known; for the first pass the same everywhere."""
+        if not parts:
+            first = to_fixed_point(self.first) if integers else self.first
+            return first.expand(len(like), -1, *like.shape[2:])
+        number = len(parts) - 1
+        known = self._known([_normalised(part, statistics, integers) for part in parts])
+        return self._at_next(number, _convolved(self.networks[number], known, integers))
+
+    @staticmethod
+    def _known(parts: Sequence[Tensor]) -> Tensor:
+        """What is decoded, on the grid of the next pass, with zeros elsewhere."""
+        known = parts[0]
+        if len(parts) >= 3:
+            known = checkerboard_merge(torch.cat((known, parts[1]), dim=2), parts[2])
+        middles = torch.zeros_like(known) if len(parts) % 2 else parts[-1]
+        return _sparse(torch.cat((known, middles), dim=2))
+
+    @staticmethod
+    def _at_next(number: int, grid: Tensor) -> Tensor:
+        """The positions of the next pass on its grid."""
+        (_, middles), rest = _levels(grid)
+        return rest if number % 2 else middles
+
+
+def _levels(x: Tensor) -> tuple[tuple[Tensor, Tensor], Tensor]:
+    """Every second row and column of x (B, C, h, w), the middles of four of them, and the rest."""
+    fields, rest = checkerboard_split(x)
+    even, middles = fields.chunk(2, dim=2)
+    return (even, middles), rest
+
+
+def _sparse(field: Tensor) -> Tensor:
+    """The first field of a checkerboard on the whole grid, with zeros on the second."""
+    return checkerboard_merge(field, torch.zeros_like(field))
+
+
+def _normalised(y: Tensor, statistics: RunningStatistics, integers: bool) -> Tensor:
+    return statistics.normalise_fixed_point(y) if integers else statistics.normalise(y)
+
+
+def _convolved(layer: nn.Module, x: Tensor, integers: bool) -> Tensor:
+    out: Tensor = fixed_point_forward([layer], x) if integers else layer(x)
+    return out

@@ -1,0 +1,58 @@
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor
+
+from components.entropy.context import CheckerboardContext, ContextModel, HierarchicalContext, NoContext
+from components.entropy.running_statistics import RunningStatistics
+from components.layers.fixed_point import UNIT, to_fixed_point
+
+CHANNELS, SIDE = 3, 8
+MODELS: dict[str, Callable[[], ContextModel]] = {
+    "none": NoContext,
+    "checkerboard": lambda: CheckerboardContext(CHANNELS, 5, 3),
+    "hierarchical": lambda: HierarchicalContext(CHANNELS, 5),
+}
+
+
+def latents() -> Tensor:
+    """(2, CHANNELS, 8, 12)."""
+    return torch.randn(2, CHANNELS, SIDE, 12, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_passes_hold_every_position_once(name: str) -> None:
+    model, positions = MODELS[name](), torch.arange(SIDE * 12.0).view(1, 1, SIDE, 12)
+    parts = model.split(positions)
+    assert torch.equal(torch.cat([part.flatten() for part in parts]).sort().values, positions.flatten())
+    assert torch.equal(model.merge(parts), positions)
+
+
+def test_the_passes_of_the_hierarchy_go_from_coarse_to_fine() -> None:
+    rows, columns = torch.meshgrid(torch.arange(8.0), torch.arange(8.0), indexing="ij")
+    parts = HierarchicalContext(1, 1).split(torch.stack((rows, columns))[None])
+    found = [{(int(row), int(column)) for row, column in part[0].flatten(1).T} for part in parts]
+    places = [(row, column) for row in range(8) for column in range(8)]
+    assert found[0] == {(row, column) for row, column in places if row % 4 == column % 4 == 0}
+    assert found[1] == {(row, column) for row, column in places if row % 4 == column % 4 == 2}
+    assert found[2] == {(row, column) for row, column in places if {row % 4, column % 4} == {0, 2}}
+    assert found[3] == {(row, column) for row, column in places if row % 2 == column % 2 == 1}
+    assert found[4] == {(row, column) for row, column in places if (row + column) % 2 == 1}
+
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("integers", [False, True])
+def test_a_context_is_of_the_passes_before_and_of_no_other(name: str, integers: bool) -> None:
+    """What the encoder computes from all latents is what the decoder computes from those it has."""
+    torch.manual_seed(0)
+    model, statistics, y = MODELS[name](), RunningStatistics(CHANNELS), latents()
+    statistics.update(y)
+    y = to_fixed_point(y) if integers else y
+    parts = model.split(y)
+    other = model.split(y + 100 * (UNIT if integers else 1))
+    for number, part in enumerate(parts):
+        features = model.of(parts[:number], part, statistics, integers)
+        assert features.shape == (2, model.features, *part.shape[2:])
+        changed = model.of(other[:number], part, statistics, integers)
+        assert torch.equal(changed, features) == (number == 0), "it depends on the passes before"
