@@ -7,6 +7,7 @@ from pathlib import Path
 from ..codecs.base import Codec
 from ..data.shard_reader import Shards
 from ..rate.lambda_controller import LambdaController
+from .allocator import keep_freed_memory
 from .callback import TrainingCallback
 from .config import TrainingConfig
 from .interrupt import Interrupted, stop_requests
@@ -62,6 +63,7 @@ def train(
             or written.
         SourceError: where more patches are undecodable than `config.max_skipped` allows.
     """
+    keep_freed_memory()
     state = TrainingState.load(state_path, fingerprint)
     process_group = ProcessGroup()
     run = TrainingRun(codec, shards, config, seed, state, process_group, controller, rate_of)
