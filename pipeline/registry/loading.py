@@ -45,6 +45,8 @@ def registered_codec(root: Path, model_uri: str) -> "DeployedCodec":
 def codec_that_wrote(root: Path, codec: str, model_hash: bytes) -> "DeployedCodec":
     """The registered codec that wrote a stream, with the version's own code.
 
+    Of versions that share their weights and not their code, the newest counts.
+
     Args:
         root: The checkout.
         codec: The codec's name in the stream's header, for the error's text.
@@ -60,7 +62,8 @@ def codec_that_wrote(root: Path, codec: str, model_hash: bytes) -> "DeployedCode
             f"the stream was written by {codec} model {model_hash.hex()}, which {uri(root)} does not hold; "
             "name it with --model or --checkpoint"
         )
-    return registered_codec(root, f"models:/{found[0].name}/{found[0].version}")
+    newest = max(found, key=lambda version: (version.creation_timestamp, int(version.version)))
+    return registered_codec(root, f"models:/{newest.name}/{newest.version}")
 
 
 @contextmanager

@@ -112,7 +112,7 @@ def data_input(root: Path, settings: Params, name: str, role: Role) -> DataInput
         name: Of the set.
         role: What the run reads it for.
     """
-    return DataInput(name, content_hash(Layout(root).raw(name)), _source_of(settings, name), role)
+    return DataInput(name, content_hash(Layout(root).raw(name)), source_of(settings, name), role)
 
 
 def training_input(settings: Params, name: str, shards: Path) -> DataInput:
@@ -125,10 +125,10 @@ def training_input(settings: Params, name: str, shards: Path) -> DataInput:
     """
     variant = settings.variant(name)
     data = variant.data if isinstance(variant, FineTuned) else settings.data.train
-    return DataInput(data, sha256_of(shards / "index.json"), _source_of(settings, data), "training")
+    return DataInput(data, sha256_of(shards / "index.json"), source_of(settings, data), "training")
 
 
-def _source_of(settings: Params, name: str) -> str:
+def source_of(settings: Params, name: str) -> str:
     """Where a data set comes from, in a word: its source, or the manifests that have the addresses."""
     definition = settings.datasets[name]
     manifests = definition.manifest or ()

@@ -21,8 +21,8 @@ from pipeline.paths import Layout
 from pipeline.registry.loading import registered_codec
 from pipeline.registry.models import CHALLENGER, CHAMPION, IDENTITY, RegisteredModel
 from pipeline.registry.promotion import PromotionDecision, decide
-from pipeline.registry.runs import Run
-from pipeline.stages._data_set import Pictures
+from pipeline.registry.runs import DataInput, Run
+from pipeline.stages._data_set import Pictures, source_of
 
 if TYPE_CHECKING:
     from components.codecs.deployed import DeployedCodec, DeployedCoder
@@ -132,7 +132,9 @@ def _add(root: Path, layout: Layout, model: RegisteredModel, winner: _Winner, bo
     }
     about = {key: facts.get(key) for key in RELEASE_FACTS}
     figures = {key: value for key, value in winner.row if isinstance(value, int | float)}
-    with Run(root, f"release {board.winner}", winner.identity, about) as release:
+    settings = params.load(root)
+    data = DataInput(board.test_set, _test_set_sha256(board), source_of(settings, board.test_set), "test")
+    with Run(root, f"release {board.winner}", winner.identity, about, [data]) as release:
         release.log_row({"step": 0, **figures})
         release.log_folder(layout.report, "report")
         return model.add(winner.checkpoint, release.id, tags)

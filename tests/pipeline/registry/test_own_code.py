@@ -22,7 +22,7 @@ from components.codecs.table import CODECS
 from components.data.image_files import decode_rgb, encode_png
 from pipeline.cli.coding import compress, decompress
 from pipeline.registry.client import client
-from pipeline.registry.loading import registered_codec
+from pipeline.registry.loading import codec_that_wrote, registered_codec
 from pipeline.registry.model_files import write_code
 from pipeline.registry.models import RegisteredModel
 from pipeline.registry.runs import Run
@@ -221,3 +221,22 @@ def test_loading_leaves_nothing_on_the_machine(tmp_path: Path, monkeypatch: pyte
 
 def negative(rgb: Rgb) -> Rgb:
     return 255 - rgb
+
+
+def test_the_newest_of_versions_with_equal_weights_decodes_a_stream(
+    versions: Versions, run_other_code: Callable[..., str], photograph: Rgb, tmp_path: Path
+) -> None:
+    codec = versions.coders[0].codec
+    checkpoint.save(codec, tmp_path / "again.safetensors")
+    stream = versions.coders[0].encode(photograph)
+    ours = DeployedCoder(codec_that_wrote(tmp_path, "wcae", codec.model_hash())).decode(stream)
+    run_other_code(
+        REGISTER.replace('"codec"', '"later"'), str(tmp_path / "again.safetensors"), codec.model_hash().hex()
+    )
+    try:
+        client(tmp_path).update_model_version("codec", "1", "described last")  # MLflow's search begins with it
+        others = DeployedCoder(codec_that_wrote(tmp_path, "wcae", codec.model_hash())).decode(stream)
+    finally:
+        client(tmp_path).delete_registered_model("later")
+    assert np.array_equal(ours, versions.coders[0].decode(stream))
+    assert np.abs(ours.astype(int) - others).max() > 50

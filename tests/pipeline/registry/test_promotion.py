@@ -19,7 +19,7 @@ from components.evaluation.measure import measure
 from components.evaluation.results import summarise
 from components.rate.gain_search import gain_for_target
 from components.storage.atomic import read_json, write_json
-from pipeline.registry.client import TrackingError, uri
+from pipeline.registry.client import TrackingError, client, uri
 from pipeline.registry.loading import codec_that_wrote, registered_codec
 from pipeline.registry.models import CHALLENGER, CHAMPION, RegisteredModel
 from pipeline.registry.promotion import roll_back
@@ -112,6 +112,19 @@ def test_a_version_says_what_it_is(story: Story) -> None:
     assert (tags["lmbda"], tags["gain"], tags["calibrated_bpp"]) == ("0.01", "1.0", "0.99")
     assert tags["data_sha256"] == "d"
     assert json.loads(tags["at_target.psnr_db." + "1" * 16]) == {"bpp": TARGET, "psnr_db": 30.0}
+
+
+def test_a_release_names_the_test_set_among_its_inputs(story: Story) -> None:
+    found = client(story.checkout.root)
+    for version, test_set in (("1", "1" * 64), ("3", "1" * 64)):
+        run_id = found.get_model_version(MODEL, version).run_id
+        assert run_id is not None
+        inputs = found.get_run(run_id).inputs
+        assert inputs is not None
+        (data,) = inputs.dataset_inputs
+        tags = {tag.key: tag.value for tag in data.tags}
+        assert (data.dataset.name, data.dataset.digest) == ("bundled-test", test_set[:36])
+        assert tags == {"mlflow.data.context": "test", "sha256": test_set}
 
 
 @pytest.mark.parametrize(("chapter", "versions"), [("first", 1), ("worse", 2), ("better", 3), ("rolled back", 3)])
