@@ -9,11 +9,11 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from airflow.providers.standard.operators.bash import BashOperator
 from airflow.sdk import Asset, BaseSensorOperator, Context, TaskGroup
 from filelock import FileLock
 
 from components.storage.atomic import read_json, write_json
+from dags._task_operator import TaskOperator, open_to_command
 from pipeline.schedule.stage_nodes import COMMITTED, StageNode
 
 ACCELERATOR = "accelerator"
@@ -63,9 +63,9 @@ def worker_task(
     task_id: str,
     *arguments: str,
     facts: Mapping[str, str] | None = None,
-    operator: type[BashOperator] = BashOperator,
+    operator: type[TaskOperator] = TaskOperator,
     **more: Any,
-) -> BashOperator:
+) -> TaskOperator:
     """A task that runs `python -m pipeline.schedule.tasks` in the workspace.
 
     Args:
@@ -111,7 +111,7 @@ def workspace_task() -> BaseSensorOperator:
     return WorkspaceSensor(task_id="workspace", mode="reschedule", poke_interval=30, timeout=timedelta(days=14))
 
 
-class PrepareOperator(BashOperator):  # type: ignore[misc]
+class PrepareOperator(TaskOperator):
     """A worker task whose XCom is the plan that it writes to the file RATEWRIGHT_PLAN_FILE, not its last line."""
 
     env: dict[str, str] | None
@@ -120,12 +120,13 @@ class PrepareOperator(BashOperator):  # type: ignore[misc]
         """Run the command; returns the plan."""
         with tempfile.TemporaryDirectory(prefix="ratewright-") as folder:
             plan = Path(folder) / "plan.json"
+            open_to_command(plan)
             self.env = {**(self.env or {}), "RATEWRIGHT_PLAN_FILE": str(plan)}
             super().execute(context)
             return plan.read_text()
 
 
-def prepare_task(profile: str) -> BashOperator:
+def prepare_task(profile: str) -> TaskOperator:
     """The task that fixes the commit that the run uses, and hands the run's plan to the tasks after it.
 
     Run ids of two DAGs may be equal, such as those of one schedule, so the profile is part of the run's name.
@@ -135,7 +136,7 @@ def prepare_task(profile: str) -> BashOperator:
     return worker_task("prepare", "prepare", facts=facts, operator=PrepareOperator)
 
 
-def stage_tasks(nodes: Iterable[StageNode]) -> dict[str, BashOperator]:
+def stage_tasks(nodes: Iterable[StageNode]) -> dict[str, TaskOperator]:
     """Tasks by the name of their stage instance, linked like the stages; a stage's instances form a task group.
 
     A task whose stage is not part of the run is skipped, and the tasks after it still run.
@@ -144,7 +145,7 @@ def stage_tasks(nodes: Iterable[StageNode]) -> dict[str, BashOperator]:
         nodes: The stage graph; each node comes after its upstream.
     """
     groups: dict[str, TaskGroup] = {}
-    tasks: dict[str, BashOperator] = {}
+    tasks: dict[str, TaskOperator] = {}
     for node in nodes:
         where: dict[str, Any] = {}
         if node.instance is not None:
@@ -163,6 +164,6 @@ def stage_tasks(nodes: Iterable[StageNode]) -> dict[str, BashOperator]:
     return tasks
 
 
-def commit_task() -> BashOperator:
+def commit_task() -> TaskOperator:
     """The task that commits, tags and pushes what the stages made."""
     return worker_task("commit", "commit", facts=_PLAN, trigger_rule="none_failed")

@@ -2,10 +2,10 @@
 
 import sys
 
-from airflow.providers.standard.operators.bash import BashOperator
 from airflow.sdk import DAG, Param
 
 from dags._render import DEFAULTS, WORKSPACE
+from dags._task_operator import TaskOperator
 
 with DAG(
     "rollback",
@@ -23,7 +23,7 @@ with DAG(
         )
     },
 ) as dag:
-    BashOperator(
+    TaskOperator(
         task_id="rollback",
         bash_command=f'{sys.executable} -m pipeline.cli rollback "$MODEL"',
         env={"MODEL": "{{ params.model }}"},
