@@ -1,7 +1,9 @@
-"""The files of docker/, read by Kubernetes' models of pods and compared with Ray's options."""
+"""The files of docker/: pods as Kubernetes' models read them, Ray's options, who knows which secret."""
 
 import json
+import os
 import re
+import shutil
 import subprocess
 import sys
 from importlib.metadata import version
@@ -9,6 +11,8 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
+from cryptography.fernet import Fernet
 from kubernetes import client
 from ruamel.yaml import YAML
 
@@ -34,6 +38,7 @@ TASKS = ("pod-template", "accelerator-pod-template")
 PODS = {name: understood(documents(f"kubernetes/{name}.yaml")[0], "V1Pod").spec for name in TASKS}
 PODS |= {name: understood(group["template"], "V1PodTemplateSpec").spec for name, group in GROUPS.items()}
 COMPOSE = documents("compose.ray.yaml")[0]["services"]
+SERVICES = documents("compose.yaml")[0]["services"]
 
 
 def test_all_pods_run_one_image_and_none_is_privileged() -> None:
@@ -83,3 +88,52 @@ def test_the_chart_runs_the_locked_airflow() -> None:
     [values] = documents("kubernetes/values.yaml")
     lock = (DOCKER.parent / "requirements.lock").read_text()
     assert f"\napache-airflow=={values['airflowVersion']} " in lock
+
+
+def test_each_service_knows_the_secrets_that_it_needs() -> None:
+    secret = re.compile(r"\$\{(\w+_(?:PASSWORD|KEY|SECRET|TOKEN)):\?\}")
+    known = {name: set(secret.findall(json.dumps(service))) for name, service in SERVICES.items()}
+    airflow = {"AIRFLOW_DATABASE_PASSWORD", "AIRFLOW_FERNET_KEY", "AIRFLOW_API_SECRET_KEY", "AIRFLOW_JWT_SECRET"}
+    assert known == {
+        "postgres": {"POSTGRES_PASSWORD", "AIRFLOW_DATABASE_PASSWORD", "MLFLOW_DATABASE_PASSWORD"},
+        "s3": {"S3_ROOT_PASSWORD"},
+        "buckets": {"S3_ROOT_PASSWORD", "S3_STAGES_PASSWORD", "S3_MLFLOW_PASSWORD"},
+        "mlflow": {"MLFLOW_DATABASE_PASSWORD", "MLFLOW_SECRET_KEY", "MLFLOW_ADMIN_PASSWORD", "S3_MLFLOW_PASSWORD"},
+        "mlflow-accounts": {"MLFLOW_ADMIN_PASSWORD", "MLFLOW_STAGES_PASSWORD", "MLFLOW_READER_PASSWORD"},
+        "airflow-scheduler": airflow | {"S3_STAGES_PASSWORD", "MLFLOW_STAGES_PASSWORD"},
+        **{f"airflow-{name}": airflow for name in ("migration", "api-server", "dag-processor", "triggerer")},
+    }
+
+
+@pytest.mark.skipif(os.getuid() != 0 or shutil.which("setpriv") is None, reason="only root may change accounts")
+def test_the_scheduler_may_change_accounts_and_end_tasks_and_do_nothing_else() -> None:
+    scheduler = SERVICES["airflow-scheduler"]
+    assert (scheduler["cap_drop"], scheduler["cap_add"]) == (["ALL"], ["SETUID", "SETGID", "KILL"])
+    become = scheduler["command"][: scheduler["command"].index("airflow")]
+    status = subprocess.run([*become, "cat", "/proc/self/status"], capture_output=True, text=True, check=True).stdout
+    facts = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
+    assert (set(facts["Uid"].split()), facts["Groups"].split()) == ({"50000"}, [])
+    assert int(facts["CapEff"], 16) == int(facts["CapPrm"], 16) == 1 << 5 | 1 << 6 | 1 << 7  # KILL, SETGID, SETUID
+    another = ["setpriv", "--reuid=50001", "--regid=50001", "--clear-groups", "id", "-u"]
+    assert subprocess.run([*become, *another], capture_output=True, text=True, check=True).stdout == "50001\n"
+
+
+def test_new_env_gives_each_secret_a_value_and_keeps_a_file_that_exists(tmp_path: Path) -> None:
+    for name in ("new_env.sh", ".env.example"):
+        shutil.copy(DOCKER / name, tmp_path)
+    run = ["sh", str(tmp_path / "new_env.sh")]
+    subprocess.run(run, check=True)
+    written = tmp_path / ".env"
+    before = written.read_text()
+    assert written.stat().st_mode & 0o777 == 0o600
+    added = {}
+    for empty, line in zip((tmp_path / ".env.example").read_text().splitlines(), before.splitlines(), strict=True):
+        assert line.startswith(empty)
+        if line != empty:
+            added[empty.rstrip("=")] = line.removeprefix(empty)
+    wanted = set(re.findall(r"\$\{(\w+):\?\}", json.dumps([SERVICES, COMPOSE])))
+    assert added.keys() == wanted - {"RATEWRIGHT_REPOSITORY"}
+    assert len(set(added.values())) == len(added)
+    Fernet(added["AIRFLOW_FERNET_KEY"])
+    assert subprocess.run(run, capture_output=True, check=False).returncode != 0
+    assert written.read_text() == before

@@ -6,28 +6,22 @@ Airflow and its first run, and need nothing of each other.
 
 import json
 import os
-import shutil
 import subprocess
-import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import boto3
 import httpx
-import psycopg2
 import pytest
 
-from pipeline.paths import CHECKOUT
-from tests.services.running_airflow import WAIT_S, Airflow, draw_dags, free_port, running_airflow, wait_for
+from tests.services.native_services import POSTGRES, composed, mlflow_server, postgres, s3_store
+from tests.services.running_airflow import Airflow, draw_dags, running_airflow
 
 Clone = tuple[Path, dict[str, str]]
-
-POSTGRES = next(iter(sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)), None)
 
 STAGES = {
     *(f"fetch@bundled-{role}" for role in ("train", "calibration", "fine-tune", "test")),
@@ -42,63 +36,6 @@ STAGES = {
 pytestmark = pytest.mark.skipif(POSTGRES is None, reason="PostgreSQL is not installed (apt install postgresql)")
 
 
-@contextmanager
-def service(command: list[str], environment: dict[str, str], log: Path, ready: Callable[[], bool]) -> Iterator[None]:
-    """A service process; it and its children end with the context."""
-    with log.open("w") as out:
-        process = subprocess.Popen(command, env=environment, stdout=out, stderr=out, start_new_session=True)
-    try:
-        wait_for(ready, lambda: process.poll() is None, log)
-        yield
-    finally:
-        os.killpg(process.pid, 15)
-        process.wait(WAIT_S)
-
-
-def answers(url: str) -> bool:
-    try:
-        return httpx.get(url, timeout=2).status_code < 500
-    except httpx.TransportError:
-        return False
-
-
-PASSWORDS = {
-    "PGPASSWORD": "of-postgres",
-    "AIRFLOW_DATABASE_PASSWORD": "of-airflow",
-    "MLFLOW_DATABASE_PASSWORD": "of-mlflow",
-}
-
-
-@contextmanager
-def postgres(folder: Path) -> Iterator[int]:
-    """A PostgreSQL server with the databases and accounts of docker/; gives its port. Root may not start it."""
-    assert POSTGRES is not None
-    port = free_port()
-    folder.mkdir()
-    own: dict[str, Any] = {}
-    if os.getuid() == 0:
-        shutil.chown(folder, "postgres")
-        own = {"user": "postgres", "group": "postgres", "extra_groups": []}
-    data = str(folder / "data")
-
-    def tool(*command: str, **environment: str) -> None:
-        variables = {**os.environ, **environment}
-        subprocess.run(command, cwd=folder, check=True, capture_output=True, env=variables, **own)
-
-    (folder / "password").write_text(PASSWORDS["PGPASSWORD"])
-    shutil.copy(CHECKOUT / "docker" / "databases.sql", folder)
-    tool(str(POSTGRES / "initdb"), "-D", data, "-U", "postgres", "--auth=scram-sha-256", "--pwfile=password")
-    options = f"-c listen_addresses=127.0.0.1 -c port={port} -c unix_socket_directories={folder}"
-    tool(str(POSTGRES / "pg_ctl"), "-D", data, "-w", "-l", f"{data}.log", "-o", options, "start")
-    try:
-        psql = [str(POSTGRES / "psql"), "-h", "127.0.0.1", "-p", str(port), "-U", "postgres", "-v", "ON_ERROR_STOP=1"]
-        tool(*psql, "-f", "databases.sql", **PASSWORDS)
-        yield port
-    finally:
-        tool(str(POSTGRES / "pg_ctl"), "-D", data, "-m", "fast", "stop")
-        shutil.rmtree(folder)
-
-
 @pytest.fixture(scope="module")
 def stack(new_clone: Callable[[], Clone], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Airflow]:
     folder, environment = new_clone()
@@ -107,40 +44,14 @@ def stack(new_clone: Callable[[], Clone], tmp_path_factory: pytest.TempPathFacto
     home = tmp_path_factory.mktemp("stack")
     bare = home / "origin.git"
     subprocess.run(["git", "clone", "-q", "--bare", str(folder), str(bare)], check=True)
-    s3_port, mlflow_port = free_port(), free_port()
-    environment |= {
-        "AWS_ACCESS_KEY_ID": "test",
-        "AWS_SECRET_ACCESS_KEY": "test",
-        "AWS_DEFAULT_REGION": "us-east-1",
-        "AWS_ENDPOINT_URL": f"http://127.0.0.1:{s3_port}",
-        "MLFLOW_S3_ENDPOINT_URL": f"http://127.0.0.1:{s3_port}",
-        "MLFLOW_DISABLE_TELEMETRY": "true",
-        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
-    }
-    binaries = Path(sys.executable).parent
     with ExitStack() as services:
         database = services.enter_context(postgres(Path(f"/tmp/ratewright-postgres-{os.getpid()}")))
-        airflow_database = f"postgresql+psycopg2://airflow:of-airflow@127.0.0.1:{database}/airflow"
-        mlflow_database = f"postgresql+psycopg2://mlflow:of-mlflow@127.0.0.1:{database}/mlflow"
-        s3 = [str(binaries / "moto_server"), "-H", "127.0.0.1", "-p", str(s3_port)]
-        s3_ready = lambda: answers(f"http://127.0.0.1:{s3_port}/moto-api/")  # noqa: E731
-        services.enter_context(service(s3, environment, home / "s3.log", s3_ready))
-        store = boto3.client(
-            "s3",
-            endpoint_url=environment["AWS_ENDPOINT_URL"],
-            aws_access_key_id="test",
-            aws_secret_access_key="test",
-            region_name="us-east-1",
-        )
-        for bucket in ("ratewright", "mlflow"):
-            store.create_bucket(Bucket=bucket)
-        mlflow = [str(binaries / "mlflow"), "server", "--host=127.0.0.1", f"--port={mlflow_port}"]
-        mlflow += [f"--backend-store-uri={mlflow_database}", "--artifacts-destination=s3://mlflow", "--workers=1"]
-        mlflow_ready = lambda: answers(f"http://127.0.0.1:{mlflow_port}/health")  # noqa: E731
-        services.enter_context(service(mlflow, environment, home / "mlflow.log", mlflow_ready))
+        store = services.enter_context(s3_store(home, environment))
+        registry = services.enter_context(mlflow_server(home, environment, database, store))
+        airflow = composed("airflow-scheduler")["environment"]["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"]
+        environment |= store.settings("stages") | registry
         environment |= {
-            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": airflow_database,
-            "MLFLOW_TRACKING_URI": f"http://127.0.0.1:{mlflow_port}",
+            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": airflow.replace("@postgres/", f"@127.0.0.1:{database}/"),
             "RATEWRIGHT_REPOSITORY": str(bare),
             "RATEWRIGHT_BRANCH": "main",
             "RATEWRIGHT_DVC_REMOTE": "s3://ratewright/dvc",
@@ -148,29 +59,6 @@ def stack(new_clone: Callable[[], Clone], tmp_path_factory: pytest.TempPathFacto
         }
         (home / "airflow").mkdir()
         yield services.enter_context(running_airflow(folder, environment, home / "airflow"))
-
-
-def test_each_service_enters_its_own_database_alone() -> None:
-    with postgres(Path(f"/tmp/ratewright-accounts-{os.getpid()}")) as port:
-
-        def enter(account: str, password: str, database: str) -> str:
-            login = {"user": account, "password": password, "dbname": database}
-            with closing(psycopg2.connect(host="127.0.0.1", port=port, **login)) as connection:
-                cursor = connection.cursor()
-                cursor.execute(
-                    "CREATE TABLE mine (n int); SELECT rolsuper::text FROM pg_roles WHERE rolname = current_user"
-                )
-                (superuser,) = cursor.fetchone() or (None,)
-            return str(superuser)
-
-        accounts = {"airflow": "of-airflow", "mlflow": "of-mlflow"}
-        for account, password in accounts.items():
-            assert enter(account, password, account) == "false"
-            for other in {"airflow", "mlflow", "postgres"} - {account}:
-                with pytest.raises(psycopg2.OperationalError, match="permission denied for database"):
-                    enter(account, password, other)
-            with pytest.raises(psycopg2.OperationalError, match="password authentication failed"):
-                enter(account, "another", account)
 
 
 @pytest.fixture(autouse=True)
@@ -200,6 +88,7 @@ def first_run(stack: Airflow) -> FirstRun:
     answer = httpx.get(
         f"{stack.environment['MLFLOW_TRACKING_URI']}/api/2.0/mlflow/registered-models/alias",
         params={"name": "image-codec-0.15bpp", "alias": "champion"},
+        auth=(stack.environment["MLFLOW_TRACKING_USERNAME"], stack.environment["MLFLOW_TRACKING_PASSWORD"]),
     )
     clones = [*Path(stack.environment["RATEWRIGHT_SCRATCH"]).glob("*/*/")]
     return FirstRun(run.run_id, origin(stack, "rev-parse", "main"), answer.raise_for_status().json(), clones)
