@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 
 from components.codecs.base import Codec
 from components.data.image_files import encode_png
+from docs import reference
 from docs.build import ROOT_PAGES
 from pipeline.cli import app
 from pipeline.paths import CHECKOUT
@@ -25,7 +26,7 @@ PAGES = sorted(
     for pattern in ("README.md", "CONTRIBUTING.md", "SECURITY.md", "docs/**/*.md", "components/codecs/README.md")
     for path in CHECKOUT.glob(pattern)
 )
-GENERATED = {"docs/reference/command-line.md", "docs/reference/parameters.md", "docs/reference/json-files.md"}
+GENERATED = {f"docs/{page}" for page in reference.PAGES}
 MADE_BY_THE_USER = {"docker/.env"}
 COMMANDS = set(getattr(typer.main.get_command(app), "commands", {}))
 TARGETS = set(re.findall(r"^([a-z-]+):", (CHECKOUT / "Makefile").read_text(), re.MULTILINE))
