@@ -1,4 +1,4 @@
-"""Commands on a checkout of the pipeline and its registry: use, leaderboard, keep, rollback, gc."""
+"""Commands on a checkout of the pipeline and its registry: use, leaderboard, compare, keep, rollback, gc."""
 
 from pathlib import Path
 from typing import Annotated
@@ -40,6 +40,23 @@ def leaderboard() -> None:
     console.print(f"winner    {board.winner}")
     console.print(f"report    {layout.report / 'index.html'}")
     console.print(f"champion  {record.model} version {record.aliases.get('champion')}")
+
+
+def compare(
+    codec: Annotated[str, typer.Argument(help="a variant or a baseline")],
+    other: Annotated[str, typer.Argument(help="the one that it is compared with")],
+    kept: Annotated[str | None, typer.Option(help="a kept run, a folder of results/; otherwise the last run")] = None,
+) -> None:
+    """Show how two codecs differ at the target rate: CODEC less OTHER, over the pictures of each test set.
+
+    The interval holds 95 % of what other pictures like these would give (bootstrap over pictures).
+    """
+    from pipeline.cli.tables import differences_table
+    from pipeline.reporting.differences import differences, rows_of
+
+    root = _checkout()
+    found = differences(rows_of(root, codec, kept), rows_of(root, other, kept))
+    console.print(differences_table(f"{codec} less {other}", found))
 
 
 def keep(name: Annotated[str, typer.Argument(help="the name of the run, a folder of results/, such as real")]) -> None:

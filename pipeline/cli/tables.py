@@ -1,15 +1,16 @@
-"""The leaderboard as tables on the terminal."""
+"""Leaderboards, differences and garbage as tables on the terminal."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from rich.table import Table
 from rich.text import Text
 
-from components.metrics.table import METRICS
+from components.metrics.table import METRICS, Metric
 from pipeline.documents import Leaderboard
 
 if TYPE_CHECKING:
+    from components.evaluation.paired import Difference
     from pipeline.schedule.garbage import Garbage
 
 _LOSSLESS_COLUMNS = {
@@ -25,7 +26,7 @@ _LOSSLESS_COLUMNS = {
 
 def lossy_table(board: Leaderboard) -> Table:
     """Lossy codecs at the target rate, best first, the winner in bold."""
-    labels = [metric.label + (f", {metric.unit}" if metric.unit else "") for metric in METRICS.values()]
+    labels = [_label(metric) for metric in METRICS.values()]
     table = _table(f"{board.test_set} at {board.target_bpp:g} bpp", [row.name for row in board.rows], labels)
     for row in board.rows:
         figures = (_figure(getattr(row, field, None), ".4g") for field in METRICS)
@@ -43,6 +44,21 @@ def lossless_table(board: Leaderboard) -> Table:
     return table
 
 
+def differences_table(title: str, found: Mapping[str, Mapping[str, "Difference"]]) -> Table:
+    """The differences of two codecs, by test set and figure."""
+    table = Table(title=title, title_justify="left")
+    for heading in ("test set", "figure"):
+        table.add_column(heading, overflow="fold")
+    for heading in ("difference", "95 % interval", "pictures"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for test_set, figures in found.items():
+        for figure, (mean, low, high, pictures) in figures.items():
+            interval = "-" if low is None else f"{low:+.3g} to {high:+.3g}"
+            table.add_row(test_set, _label(METRICS[figure]), f"{mean:+.3g}", interval, str(pictures))
+        table.add_section()
+    return table
+
+
 def garbage_table(found: Sequence["Garbage"]) -> Table:
     """What may be deleted, why, and its bytes, with a total."""
     table = Table(show_footer=True)
@@ -52,6 +68,10 @@ def garbage_table(found: Sequence["Garbage"]) -> Table:
     for each in found:
         table.add_row(Text(each.what), each.why, f"{each.bytes:,}")
     return table
+
+
+def _label(metric: Metric) -> str:
+    return metric.label + (f", {metric.unit}" if metric.unit else "")
 
 
 def _figure(value: float | None, spec: str) -> str:

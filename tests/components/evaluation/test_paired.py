@@ -1,0 +1,41 @@
+import numpy as np
+import pytest
+
+from components.evaluation.paired import paired_difference
+
+
+def test_a_constant_difference_has_no_spread() -> None:
+    values = np.random.default_rng(0).normal(size=20)
+    found = paired_difference(values + 2, values)
+    assert found.mean == pytest.approx(2)
+    assert found.low == pytest.approx(2)
+    assert found.high == pytest.approx(2)
+    assert found.pictures == 20
+
+
+def test_the_interval_holds_the_true_mean_as_often_as_it_says() -> None:
+    random, hits = np.random.default_rng(1), 0
+    for _ in range(200):
+        pictures = random.normal(30, 5, size=40)  # pictures differ more than codecs do
+        found = paired_difference(pictures + random.normal(0.3, 1, size=40), pictures)
+        assert found.low is not None
+        assert found.high is not None
+        hits += found.low <= 0.3 <= found.high
+    assert 0.88 <= hits / 200 <= 0.99
+
+
+def test_the_interval_is_the_same_every_time_and_turns_with_the_sign() -> None:
+    ours, others = np.random.default_rng(2).normal(size=(2, 15))
+    found, turned = paired_difference(ours, others), paired_difference(others, ours)
+    assert found == paired_difference(ours, others)
+    assert (found.mean, found.low, found.high) == pytest.approx((-turned.mean, -turned.high, -turned.low))  # type: ignore[operator]
+
+
+def test_one_picture_has_no_interval() -> None:
+    assert paired_difference(np.array([3.0]), np.array([1.0])) == (2.0, None, None, 1)
+
+
+@pytest.mark.parametrize("others", [np.zeros(3), np.zeros(0)])
+def test_pictures_must_come_in_pairs(others: "np.typing.NDArray[np.float64]") -> None:
+    with pytest.raises(ValueError, match="against"):
+        paired_difference(np.zeros(0), others)
