@@ -46,6 +46,11 @@ class GaussianConditional(nn.Module):
         """The value of symbol zero: the mean (B, C, h, w)."""
         return parameters.chunk(2, dim=1)[0]
 
+    def shifted(self, parameters: Tensor, mean: Tensor) -> Tensor:
+        """Parameters (B, 2C, h, w) with `mean` (B, C, h, w) added to the means."""
+        means, log_scales = parameters.chunk(2, dim=1)
+        return torch.cat((means + mean, log_scales), dim=1)
+
     def likelihood(self, parameters: Tensor, y: Tensor, gain: Tensor) -> Tensor:
         """Probability of the quantisation interval around y.
 
@@ -112,6 +117,11 @@ class GaussianMixtureConditional(nn.Module):
     def centre(self, parameters: Tensor) -> Tensor:
         """The value of symbol zero: zero."""
         return parameters.new_zeros(())
+
+    def shifted(self, parameters: Tensor, mean: Tensor) -> Tensor:
+        """Parameters (B, 3KC, h, w) with `mean` (B, C, h, w) added to the means of every component."""
+        logits, means, log_scales = parameters.chunk(3, dim=1)
+        return torch.cat((logits, means + mean.repeat(1, self.components, 1, 1), log_scales), dim=1)
 
     def likelihood(self, parameters: Tensor, y: Tensor, gain: Tensor) -> Tensor:
         """See GaussianConditional.likelihood; parameters are (B, 3KC, h, w)."""

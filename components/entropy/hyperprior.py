@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from ..layers.fixed_point import UNIT, fixed_point_forward, to_fixed_point
 from ..layers.hyper import entropy_parameters
 from .conditional import GaussianConditional, GaussianMixtureConditional
-from .context import ContextModel, NoContext
+from .context import Context, ContextModel, NoContext
 from .gain import FACTOR_BITS, GainVector, pack_shift, unpack_shift
 from .hyper_latents import HyperLatents
 from .range_coder import SymbolDecoder, SymbolEncoder
@@ -152,15 +152,17 @@ class HyperPrior(nn.Module):
         """Quantised latents (B, channels, h, w), in fixed point if `integers`, pass after pass."""
         parts: list[Tensor] = []
         for part, quantised in zip(self.context.split(psi), passes, strict=True):
-            features = torch.cat((part, self.context.of(parts, part, self.side.typical, integers)), dim=1)
-            parts.append(quantised(self._entropy_parameters(features, integers)))
+            context = self.context.of(parts, part, self.side.typical, integers)
+            parts.append(quantised(self._entropy_parameters(part, context, integers)))
         return self.context.merge(parts)
 
-    def _entropy_parameters(self, features: Tensor, integers: bool) -> Tensor:
-        """Entropy parameters: offsets from those of the running statistics."""
+    def _entropy_parameters(self, psi: Tensor, context: Context, integers: bool) -> Tensor:
+        """Entropy parameters: offsets from the running statistics, and from the means that the context predicts."""
         running = self.side.typical
         offset = self.symbols.from_statistics(running.mean, running.log_scale)[:, None, None]
+        features = torch.cat((psi, context.features), dim=1)
         if integers:
-            return fixed_point_forward(self.parameters_net, features) + to_fixed_point(offset)
-        out: Tensor = self.parameters_net(features) + offset
-        return out
+            out = fixed_point_forward(self.parameters_net, features) + to_fixed_point(offset)
+        else:
+            out = self.parameters_net(features) + offset
+        return out if isinstance(context.mean, float) else self.symbols.shifted(out, context.mean)

@@ -2,7 +2,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from components.entropy.context import CheckerboardContext, ContextModel, HierarchicalContext, NoContext
 from components.entropy.running_statistics import RunningStatistics
@@ -52,7 +52,28 @@ def test_a_context_is_of_the_passes_before_and_of_no_other(name: str, integers: 
     parts = model.split(y)
     other = model.split(y + 100 * (UNIT if integers else 1))
     for number, part in enumerate(parts):
-        features = model.of(parts[:number], part, statistics, integers)
-        assert features.shape == (2, model.features, *part.shape[2:])
+        context = model.of(parts[:number], part, statistics, integers)
+        assert context.features.shape == (2, model.features, *part.shape[2:])
         changed = model.of(other[:number], part, statistics, integers)
-        assert torch.equal(changed, features) == (number == 0), "it depends on the passes before"
+        assert torch.equal(changed.features, context.features) == (number == 0), "it depends on the passes before"
+
+
+@pytest.mark.parametrize("integers", [False, True])
+def test_means_are_predicted_from_the_neighbours_known(integers: bool) -> None:
+    """With weights of a quarter a plane is interpolated without error, away from the margin."""
+    rows, columns = torch.meshgrid(torch.arange(16.0), torch.arange(16.0), indexing="ij")
+    y = torch.stack((rows, columns, 3 * columns - rows))[None]
+    model, statistics = HierarchicalContext(CHANNELS, 5), RunningStatistics(CHANNELS)
+    statistics.update(y)
+    neighbours = {True: [[1, 0, 1], [0, 0, 0], [1, 0, 1]], False: [[0, 1, 0], [1, 0, 1], [0, 1, 0]]}
+    for number, layer in enumerate(model.predictions):
+        assert isinstance(layer, nn.Conv2d)
+        layer.weight.data[:] = torch.tensor(neighbours[number % 2 == 0]) / 4
+    y, unit = (to_fixed_point(y), UNIT) if integers else (y, 1)
+    parts = model.split(y)
+    for number in range(1, model.PASSES):
+        predicted = model.of(parts[:number], parts[number], statistics, integers).mean
+        assert isinstance(predicted, Tensor)
+        assert predicted.shape == parts[number].shape
+        error = parts[number] / unit - statistics.mean[:, None, None] - predicted / unit
+        assert error[..., 1:-1, 1:-1].abs().max() < 0.01

@@ -4,7 +4,7 @@ from functools import partial
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from components.entropy import hyperprior
 from components.entropy.context import CheckerboardContext, ContextModel, HierarchicalContext
@@ -31,7 +31,12 @@ CONTEXTS: dict[str, Callable[[int], ContextModel] | None] = {
 
 def prior(components: int = 1, context: str = "checkerboard") -> HyperPrior:
     torch.manual_seed(0)
-    return HyperPrior(CHANNELS, hyper_channels=8, features=24, components=components, context=CONTEXTS[context])
+    made = HyperPrior(CHANNELS, hyper_channels=8, features=24, components=components, context=CONTEXTS[context])
+    if isinstance(made.context, HierarchicalContext):
+        for layer in made.context.predictions:
+            assert isinstance(layer, nn.Conv2d)
+            nn.init.normal_(layer.weight, std=0.1)  # zero at first
+    return made
 
 
 @pytest.mark.parametrize("components", [1, 3])
