@@ -19,6 +19,7 @@ SECRETS = {
     "AIRFLOW__CORE__FERNET_KEY": f"{MARK}-fernet",
     "AIRFLOW__API__SECRET_KEY": f"{MARK}-api",
     "AIRFLOW__API_AUTH__JWT_SECRET": f"{MARK}-tokens",
+    "RATEWRIGHT_ALERT_WEBHOOK": f"https://example.org/{MARK}-webhook",
     "NOT_YET_INVENTED": f"{MARK}-later",
 }
 STAGES = {"AWS_SECRET_ACCESS_KEY": "a", "MLFLOW_TRACKING_PASSWORD": "b", "RATEWRIGHT_BRANCH": "c", "RAY_ADDRESS": "d"}
