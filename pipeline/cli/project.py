@@ -56,7 +56,8 @@ def compare(
 
     root = _checkout()
     found = differences(rows_of(root, codec, kept), rows_of(root, other, kept))
-    console.print(differences_table(f"{codec} less {other}", found))
+    for test_set, figures in found.items():
+        console.print(differences_table(f"{codec} less {other}", test_set, figures))
 
 
 def keep(name: Annotated[str, typer.Argument(help="the name of the run, a folder of results/, such as real")]) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
@@ -26,37 +27,26 @@ _LOSSLESS_COLUMNS = {
 
 def lossy_table(board: Leaderboard) -> Table:
     """Lossy codecs at the target rate, best first, the winner in bold."""
-    labels = [_label(metric) for metric in METRICS.values()]
-    table = _table(f"{board.test_set} at {board.target_bpp:g} bpp", [row.name for row in board.rows], labels)
-    for row in board.rows:
-        figures = (_figure(getattr(row, field, None), ".4g") for field in METRICS)
-        table.add_row(row.name, *figures, style="bold" if row.name == board.winner else None)
-    return table
+    headings = ["codec", *(_label(metric) for metric in METRICS.values())]
+    rows = [[row.name, *(_figure(getattr(row, field, None), ".4g") for field in METRICS)] for row in board.rows]
+    return _table(f"{board.test_set} at {board.target_bpp:g} bpp", headings, rows, bold=board.winner)
 
 
 def lossless_table(board: Leaderboard) -> Table:
     """Lossless codecs, smallest first."""
-    labels = [label for label, _ in _LOSSLESS_COLUMNS.values()]
-    table = _table(f"{board.test_set}, lossless", [row.name for row in board.lossless], labels)
-    for row in board.lossless:
-        figures = (_figure(getattr(row, field), spec) for field, (_, spec) in _LOSSLESS_COLUMNS.items())
-        table.add_row(row.name, *figures)
-    return table
+    headings = ["codec", *(label for label, _ in _LOSSLESS_COLUMNS.values())]
+    columns = _LOSSLESS_COLUMNS.items()
+    rows = [[row.name, *(_figure(getattr(row, key), spec) for key, (_, spec) in columns)] for row in board.lossless]
+    return _table(f"{board.test_set}, lossless", headings, rows)
 
 
-def differences_table(title: str, found: Mapping[str, Mapping[str, "Difference"]]) -> Table:
-    """The differences of two codecs, by test set and figure."""
-    table = Table(title=title, title_justify="left")
-    for heading in ("test set", "figure"):
-        table.add_column(heading, overflow="fold")
-    for heading in ("difference", "95 % interval", "pictures"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    for test_set, figures in found.items():
-        for figure, (mean, low, high, pictures) in figures.items():
-            interval = "-" if low is None else f"{low:+.3g} to {high:+.3g}"
-            table.add_row(test_set, _label(METRICS[figure]), f"{mean:+.3g}", interval, str(pictures))
-        table.add_section()
-    return table
+def differences_table(title: str, test_set: str, figures: Mapping[str, "Difference"]) -> Table:
+    """The differences of two codecs on a test set, by figure."""
+    rows = []
+    for figure, (mean, low, high, pictures) in figures.items():
+        interval = "-" if low is None else f"{low:+.3g} to {high:+.3g}"
+        rows.append([_label(METRICS[figure]), f"{mean:+.3g}", interval, str(pictures)])
+    return _table(f"{title}, {test_set}", ["figure", "difference", "95 % interval", "pictures"], rows)
 
 
 def garbage_table(found: Sequence["Garbage"]) -> Table:
@@ -78,9 +68,19 @@ def _figure(value: float | None, spec: str) -> str:
     return "-" if value is None else format(value, spec)
 
 
-def _table(title: str, names: list[str], labels: list[str]) -> Table:
-    table = Table(title=title, title_justify="left")
-    table.add_column("codec", min_width=max(map(len, names)))  # names are not wrapped
-    for label in labels:
-        table.add_column(label, justify="right")
+def _table(title: str, headings: Sequence[str], rows: Sequence[Sequence[str]], bold: str | None = None) -> Table:
+    """A table whose words and figures are whole: a narrow terminal folds headings between words, and then lines.
+
+    Args:
+        title: Above the table.
+        headings: Of the columns; the first has names, and the others have figures.
+        rows: The cells.
+        bold: The name of the row in bold.
+    """
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for number, heading in enumerate(headings):
+        widest = max(map(len, (*heading.split(), *(row[number] for row in rows))))
+        table.add_column(heading, justify="right" if number else "left", min_width=widest)
+    for row in rows:
+        table.add_row(*row, style="bold" if row[0] == bold else None)
     return table
