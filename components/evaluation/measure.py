@@ -8,7 +8,8 @@ import numpy as np
 from ..arrays import Rgb
 from ..codecs.coder import Coder
 from ..errors import RatewrightError
-from ..metrics.quality import FIGURES, quality_of
+from ..metrics.figures import FIGURES
+from ..metrics.quality import quality_of
 from .results import ImageResult
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, model_serializer
 
-from ..metrics.quality import FIGURES
+from ..metrics.figures import FIGURES
 from ..settings import without_absent
 
 

@@ -1,43 +1,16 @@
 """Quality of a decoded picture against its original. Pictures are uint8, shape (H, W, 3), sRGB."""
 
 import math
-from dataclasses import dataclass, field, fields
 
 import numpy as np
 
 from ..arrays import Rgb
+from .figures import Quality
 from .patch_statistics import MIN_SIDE as SWD_MIN_SIDE
 from .patch_statistics import sliced_wasserstein
 from .psnr_hvs_m import PSNR_HVS_M_MIN_SIDE, psnr_hvs_m_db
 from .ssimulacra2 import SSIMULACRA2_MIN_SIDE, ssimulacra2
 from .structural_similarity import MS_SSIM_MIN_SIDE, SSIM_MIN_SIDE, ssim_and_ms_ssim
-
-
-@dataclass(frozen=True)
-class Quality:
-    """The quality of one decoded picture; a figure that does not exist is None.
-
-    Attributes:
-        psnr_db: see `psnr_db`.
-        ssim: see `ssim_and_ms_ssim`.
-        ms_ssim: see `ssim_and_ms_ssim`.
-        swd: see `sliced_wasserstein`.
-        ssimulacra2: see `ssimulacra2`.
-        psnr_hvs_m_db: see `psnr_hvs_m_db`.
-        reasons: for each figure that is None, the reason.
-    """
-
-    psnr_db: float | None
-    ssim: float | None
-    ms_ssim: float | None
-    swd: float | None
-    ssimulacra2: float | None
-    psnr_hvs_m_db: float | None
-    reasons: dict[str, str] = field(default_factory=dict)
-
-
-FIGURES = tuple(each.name for each in fields(Quality) if each.name != "reasons")
-"""Names of the figures of a decoded picture."""
 
 
 def psnr_db(a: Rgb, b: Rgb) -> float | None:

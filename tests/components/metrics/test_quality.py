@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from components.metrics.quality import FIGURES, Quality, psnr_db, quality_of
+from components.metrics.figures import FIGURES, Quality
+from components.metrics.quality import psnr_db, quality_of
 from components.metrics.table import METRICS
 
 RECORDED = json.loads((Path(__file__).parent / "torchmetrics_ssim.json").read_text())
