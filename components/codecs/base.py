@@ -49,7 +49,7 @@ class Codec(nn.Module, ABC):
     """Pictures are padded to a multiple of this many pixels."""
     latent_stride: int
     """Pixels a side for each position of the latents."""
-    tile: ClassVar[int] = 1536
+    tile: int = 1536
     """Side of a tile, in pixels."""
     halo: ClassVar[int] = 128
     """Overlap of a tile with each neighbour, in pixels."""

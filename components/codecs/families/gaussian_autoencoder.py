@@ -4,7 +4,7 @@ P. Akyazi and T. Ebrahimi, "Learning-Based Image Compression using Convolutional
 CVPR Workshops (CLIC) 2019.
 """
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from torch import Tensor
 
@@ -32,14 +32,15 @@ class GaussianAutoencoder(TransformCodec):
 
     Args:
         code_channels: channels of the latents.
+        hyperparameters: those of the subclass, stored in checkpoints.
     """
 
     rate_parameter: ClassVar[RateParameter] = RateParameter(
         "lmbda", "J = MSE on [-1, 1] + lmbda * bits per code element", raises_rate=False
     )
 
-    def __init__(self, code_channels: int) -> None:
-        super().__init__()
+    def __init__(self, code_channels: int, **hyperparameters: Any) -> None:
+        super().__init__(**hyperparameters)
         self.latent_channels = code_channels
         self.entropy = ChannelGaussian(code_channels)
 

@@ -13,6 +13,7 @@ from ...layers.haar_initialisation import haar_packet
 from ...layers.importance import Importance
 from ...layers.multiscale import PmscBlock
 from ...layers.residual import downsampling_conv, upsampling_conv
+from ...layers.wavelet import HAAR_NAMES
 from ...layers.wavelet_attention import WaveletAttention
 from ..tiling import in_tiles
 from .transform import LearnedPriorCodec
@@ -36,11 +37,14 @@ class PyramidMultiscaleCodec(LearnedPriorCodec):
     Args:
         N: channels, a multiple of 4 (the groups of a PMSC).
         M: channels of the latents and of the blocks at 1/16, a multiple of 4.
-        hyperparameters: those of the subclass, stored in checkpoints.
+        wavelet: of the attention, an orthogonal or biorthogonal one of PyWavelets.
+        hyperparameters: the others of the subclass, stored in checkpoints.
     """
 
-    def __init__(self, N: int, M: int, hyperparameters: dict[str, Any]) -> None:
-        super().__init__(**hyperparameters)
+    def __init__(self, N: int, M: int, wavelet: str, hyperparameters: dict[str, Any]) -> None:
+        # Checkpoints from before `wavelet` keep the hash that their streams name.
+        named = {} if wavelet in HAAR_NAMES else {"wavelet": wavelet}
+        super().__init__(N=N, M=M, **hyperparameters, **named)
         self.latent_channels = M
         stages = haar_packet((N, N, N, M))
         widths = (3, N, N, N, M)
@@ -48,7 +52,7 @@ class PyramidMultiscaleCodec(LearnedPriorCodec):
         synthesis: list[nn.Module] = []
         for number, stage in enumerate(stages):
             coarse, fine = widths[number + 1], widths[number]
-            block, mirrored = _blocks(coarse) if number else ([], [])
+            block, mirrored = _blocks(coarse, wavelet) if number else ([], [])
             analysis += [downsampling_conv(fine, coarse, stage), *block]
             synthesis = [*mirrored, upsampling_conv(coarse, fine, stage), *synthesis]
         self.g_a = nn.Sequential(*analysis)
@@ -73,9 +77,9 @@ class PyramidMultiscaleCodec(LearnedPriorCodec):
         return {**super().latent_maps(x), "importance": found[0, 0]}
 
 
-def _blocks(channels: int) -> tuple[list[nn.Module], list[nn.Module]]:
+def _blocks(channels: int, wavelet: str) -> tuple[list[nn.Module], list[nn.Module]]:
     """The modules that follow a strided convolution, and those that precede its mirror."""
     return (
-        [PmscBlock(channels), WaveletAttention(channels)],
-        [WaveletAttention(channels), PmscBlock(channels)],
+        [PmscBlock(channels), WaveletAttention(channels, wavelet)],
+        [WaveletAttention(channels, wavelet), PmscBlock(channels)],
     )

@@ -22,10 +22,11 @@ class PmscHyper(PyramidMultiscaleCodec):
         N: channels, a multiple of 4.
         M: channels of the latents, a multiple of 4.
         gain_range: training draws the logarithm of each picture's gain from -gain_range to gain_range.
+        wavelet: of the attention, an orthogonal or biorthogonal one of PyWavelets; `haar` is the paper's.
     """
 
     name: ClassVar[str] = "pmsc_hyper"
 
-    def __init__(self, N: int = 96, M: int = 192, gain_range: float = 0.0) -> None:
-        super().__init__(N, M, {"N": N, "M": M, "gain_range": gain_range})
+    def __init__(self, N: int = 96, M: int = 192, gain_range: float = 0.0, wavelet: str = "haar") -> None:
+        super().__init__(N, M, wavelet, {"gain_range": gain_range})
         self.entropy = HyperPrior(M, hyper_channels=N, features=2 * M, gain_range=gain_range)

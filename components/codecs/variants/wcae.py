@@ -1,4 +1,4 @@
-"""WCAE, Wavelet CAE: a convolutional autoencoder on three Haar scales (paper 004; Akyazi and Ebrahimi 2019)."""
+"""WCAE, Wavelet CAE: a convolutional autoencoder on three wavelet scales (paper 004; Akyazi and Ebrahimi 2019)."""
 
 from typing import ClassVar
 
@@ -6,32 +6,34 @@ import torch
 from torch import Tensor, nn
 
 from ...layers.branch import branches
-from ...layers.haar import dwt, idwt
 from ...layers.haar_initialisation import PIXELS, Band
+from ...layers.wavelet import HAAR_NAMES, Wavelet
+from ..bitstream import MAX_SIDE
 from ..families.gaussian_autoencoder import GaussianAutoencoder
 
 DETAILS = tuple(Band(u, v, colour) for u, v in ((1, 0), (0, 1), (1, 1)) for colour in range(3))
-"""The detail bands of one Haar level, in the order of `dwt`."""
+"""The detail bands of one wavelet level, in the order of `Wavelet.dwt`."""
 
 # Inputs and stride-2 steps of each branch, from the finest scale (1/2) to the coarsest (1/8, with its low band).
 BRANCHES = ((DETAILS, 4), (DETAILS, 3), (PIXELS + DETAILS, 2))
 
-# The low band of three orthonormal levels spans [-8, 8]; divided by this it is as large as the details.
+# The low band of three levels spans [-8, 8]; divided by this it is as large as the details.
 LOW_BAND_SCALE = 4.0
 
 
 class WaveletAnalysis(nn.Module):
-    """Three Haar levels, one branch for each: (B, 3, H, W) to (B, 96, H/32, W/32)."""
+    """Three wavelet levels, one branch for each: (B, 3, H, W) to (B, 96, H/32, W/32)."""
 
-    def __init__(self, branches: list[nn.Sequential]) -> None:
+    def __init__(self, branches: list[nn.Sequential], wavelet: Wavelet) -> None:
         super().__init__()
+        self.wavelet = wavelet
         self.branches = nn.ModuleList(branches)
 
     def forward(self, x: Tensor) -> Tensor:
         """H and W are multiples of 32."""
-        low, fine = dwt(x)
-        low, middle = dwt(low)
-        low, coarse = dwt(low)
+        low, fine = self.wavelet.dwt(x)
+        low, middle = self.wavelet.dwt(low)
+        low, coarse = self.wavelet.dwt(low)
         bands = (fine, middle, torch.cat((low / LOW_BAND_SCALE, coarse), dim=1))
         return torch.cat([branch(band) for branch, band in zip(self.branches, bands, strict=True)], dim=1)
 
@@ -39,21 +41,25 @@ class WaveletAnalysis(nn.Module):
 class WaveletSynthesis(nn.Module):
     """The mirror of WaveletAnalysis: (B, 96, h, w) to (B, 3, 32h, 32w)."""
 
-    def __init__(self, branches: list[nn.Sequential]) -> None:
+    def __init__(self, branches: list[nn.Sequential], wavelet: Wavelet) -> None:
         super().__init__()
+        self.wavelet = wavelet
         self.branches = nn.ModuleList(branches)
 
     def forward(self, y: Tensor) -> Tensor:
-        """One third of the code for each branch, then three inverse Haar levels."""
+        """One third of the code for each branch, then three inverse wavelet levels."""
         parts = y.chunk(len(self.branches), dim=1)
         # In float32: the low band spans [-8, 8], where bfloat16 rounds by more than a grey level.
         fine, middle, coarse = (branch(part).float() for branch, part in zip(self.branches, parts, strict=True))
         low, coarse = coarse.split((3, 9), dim=1)
-        return idwt(idwt(idwt(low * LOW_BAND_SCALE, coarse), middle), fine)
+        x: Tensor = low * LOW_BAND_SCALE
+        for details in (coarse, middle, fine):
+            x = self.wavelet.idwt(x, details)
+        return x
 
 
 class Wcae(GaussianAutoencoder):
-    """Wavelet CAE: one branch of convolutions for each of three Haar scales.
+    """Wavelet CAE: one branch of convolutions for each of three wavelet scales.
 
         x --dwt--> details at 1/2 (9) ------- 5 convs, 4 stride 2 --> 32 at 1/32 \\
              --dwt--> details at 1/4 (9) ---- 5 convs, 3 stride 2 --> 32 at 1/32  +--> y (96 at 1/32)      g_a
@@ -71,6 +77,12 @@ class Wcae(GaussianAutoencoder):
 
     Departures: pictures are padded by replication, not with zeros. The paper sends the code's minimum and cumulative
     table; here each channel's mean and scale name a static integer table, which is exact and shorter.
+
+    The branches start as a Haar wavelet packet of the bands of any wavelet: 3x3 convolutions hold no longer filters.
+
+    Args:
+        wavelet: an orthogonal or biorthogonal one of PyWavelets; `haar` is the paper's. Large pictures go through one
+            without symmetric filters in one piece instead of tiles, because it joins opposite edges.
     """
 
     name: ClassVar[str] = "wcae"
@@ -80,8 +92,12 @@ class Wcae(GaussianAutoencoder):
     stride = 32
     latent_stride = 32
 
-    def __init__(self) -> None:
-        super().__init__(96)
+    def __init__(self, wavelet: str = "haar") -> None:
+        # Checkpoints from before `wavelet` keep the hash that their streams name.
+        super().__init__(96, **({} if wavelet in HAAR_NAMES else {"wavelet": wavelet}))
+        transform = Wavelet(wavelet)
+        if not transform.is_local:
+            self.tile = MAX_SIDE
         pairs = [branches(bands, steps) for bands, steps in BRANCHES]
-        self.g_a = WaveletAnalysis([analysis for analysis, _ in pairs])
-        self.g_s = WaveletSynthesis([synthesis for _, synthesis in pairs])
+        self.g_a = WaveletAnalysis([analysis for analysis, _ in pairs], transform)
+        self.g_s = WaveletSynthesis([synthesis for _, synthesis in pairs], transform)

@@ -245,7 +245,7 @@ def test_tiles_show_no_seams(name: str, make_codec: Make) -> None:
     from skimage import data
 
     codec, tiled = make_codec(name), make_codec(name)
-    tiled.tile = 128  # type: ignore[misc]
+    tiled.tile = 128
     tiled.halo = min(256, codec.halo)  # type: ignore[misc]
     x = to_tensor(data.astronaut()[64:320, :320])
     torch.testing.assert_close(tiled.latents(x), codec.latents(x), rtol=0, atol=2e-3)

@@ -1,4 +1,5 @@
 import numpy as np
+import pytest
 import pywt
 import torch
 from torch import nn
@@ -6,13 +7,14 @@ from torch import nn
 from components.layers.wavelet_attention import WaveletAttention
 
 
-def test_attention_is_the_papers_map_of_pywavelets_bands() -> None:
+@pytest.mark.parametrize("wavelet", ["haar", "db2", "sym4"])
+def test_attention_is_the_papers_map_of_pywavelets_bands(wavelet: str) -> None:
     """W = cat(LL, LL + LH + HH), M = sigmoid(FC(relu(FC(W)))), with PyWavelets' transform and matrices in numpy."""
     torch.manual_seed(0)
-    module = WaveletAttention(4)
+    module = WaveletAttention(4, wavelet)
     nn.init.normal_(module.fc[2].bias)  # type: ignore[arg-type]
     x = torch.randn(1, 4, 6, 10)
-    bands = [pywt.dwt2(channel, "haar") for channel in x[0].numpy()]
+    bands = [pywt.dwt2(channel, wavelet, mode="periodization") for channel in x[0].numpy()]
     low = np.stack([ll for ll, _ in bands])
     summed = np.stack([ll + lh + hh for ll, (lh, _, hh) in bands])
     w = np.concatenate((low, summed)).reshape(8, -1)

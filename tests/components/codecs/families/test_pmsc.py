@@ -15,6 +15,7 @@ from components.codecs.variants.pmsc import Pmsc
 from components.data.shard_reader import Shards
 from components.entropy.channel_flags import decode_flags
 from components.entropy.range_coder import SymbolDecoder
+from components.errors import RatewrightError
 from components.training.callback import Validation
 from components.training.config import TrainingConfig
 from components.training.loop import train
@@ -105,3 +106,18 @@ def test_maps_lie_over_the_picture(trained: Pmsc, photograph: Rgb) -> None:
     assert 0 <= maps["importance"].min() <= maps["importance"].max() <= 1
     assert maps["bits"].min() >= 0
     assert 0.8 * real < 256 * maps["bits"].sum() < 1.2 * real
+
+
+@pytest.mark.parametrize("name", ["pmsc", "pmsc_hyper"])
+def test_the_wavelet_of_the_attention_is_a_hyperparameter(name: str) -> None:
+    """Any size is coded, whatever the wavelet; Haar is left out, so that checkpoints from before keep their hash."""
+    x = torch.rand(1, 3, 17, 40, generator=torch.Generator().manual_seed(0))
+    sizes = {"N": 8, "M": 16}
+    assert build(name, {**sizes, "wavelet": "haar"}).hyperparameters == {**sizes, "gain_range": 0.0}
+    for wavelet in ("db4", "bior4.4"):
+        codec = build(name, {**sizes, "wavelet": wavelet}).eval()
+        assert codec.hyperparameters["wavelet"] == wavelet
+        (stream,) = codec.compress(x)
+        assert codec.decompress([stream]).shape == x.shape
+    with pytest.raises(RatewrightError, match="unknown wavelet"):
+        build(name, {**sizes, "wavelet": "bior4"})
