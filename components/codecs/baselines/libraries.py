@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ...arrays import Rgb
 from ...errors import BitstreamError, ImageError
@@ -98,6 +99,11 @@ def imagecodecs_decode(decode: Callable[[], Any], kind: str) -> Rgb:
         decoded = np.asarray(decode())
     except (RuntimeError, ValueError, MemoryError) as error:
         raise BitstreamError(f"not a readable {kind} bitstream: {error}") from error
+    return checked_rgb(decoded, kind)
+
+
+def checked_rgb(decoded: NDArray[Any], kind: str) -> Rgb:
+    """A decoded picture, if it is 8-bit RGB; raises `BitstreamError` for any other, with the kind of its file."""
     if decoded.dtype != np.uint8 or decoded.ndim != 3 or decoded.shape[2] != 3:
         raise BitstreamError(f"not a {kind} bitstream of 8-bit RGB: {decoded.dtype} {decoded.shape}")
     return decoded

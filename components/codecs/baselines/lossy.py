@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...arrays import Rgb
+from .heic import LOWEST_QUALITY, heic_decode, heic_encode, heic_version
 from .libraries import (
     checked_encode,
     imagecodecs_version,
@@ -190,6 +191,17 @@ _CODECS = (
         encoder=_avif_encode,
         decoder=pillow_decoder("AVIF"),
         library=pillow_version("avif", "libavif"),
+    ),
+    Classic(
+        name="heic",
+        low=0,
+        high=48,
+        integer=True,
+        settings="x265, 4:4:4, preset slow, tune=psnr, chroma quantised 3 steps finer, no wavefronts, one thread; "
+        f"quality = {LOWEST_QUALITY} - constant rate factor",
+        encoder=heic_encode,
+        decoder=heic_decode,
+        library=heic_version,
     ),
     Classic(
         name="jpegxl",

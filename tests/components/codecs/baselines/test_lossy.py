@@ -15,6 +15,7 @@ LOW_HIGH = {
     "jpeg2000": (0.15, 2),
     "webp": (2, 80),
     "avif": (12, 70),
+    "heic": (2, 30),
     "jpegxl": (1 / 16, 1),
 }
 CODECS = pytest.mark.parametrize("codec", BASELINES.values(), ids=BASELINES.keys())
@@ -27,7 +28,7 @@ def psnr(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def test_the_table() -> None:
-    assert list(BASELINES) == ["jpeg", "jpeg2000", "webp", "avif", "jpegxl"]
+    assert list(BASELINES) == ["jpeg", "jpeg2000", "webp", "avif", "heic", "jpegxl"]
     for name, codec in BASELINES.items():
         assert codec.name == name
         assert any(c.isdigit() for c in codec.version)
@@ -75,6 +76,7 @@ def test_the_order_of_the_codecs_on_photographs() -> None:
     assert means["jpeg"] + 1 < means["webp"] < means["avif"], means
     assert means["jpeg"] + 1 < means["jpeg2000"] < means["avif"], means
     assert means["jpegxl"] < means["avif"], means
+    assert means["webp"] < means["heic"] < means["avif"], means
 
 
 def test_jpeg_beats_the_tables_of_the_standard() -> None:
