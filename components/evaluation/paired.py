@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 _RESAMPLES = 10_000
 _CONFIDENCE = 0.95
 _SEED = 0
+_AT_ONCE = 1 << 20  # draws that memory holds: sets such as CIFAR-10 have ten thousand pictures
 
 Figures = NDArray[np.float64]
 
@@ -40,7 +41,14 @@ def paired_difference(ours: Figures, others: Figures) -> Difference:
     mean, count = float(differences.mean()), len(differences)
     if count == 1:
         return Difference(mean, None, None, count)
-    drawn = np.random.default_rng(_SEED).integers(0, count, size=(_RESAMPLES, count))
     outside = (1 - _CONFIDENCE) / 2
-    low, high = np.quantile(differences[drawn].mean(axis=1), (outside, 1 - outside))
+    low, high = np.quantile(_resampled_means(differences), (outside, 1 - outside))
     return Difference(mean, float(low), float(high), count)
+
+
+def _resampled_means(differences: Figures) -> Figures:
+    """The means of draws of as many pictures, with replacement: (_RESAMPLES,)."""
+    random, count = np.random.default_rng(_SEED), len(differences)
+    rows = max(1, _AT_ONCE // count)
+    sizes = [min(rows, _RESAMPLES - done) for done in range(0, _RESAMPLES, rows)]
+    return np.concatenate([differences[random.integers(0, count, size=(size, count))].mean(axis=1) for size in sizes])

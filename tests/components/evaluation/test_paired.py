@@ -1,6 +1,9 @@
+import tracemalloc
+
 import numpy as np
 import pytest
 
+from components.evaluation import paired
 from components.evaluation.paired import paired_difference
 
 
@@ -29,6 +32,22 @@ def test_the_interval_is_the_same_every_time_and_turns_with_the_sign() -> None:
     found, turned = paired_difference(ours, others), paired_difference(others, ours)
     assert found == paired_difference(ours, others)
     assert (found.mean, found.low, found.high) == pytest.approx((-turned.mean, -turned.high, -turned.low))  # type: ignore[operator]
+
+
+def test_draws_in_parts_are_the_same_draws(monkeypatch: pytest.MonkeyPatch) -> None:
+    ours, others = np.random.default_rng(3).normal(size=(2, 37))
+    whole = paired_difference(ours, others)
+    monkeypatch.setattr(paired, "_AT_ONCE", 1000)
+    assert paired_difference(ours, others) == whole
+
+
+def test_a_set_of_thousands_takes_little_memory() -> None:
+    ours, others = np.random.default_rng(4).normal(size=(2, 2000))
+    tracemalloc.start()
+    paired_difference(ours, others)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 50e6, "all draws at once are 320 MB"
 
 
 def test_one_picture_has_no_interval() -> None:
