@@ -27,10 +27,10 @@ from components.codecs.checkpoint import save
 from components.codecs.coder import LearnedCoder
 from components.codecs.families.transform import TransformCodec
 from components.codecs.table import build
-from components.codecs.tensors import to_rgb, to_tensor
 from components.data.image_files import decode_rgb
 from components.data.manifest import MANIFEST, Manifest
 from components.data.shard_reader import Shards
+from components.evaluation.ceiling import ceiling_db
 from components.metrics.quality import psnr_db
 from components.training.config import TrainingConfig
 from components.training.loop import train
@@ -76,21 +76,12 @@ def measured(codec: TransformCodec, pictures: list[Rgb]) -> dict[str, float]:
         decoded = coder.decode(data)
         bpp = 8 * len(data) / (rgb.shape[0] * rgb.shape[1])
         error = float(np.square(rgb.astype(np.float64) - decoded).mean())
-        ceiling = psnr_db(rgb, unquantised(codec, rgb))
+        ceiling = ceiling_db(codec, rgb)
         rows.append((bpp + LMBDA * error, bpp, psnr_db(rgb, decoded) or LOSSLESS_DB, ceiling or LOSSLESS_DB))
     means = np.mean(rows, axis=0)
     return {
         name: round(float(mean), 4) for name, mean in zip(("J", "bpp", "psnr_db", "ceiling_db"), means, strict=True)
     }
-
-
-@torch.inference_mode()
-def unquantised(codec: TransformCodec, rgb: Rgb) -> Rgb:
-    """synthesis(analysis(x)) of a picture."""
-    x = to_tensor(rgb)
-    padded = codec.pad(x)
-    x_hat = codec.synthesise(codec.analyse(padded))
-    return to_rgb(x_hat[..., : x.shape[-2], : x.shape[-1]])
 
 
 def main() -> None:

@@ -11,7 +11,17 @@ class OperatingPoint(RatePoint):
     """The setting in words."""
 
 
-class SetResults(Section):
+class Ceiling(Section):
+    """The PSNR of a codec's transforms alone on one set of pictures; null for other codecs than transform codecs."""
+
+    ceiling_db: float | None = None
+    """Mean PSNR in dB of synthesis(analysis(x)), latents not quantised: finer steps bring the codec's PSNR towards
+    it."""
+    ceiling_db_why: str | None = None
+    """Why there is no `ceiling_db`."""
+
+
+class SetResults(Ceiling):
     """A codec's figures on one set of pictures."""
 
     as_calibrated: RatePoint

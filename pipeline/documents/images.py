@@ -52,6 +52,8 @@ class ImageRow(Section):
     """Score of SSIMULACRA 2."""
     psnr_hvs_m_db: float | None = None
     """PSNR-HVS-M in dB."""
+    ceiling_db: float | None = None
+    """PSNR in dB of the codec's transforms alone, with nothing quantised; the same at every rate."""
 
 
 def read_images(path: Path) -> list[ImageRow]:

@@ -1,7 +1,7 @@
 """leaderboard.json: every codec ranked at the target rate, and the winner."""
 
 from pipeline.documents.base import Document, Kind, Section
-from pipeline.documents.evaluation import Costs
+from pipeline.documents.evaluation import Ceiling, Costs
 
 
 class Named(Section):
@@ -58,7 +58,7 @@ class FiguresAtTarget(Section):
     """Why there is no `decode_s_per_mpx`."""
 
 
-class LossyRow(Costs, FiguresAtTarget, Named):  # fields of the last base come first
+class LossyRow(Costs, Ceiling, FiguresAtTarget, Named):  # fields of the last base come first
     """A lossy codec at the target rate on one set."""
 
 

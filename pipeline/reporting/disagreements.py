@@ -4,6 +4,7 @@ import csv
 import hashlib
 import io
 import json
+from collections import ChainMap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -176,12 +177,10 @@ def _ranking(run: KeptRun) -> Iterator[Disagreement]:
     for test_set, rows in zip(run.test_sets, (run.board.rows, run.board.calibration.rows), strict=True):
         for row in rows:
             if (evaluation := run.evaluations.get(row.name)) and test_set in evaluation.test_sets:
-                point = evaluation.test_sets[test_set].at_target
+                results = evaluation.test_sets[test_set]
+                origin = ChainMap(*(dict(part or ()) for part in (evaluation, results, results.at_target)))
                 fields = [key for key in LossyRow.model_fields if not key.endswith("_why")]
-                pairs = {
-                    f"{key} on {test_set}": (getattr(evaluation, key, getattr(point, key, None)), getattr(row, key))
-                    for key in fields
-                }
+                pairs = {f"{key} on {test_set}": (origin.get(key), getattr(row, key)) for key in fields}
                 yield from _compare(run.stage("evaluate", row.name), files, pairs)
     for lossless in run.board.lossless:
         if evaluation := run.evaluations.get(lossless.name):

@@ -9,6 +9,7 @@ from markupsafe import Markup
 
 from components.evaluation.results import RatePoint
 from pipeline.documents import Evaluation, Leaderboard
+from pipeline.documents.evaluation import SetResults
 from pipeline.reporting.comparison import DETAIL, Comparison
 from pipeline.reporting.inputs import Evaluations
 
@@ -57,13 +58,18 @@ def render(report: ReportData) -> str:
         lstrip_blocks=True,
         undefined=StrictUndefined,
     )
-    environment.globals["figure"] = figure
+    environment.globals |= {"figure": figure, "transform_share": transform_share}
     environment.filters["svg"] = Markup
     board = report.leaderboard
     points = {name: _main_point(evaluation, board.test_set) for name, evaluation in report.evaluations.items()}
     winner = next((row for row in board.rows if row.name == board.winner), None)
     return environment.get_template("page.html").render(
-        report=report, board=board, points=points, winner=winner, detail=DETAIL
+        report=report,
+        board=board,
+        points=points,
+        winner=winner,
+        detail=DETAIL,
+        transforms=_with_ceiling(report.evaluations),
     )
 
 
@@ -84,6 +90,22 @@ def figure(field: str, spec: str, record: object, why: str = "not measured") -> 
         return format(value, spec)
     why = getattr(record, f"{field}_why", None) or why
     return Markup('<span class="none" tabindex="0" title="{0}" aria-label="none: {0}">&ndash;</span>').format(why)
+
+
+def transform_share(results: SetResults) -> str | Markup:
+    """Share of the squared error at the target rate that the transforms alone make, by the means of both PSNRs."""
+    if results.ceiling_db is None or results.at_target is None or results.at_target.psnr_db is None:
+        return figure("share", "", None, "the ceiling or the PSNR does not exist")
+    return format(10 ** ((results.at_target.psnr_db - results.ceiling_db) / 10), ".0%")
+
+
+def _with_ceiling(evaluations: Evaluations) -> Evaluations:
+    """The codecs that have a ceiling on some set."""
+    return {
+        name: evaluation
+        for name, evaluation in evaluations.items()
+        if any(results.ceiling_db is not None for results in evaluation.test_sets.values())
+    }
 
 
 def _main_point(evaluation: Evaluation, test_set: str) -> RatePoint | None:

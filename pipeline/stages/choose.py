@@ -11,7 +11,7 @@ from components.metrics.bd_rate import bd_rate_percent
 from pipeline.config import params
 from pipeline.config.params import Params
 from pipeline.documents import Evaluation, Leaderboard, read, write
-from pipeline.documents.evaluation import Costs, CurvePoint
+from pipeline.documents.evaluation import Ceiling, Costs, CurvePoint
 from pipeline.documents.leaderboard import CalibrationRanking, FiguresAtTarget, LosslessRow, LossyRow, RankedRow
 from pipeline.entry import stage
 from pipeline.paths import Layout
@@ -108,6 +108,7 @@ def _lossy(evaluation: Evaluation, test_set: str) -> dict[str, Any]:
     """The fields of a lossy codec's row: figures at the target, or null with the reason where it has none."""
     results = evaluation.test_sets[test_set]
     point, fields = results.at_target, _identity_and_costs(evaluation)
+    fields |= {field: getattr(results, field) for field in Ceiling.model_fields}
     for figure in _FIGURES:
         fields[figure] = getattr(point, figure, None)
         if fields[figure] is None:

@@ -13,6 +13,7 @@ from components.arrays import Rgb
 from components.codecs.coder import Coder, LearnedCoder
 from components.data.image_files import encode_png
 from components.errors import CalibrationError, RatewrightError
+from components.evaluation.ceiling import ceilings_db
 from components.evaluation.complexity import count_parameters, kmac_per_px, peak_memory_mb
 from components.evaluation.measure import measure
 from components.evaluation.results import ImageResult, RatePoint, summarise
@@ -21,7 +22,7 @@ from components.storage.atomic import sha256_of, write_bytes
 from pipeline.config import params
 from pipeline.config.params import Params
 from pipeline.documents import Evaluation, write
-from pipeline.documents.evaluation import Costs, CurvePoint, Description, OperatingPoint, SetResults
+from pipeline.documents.evaluation import Ceiling, Costs, CurvePoint, Description, OperatingPoint, SetResults
 from pipeline.documents.images import ImageRow, Label, write_images
 from pipeline.entry import stage
 from pipeline.paths import Layout
@@ -39,6 +40,7 @@ CURVE_TOLERANCE = 0.1
 """Share by which the rates of a curve may fall short: a curve goes through rates, which ones matters little."""
 NO_TARGET = "lossless: its rate is what the picture takes"
 NO_NETWORK = "a classic codec has no network"
+NO_CEILING = "not a codec with one learned transform and its inverse"
 NO_PEAK = "this system does not tell the peak memory of a part of a process"
 
 logger = logging.getLogger(__name__)
@@ -110,11 +112,13 @@ class _Measurement:
     Attributes:
         description: The codec in words, with its setting at the target once that is known.
         results: (set, `as_calibrated` or `at_target`) -> the result of each picture.
+        ceilings: Set -> the ceiling of each picture in dB; None for a codec without.
     """
 
     def __init__(self, codec: EvaluatedCodec, originals: Mapping[str, Pictures], settings: Params, folder: Path):
         self.description: Description = codec.description
         self.results: dict[tuple[str, Label], list[ImageResult]] = {}
+        self.ceilings = {key: ceilings_db(codec.deployed, found) for key, found in originals.items()}
         self._why_not_at_target: dict[str, str] = {}
         self._codec, self._originals = codec, originals
         self._test_set, self._calibration_set = settings.data.test, settings.data.calibration
@@ -155,6 +159,7 @@ class _Measurement:
     def _set_results(self, key: str) -> SetResults:
         at_target = self.results.get((key, "at_target"))
         return SetResults(
+            **dict(_ceiling(self.ceilings[key])),
             as_calibrated=summarise(self.results[key, "as_calibrated"]),
             at_target=None if at_target is None else summarise(at_target),
             at_target_why=self._why_not_at_target.get(key),
@@ -163,13 +168,29 @@ class _Measurement:
     def rows(self) -> list[ImageRow]:
         """The figures of each picture."""
         return [
-            ImageRow(test_set=key, point=label, **{field: getattr(result, field) for field in _IMAGE_FIELDS})
+            ImageRow(
+                test_set=key,
+                point=label,
+                **{field: getattr(result, field) for field in _IMAGE_FIELDS},
+                ceiling_db=(self.ceilings[key] or {}).get(result.image),
+            )
             for (key, label), results in self.results.items()
             for result in results
         ]
 
 
-_IMAGE_FIELDS = tuple(field for field in ImageRow.model_fields if field not in ("test_set", "point"))
+_IMAGE_FIELDS = tuple(field for field in ImageRow.model_fields if field not in ("test_set", "point", "ceiling_db"))
+
+
+def _ceiling(ceilings: Mapping[str, float | None] | None) -> Ceiling:
+    """The mean of the pictures' ceilings, or the reason why there is none."""
+    if ceilings is None:
+        return Ceiling(ceiling_db_why=NO_CEILING)
+    known = [ceiling for ceiling in ceilings.values() if ceiling is not None]
+    if len(known) < len(ceilings):
+        whole = next(name for name, ceiling in ceilings.items() if ceiling is None)
+        return Ceiling(ceiling_db_why=f"{whole}: infinite: no pixel changes")
+    return Ceiling(ceiling_db=sum(known) / len(known))
 
 
 def _keeper(folder: Path, originals: Pictures) -> Callable[[str, Rgb], None]:

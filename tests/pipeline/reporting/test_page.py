@@ -2,6 +2,8 @@ import csv
 import json
 import re
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -186,6 +188,30 @@ def test_the_leaderboard_has_both_psnrs_and_what_people_see(reported: Path, tree
     assert re.search(r"<td>29\.00</td>\s+<td>27\.65</td>", page)
     assert re.search(r"<td>43\.2</td>\s+<td>31\.99</td>", page)
     assert 'title="cat.png: too small"' in page
+
+
+@contextmanager
+def changed(path: Path) -> Iterator[dict[str, Any]]:
+    """A JSON file's content, which is written back with its changes."""
+    document = read_json(path)
+    yield document
+    write_json(path, document)
+
+
+def section_of(page: str, title: str) -> str:
+    return page[page.index(f"<h2>{title}</h2>") :].partition("</section>")[0]
+
+
+def test_ceilings_stand_beside_the_psnr_at_the_target(reported: Path, tree: Path) -> None:
+    assert "<h2>Ceilings</h2>" not in (reported / "report" / "index.html").read_text(), "a run from before"
+    for name in KINDS:
+        with changed(tree / "evaluation" / name / "metrics.json") as metrics:
+            ceiling = {"ceiling_db": 32.01} if name == "swift" else {"ceiling_db": None, "ceiling_db_why": "none"}
+            metrics["test_sets"]["kodak"].update(ceiling)
+    report.run(tree)
+    section = section_of((tree / "report" / "index.html").read_text(), "Ceilings")
+    assert re.findall(r'scope="row">(\w+)', section) == ["swift"]
+    assert re.search(r">29\.00</td><td>32\.01</td><td>50%</td>", section)
 
 
 def test_no_lossless_codec_no_section(tree: Path) -> None:
