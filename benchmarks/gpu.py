@@ -17,33 +17,30 @@ Run: python -m benchmarks.gpu [--compile] [--json FILE]. --device cpu --steps 3 
 """
 
 import argparse
-import copy
 import json
 import math
 import os
 import tempfile
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from statistics import median
 from typing import Any
-from unittest.mock import patch
 
 import torch
 from rich.table import Table
-from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.codecs import Ours, Peer, photograph
-from benchmarks.common import Clock, bundled_shards, command_line, console, paired, per_second, real_variant
+from benchmarks.common import bundled_shards, command_line, console, paired, per_second, real_variant
+from benchmarks.exactness import exactness
 from components.codecs.base import Codec
-from components.data.loader import Batch, training_batches
+from components.data.loader import training_batches
 from components.data.shard_reader import Shards
-from components.errors import BitstreamError, one_line
-from components.training import run
+from components.training.callback import NoOpCallback
 from components.training.job import TrainingJob
+from components.training.speed import SpeedMeter
+from components.training.utilisation import PEAKS, matmul_tflops, step_flop
 
 CODECS = ("haar_hyper", "gmm", "wcae")
 PEERS: dict[str, tuple[str, dict[str, int]]] = {
@@ -52,18 +49,6 @@ PEERS: dict[str, tuple[str, dict[str, int]]] = {
     "wcae": ("bmshj2018-factorized", {"N": 128, "M": 192}),
 }
 """CompressAI's nearest model and its sizes, by our codec."""
-
-PEAKS = {
-    "NVIDIA H200": (989, 494),
-    "NVIDIA H100 80GB HBM3": (989, 494),
-    "NVIDIA H100 PCIe": (756, 378),
-    "NVIDIA A100-SXM4-80GB": (312, 156),
-    "NVIDIA A100-SXM4-40GB": (312, 156),
-    "NVIDIA A100 80GB PCIe": (312, 156),
-    "NVIDIA L40S": (362, 183),
-    "NVIDIA L4": (121, 60),
-}
-"""Dense TFLOP/s in bfloat16 and in TF32 from NVIDIA's data sheets; half the figure if a sheet counts sparsity."""
 
 HEIGHT, WIDTH = 512, 768  # of the coded picture
 
@@ -109,41 +94,25 @@ class OurLoop:
     """Runs of our loop on a job: the shares of time that they waited, and the last run's codec."""
 
     def __init__(self, job: TrainingJob):
-        self.job = job
+        self._job = job
         self.waits: list[float] = []
 
     def __call__(self) -> float:
         """Train; returns images per second."""
-        Path(self.job.state).unlink(missing_ok=True)
+        Path(self._job.state).unlink(missing_ok=True)
         torch.compiler.reset()
-        clock = Clock()
-        with _timed_batches() as seconds:
-            self.best = replace(self.job, save_every_s=math.inf).train(clock).best
-        self.waits.append(sum(seconds[1:]) / (clock.ends[-1] - clock.ends[0]))
-        return clock.rate(self.job.config.batch_size)
+        meter = SpeedMeter(NoOpCallback())
+        job = replace(self._job, save_every_s=math.inf)
+        self._best = job.train(meter, wrap_batches=meter.timed).best
+        speed = meter.speed()
+        self.waits.append(speed.waiting)
+        return speed.images_per_s
 
     def codec(self) -> Codec:
         """The trained codec."""
-        codec, _ = self.job.initial_codec()
-        codec.load_state_dict(self.best)
+        codec, _ = self._job.initial_codec()
+        codec.load_state_dict(self._best)
         return codec.eval()
-
-
-@contextmanager
-def _timed_batches() -> Iterator[list[float]]:
-    """Collect the seconds that a loop in this context waits for each batch."""
-    seconds: list[float] = []
-
-    def timed(*arguments: Any, **settings: Any) -> Iterator[Batch]:
-        batches = training_batches(*arguments, **settings)
-        while True:
-            started = time.perf_counter()
-            batch = next(batches)
-            seconds.append(time.perf_counter() - started)
-            yield batch
-
-    with patch.object(run, "training_batches", timed):
-        yield seconds
 
 
 def plain(bench: Bench, job: TrainingJob, trainee: Ours | Peer) -> float:
@@ -173,49 +142,6 @@ def plain(bench: Bench, job: TrainingJob, trainee: Ours | Peer) -> float:
     return per_second(config.batch_size * bench.steps, lambda: run_steps(bench.steps))
 
 
-def step_flops(bench: Bench, job: TrainingJob) -> int:
-    """Floating point operations of a step's convolutions and matrix products."""
-    codec, _ = job.initial_codec()
-    codec.to(bench.device).train()
-    x = torch.rand(job.config.batch_size, 3, 256, 256, device=bench.device)
-    with FlopCounterMode(display=False) as counter:
-        codec.loss(x, codec(x), job.config.lmbda or 1.0).total.backward()  # type: ignore[no-untyped-call]
-    return int(counter.get_total_flops())
-
-
-def matmul_tflops(bench: Bench) -> float:
-    """TFLOP/s of a large matrix product, in bfloat16 or in TF32, which float32 convolutions on a GPU use."""
-    side, times = (8192, 20) if bench.device.type == "cuda" else (1024, 3)
-    dtype = torch.bfloat16 if bench.precision == "bf16-mixed" else torch.float32
-    a = torch.rand(side, side, device=bench.device, dtype=dtype)
-    before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("high")
-
-    def work() -> None:
-        for _ in range(times):
-            a @ a
-        bench.synchronised()
-
-    work()
-    rate = max(per_second(times, work) for _ in range(3))
-    torch.set_float32_matmul_precision(before)
-    return rate * 2 * side**3 / 1e12
-
-
-def exactness(codec: Codec, device: torch.device) -> dict[str, bool | str]:
-    """Whether streams written on one side decode to the same latents on both, or the error, by direction."""
-    here, there = copy.deepcopy(codec).to("cpu"), copy.deepcopy(codec).to(device)
-    x = photograph(HEIGHT, WIDTH)
-    found: dict[str, bool | str] = {}
-    for name, writer, side in ((f"{device.type} to cpu", there, device), (f"cpu to {device.type}", here, x.device)):
-        try:
-            (stream,) = writer.compress(x.to(side))
-            found[name] = torch.equal(here.unpack(stream).cpu(), there.unpack(stream).cpu())
-        except BitstreamError as error:
-            found[name] = one_line(error)
-    return found
-
-
 def measured(bench: Bench, name: str, compiled: bool, with_peer: bool) -> dict[str, Any]:
     """All figures of one codec."""
     job = bench.job(name)
@@ -230,14 +156,15 @@ def measured(bench: Bench, name: str, compiled: bool, with_peer: bool) -> dict[s
     if with_peer:
         peer, sizes = PEERS[name]
         compare(f"ours / CompressAI {peer}", ours, lambda: plain(bench, job, Peer(peer, sizes)))
-    flop = step_flops(bench, job) / job.config.batch_size
+    codec = ours.codec().to(bench.device)
+    flop = step_flop(codec, torch.rand(1, 3, 256, 256, device=bench.device), job.config.lmbda or 1.0)
     figures = {
         "batch_size": job.config.batch_size,
         "speeds": speeds,
         "waiting_share": median(ours.waits),
         "gflop_per_image": flop / 1e9,
         "tflops": median(speed["images_per_s"] for speed in speeds.values()) * flop / 1e12,
-        "exact": exactness(ours.codec(), bench.device),
+        "exact": exactness(ours.codec(), bench.device, photograph(HEIGHT, WIDTH)),
     }
     if compiled:
         compare("ours, compiled / not", OurLoop(bench.job(name, compiled=True)), ours)
@@ -275,7 +202,7 @@ def main() -> None:
             "rounds": bench.rounds,
             "workers": bench.workers,
             "peak_tflops": bf16 if bench.precision == "bf16-mixed" else tf32,
-            "matmul_tflops": matmul_tflops(bench),
+            "matmul_tflops": matmul_tflops(device, bench.precision),
             "codecs": {codec: measured(bench, codec, options.compile, with_peer) for codec in options.codecs},
         }
     _print(report)
@@ -283,6 +210,8 @@ def main() -> None:
         console.print("no comparison with CompressAI, which is not installed")
     if options.json is not None:
         options.json.write_text(json.dumps(report, indent=2) + "\n")
+    if unequal := [name for name, figures in report["codecs"].items() if set(figures["exact"].values()) != {True}]:
+        raise SystemExit(f"benchmarks.gpu: not the same latents on both sides: {', '.join(unequal)}")
 
 
 def _options() -> argparse.Namespace:

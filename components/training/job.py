@@ -1,6 +1,6 @@
 """A training described by plain data, so that another process or machine can run it."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -11,6 +11,7 @@ from ..arrays import Rgb
 from ..codecs import checkpoint
 from ..codecs.base import Codec
 from ..codecs.table import build
+from ..data.loader import Batch
 from ..data.shard_reader import Shards
 from ..errors import RatewrightError
 from ..rate.lambda_controller import LambdaController
@@ -102,12 +103,18 @@ class TrainingJob:
                 f"{self.name}: batches of {self.config.batch_size} cannot be divided evenly among {workers} workers"
             )
 
-    def train(self, callback: TrainingCallback, stop_requested: Callable[[], bool] = lambda: False) -> TrainingState:
+    def train(
+        self,
+        callback: TrainingCallback,
+        stop_requested: Callable[[], bool] = lambda: False,
+        wrap_batches: Callable[[Iterator[Batch]], Iterator[Batch]] = lambda batches: batches,
+    ) -> TrainingState:
         """Train to the end in this process, which is one rank of a `ProcessGroup` if the environment defines one.
 
         Args:
             callback: receives the progress, on rank 0 only.
             stop_requested: polled after every step; True stops the training.
+            wrap_batches: called with this rank's batches, as `loop.train` does.
 
         Returns:
             The final state, as `loop.train` returns it.
@@ -138,4 +145,5 @@ class TrainingJob:
             rate_of=rate_of,
             stop_requested=stop_requested,
             save_every_s=self.save_every_s,
+            wrap_batches=wrap_batches,
         )

@@ -1,10 +1,11 @@
 """The training loop, on Lightning Fabric."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from ..codecs.base import Codec
+from ..data.loader import Batch
 from ..data.shard_reader import Shards
 from ..rate.lambda_controller import LambdaController
 from .allocator import keep_freed_memory
@@ -29,6 +30,7 @@ def train(
     rate_of: Callable[[Codec], float] | None = None,
     stop_requested: Callable[[], bool] = lambda: False,
     save_every_s: float = 60.0,
+    wrap_batches: Callable[[Iterator[Batch]], Iterator[Batch]] = lambda batches: batches,
 ) -> TrainingState:
     """Train `codec` in place on `shards`, and leave it with the weights of the best validation.
 
@@ -53,6 +55,8 @@ def train(
         rate_of: bits per pixel of real bitstreams of the codec, measured in every validation.
         stop_requested: polled after every step; True stops the training.
         save_every_s: seconds between saves of the state, which is the most work that a kill costs.
+        wrap_batches: called once with this rank's batches; training takes what it returns, such as a generator that
+            measures how long each batch is waited for.
 
     Returns:
         The final state, with the history of validations and, on rank 0, the best weights.
@@ -67,7 +71,7 @@ def train(
     state = TrainingState.load(state_path, fingerprint)
     process_group = ProcessGroup()
     run = TrainingRun(codec, shards, config, seed, state, process_group, controller, rate_of)
-    batches = run.batches()
+    batches = wrap_batches(run.batches())
     first_rank = process_group.rank == 0
     saved_at = time.monotonic()
     try:
