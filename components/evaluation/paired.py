@@ -5,6 +5,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+FEW_PICTURES = 10
+"""With fewer pictures, intervals are too narrow: those of 10 hold the true mean in 91 % of all cases, of 5 in 84 %."""
+
 _RESAMPLES = 10_000
 _CONFIDENCE = 0.95
 _SEED = 0

@@ -7,10 +7,12 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from components.evaluation.paired import FEW_PICTURES
 from components.evaluation.results import RatePoint
 from pipeline.documents import Evaluation, Leaderboard
 from pipeline.documents.evaluation import SetResults
 from pipeline.reporting.comparison import DETAIL, Comparison
+from pipeline.reporting.differences import FromWinner
 from pipeline.reporting.inputs import Evaluations
 
 
@@ -29,6 +31,7 @@ class ReportData:
     Attributes:
         leaderboard: The ranking.
         evaluations: Codec -> its evaluation, best first, lossless codecs last.
+        differences: Lossy codecs against the winner, picture by picture; None without a winner.
         rate_plots: Quality over rate.
         comparisons: Pictures as lossy codecs decode them at the target rate.
         prefixes: Quality over the first bytes of one file of each progressive codec.
@@ -40,6 +43,7 @@ class ReportData:
 
     leaderboard: Leaderboard
     evaluations: Evaluations
+    differences: FromWinner | None
     rate_plots: Sequence[Plot]
     comparisons: Sequence[Comparison]
     prefixes: Plot | None
@@ -69,6 +73,7 @@ def render(report: ReportData) -> str:
         points=points,
         winner=winner,
         detail=DETAIL,
+        few_pictures=FEW_PICTURES,
         transforms=_with_ceiling(report.evaluations),
     )
 

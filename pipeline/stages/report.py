@@ -8,6 +8,7 @@ from components.storage.atomic import write_bytes, write_json
 from pipeline.entry import stage
 from pipeline.paths import Layout
 from pipeline.reporting.comparison import Comparison
+from pipeline.reporting.differences import FromWinner, from_winner
 from pipeline.reporting.drawings import map_drawing, prefix_drawing, rate_drawings, search_drawing, training_drawing
 from pipeline.reporting.inputs import ReportInputs, comparisons, prefix_comparison, rd_points, read_inputs
 from pipeline.reporting.page import ReportData, render
@@ -25,6 +26,7 @@ def run(root: Path) -> None:
         ReportData(
             leaderboard=inputs.board,
             evaluations=inputs.evaluations,
+            differences=_differences(inputs),
             rate_plots=[drawing.plot() for drawing in rates],
             comparisons=comparisons(root, inputs.evaluations, inputs.board.test_set),
             prefixes=prefixes.plot() if prefixes else None,
@@ -42,6 +44,12 @@ def run(root: Path) -> None:
     for file, content in files.items():
         write_bytes(folder / file, content)
     logger.info("report: %s, beside it rd.json, %s", folder / "index.html", ", ".join(files))
+
+
+def _differences(inputs: ReportInputs) -> FromWinner | None:
+    """Lossy codecs against the winner; None without a winner."""
+    winner = inputs.board.winner
+    return None if winner is None else from_winner(inputs.root, winner, inputs.evaluations)
 
 
 def _prefix_comparisons(inputs: ReportInputs) -> list[Comparison]:

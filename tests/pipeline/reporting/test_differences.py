@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 
 from components.errors import RatewrightError
-from pipeline.documents.images import ImageRow, Label, write_images
-from pipeline.reporting.differences import differences, rows_of
+from pipeline.documents import Evaluation, read_by_name
+from pipeline.documents.images import ImageRow, Label, read_kept_images, write_images
+from pipeline.reporting.differences import REPORTED, differences, from_winner, rows_of
 
 ROOT = Path(__file__).parents[3]
 
@@ -53,6 +54,28 @@ def test_the_mean_of_a_kept_run_is_that_of_its_leaderboard() -> None:
     """28.28 and 27.78 dB on Kodak, as docs/results.md prints them."""
     found = differences(rows_of(ROOT, "avif", "real"), rows_of(ROOT, "haar_hyper_long", "real"))
     assert found["kodak"]["psnr_db"].mean == pytest.approx(28.28 - 27.78, abs=0.01)
+
+
+def test_every_lossy_codec_is_compared_with_the_winner_on_the_pictures_of_both(tmp_path: Path) -> None:
+    kept = ROOT / "results" / "real"
+    known, images = read_by_name(Evaluation, kept / "evaluations.json"), read_kept_images(kept / "images.csv")
+    evaluations = {name: known[name] for name in ("avif", "haar_hyper_long", "jpeg", "png")}
+    for name in evaluations:
+        write_images(images[name], tmp_path / "evaluation" / name / "images.csv")
+    pinned = {**evaluations["jpeg"].test_set_sha256, "kodak": "another"}
+    evaluations["jpeg"] = evaluations["jpeg"].model_copy(update={"test_set_sha256": pinned})
+
+    found = from_winner(tmp_path, "haar_hyper_long", evaluations)
+    assert found.pictures == {"kodak": 24, "clic2025-validation": 14}
+    assert list(found.codecs) == ["avif", "jpeg"]
+    expected = differences(images["avif"], images["haar_hyper_long"])
+    for test_set, figures in expected.items():
+        assert found.codecs["avif"][test_set] == {name: figures[name] for name in REPORTED if name in figures}
+    assert found.codecs["jpeg"].keys() == {"clic2025-validation"}
+    assert found.on_other_pictures == [("jpeg", "kodak")]
+
+    png = from_winner(tmp_path, "haar_hyper_long", {name: evaluations[name] for name in ("haar_hyper_long", "png")})
+    assert png.codecs == {}
 
 
 def test_rows_are_those_of_the_last_run_or_of_a_kept_one(tmp_path: Path) -> None:
