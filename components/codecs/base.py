@@ -14,6 +14,7 @@ from ..errors import BitstreamError, RatewrightError
 from . import bitstream
 from .bitstream import Bitstream
 from .discriminator import Discriminator
+from .effort import DEFAULT_EFFORT, Progress, check_effort, no_progress
 from .rate_parameter import RateParameter
 from .tensors import Loss, Reconstruction
 from .tiling import in_tiles
@@ -61,6 +62,9 @@ class Codec(nn.Module, ABC):
     """Names of the published networks whose weights a training may load."""
     loss_networks: ClassVar[tuple[str, ...]] = ()
     """Those of `pretrained` that only the loss uses. They are not in checkpoints: every further training loads them."""
+
+    trained_lmbda: float | None = None
+    """The lambda that the weights were trained with, where that is known."""
 
     gain: Tensor
     """One over the quantiser's step; for a codec with operating points, the number of one. Stored in checkpoints."""
@@ -163,7 +167,33 @@ class Codec(nn.Module, ABC):
             gain: in place of the codec's own.
         """
         with torch.inference_mode():
-            sections = self.encode(latents, self.gain.item() if gain is None else gain)
+            return self._packed(self.encode(latents, self.gain.item() if gain is None else gain), size)
+
+    def compress_at_effort(
+        self, x: Tensor, effort: int, gain: float | None = None, on_progress: Progress = no_progress
+    ) -> bytes:
+        """Code one picture with more or less work of the encoder. The decoder is the same.
+
+        Args:
+            x: (1, 3, H, W).
+            effort: of EFFORTS; DEFAULT_EFFORT gives the bitstream of `compress`.
+            gain: in place of the codec's own.
+            on_progress: called with the steps done and all steps, where there are any.
+
+        Raises:
+            RatewrightError: the codec's encoder has no such choice, or the effort does not exist.
+        """
+        check_effort(effort)
+        if effort == DEFAULT_EFFORT:
+            return self.pack(self.latents(x), x.shape[-2:], gain)
+        sections = self.encode_at_effort(x, self.gain.item() if gain is None else gain, effort, on_progress)
+        return self._packed(sections, x.shape[-2:])
+
+    def encode_at_effort(self, x: Tensor, gain: float, effort: int, on_progress: Progress) -> tuple[bytes, ...]:  # noqa: ARG002
+        """The sections of `compress_at_effort`, for an effort that is not the default. Raises RatewrightError."""
+        raise RatewrightError(f"codec {self.name!r} has no efforts: its encoder decides nothing")
+
+    def _packed(self, sections: tuple[bytes, ...], size: Sequence[int]) -> bytes:
         full_length = len(sections[0]) if self.progressive else None
         return Bitstream(self.name, self.model_hash(), size[1], size[0], sections, full_length).pack()
 

@@ -64,6 +64,7 @@ def load(path: Path, *, codec: str | None = None) -> tuple[Codec, dict[str, Any]
     except RatewrightError as error:
         raise CheckpointError(f"{path}: {error}") from error
     load_into(built, path)
+    built.trained_lmbda = facts.get("lmbda")
     return built.eval(), facts
 
 

@@ -10,6 +10,7 @@ from torch import Tensor
 from ..arrays import Rgb
 from .base import Codec
 from .bitstream import Bitstream, parse
+from .effort import DEFAULT_EFFORT, Progress, no_progress
 from .tensors import to_rgb, to_tensor
 
 _MAX_EXTRA_PLANES = 3
@@ -33,15 +34,21 @@ class LearnedCoder:
         codec: in evaluation mode.
         gain: in place of the codec's own; None for the codec's own.
         bpp: of a progressive codec, the rate that streams are truncated to, in bits per pixel; None for whole streams.
+        effort: of the encoder, see `effort`.
+        on_progress: called with the steps that an encoding at a high effort has done, and their number.
     """
 
     codec: Codec
     gain: float | None = None
     bpp: float | None = None
+    effort: int = DEFAULT_EFFORT
+    on_progress: Progress = no_progress
 
     def encode(self, rgb: Rgb) -> bytes:
         """The bitstream of a picture. Raises BitstreamError where no stream of rate `bpp` exists."""
         x = to_tensor(rgb).to(self.codec.gain.device)
+        if self.effort != DEFAULT_EFFORT:
+            return self.codec.compress_at_effort(x, self.effort, self.gain, self.on_progress)
         latents, size = self.codec.latents(x), x.shape[-2:]
         if self.bpp is None:
             return self.codec.pack(latents, size, self.gain)

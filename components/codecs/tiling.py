@@ -24,7 +24,7 @@ def in_tiles(transform: Callable[[Tensor], Tensor], x: Tensor, scale: float, til
     """
     x = x.contiguous(memory_format=torch.channels_last)  # convolutions on CPUs take a third less time
     height, width = x.shape[-2:]
-    if max(height, width) <= tile + halo:
+    if number_of_tiles(x, tile, halo) == 1:
         return transform(x)
 
     def scaled(length: int) -> int:
@@ -43,3 +43,9 @@ def in_tiles(transform: Callable[[Tensor], Tensor], x: Tensor, scale: float, til
             target.copy_(inner[..., : target.shape[-2], : target.shape[-1]])
     assert out is not None
     return out
+
+
+def number_of_tiles(x: Tensor, tile: int, halo: int) -> int:
+    """How many tiles `in_tiles` takes for x (1, C, H, W)."""
+    height, width = x.shape[-2:]
+    return 1 if max(height, width) <= tile + halo else -(-height // tile) * -(-width // tile)

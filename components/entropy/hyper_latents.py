@@ -6,6 +6,8 @@
 h_s runs in fixed-point arithmetic (components.layers.fixed_point), so psi is the same on every machine.
 """
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
@@ -49,15 +51,25 @@ class HyperLatents(nn.Module):
         """
         if self.training:
             self.typical.update(y)
-        z = self.h_a(self.typical.normalise(y))
+        z = self.analyse(y)
         z_hat = round_straight_through(z)
         bits = self.prior.bits(add_uniform_noise(z) if self.training else z_hat) / STRIDE**2
         bits = bits.repeat_interleave(STRIDE, dim=1).repeat_interleave(STRIDE, dim=2)
         return fixed_point_forward(self.h_s, to_fixed_point(z_hat)) if integers else self.h_s(z_hat), bits
 
-    def encode(self, encoder: SymbolEncoder, y: Tensor) -> Tensor:
-        """Code z_hat of latents y (1, channels, h, w); psi in fixed point."""
-        z_hat = self.h_a(self.typical.normalise(y.float())).round().double()
+    def analyse(self, y: Tensor) -> Tensor:
+        """The hyper-latents z (B, hyper_channels, h / 4, w / 4) of latents y, before rounding."""
+        z: Tensor = self.h_a(self.typical.normalise(y.float()))
+        return z
+
+    def relaxed(self, z: Tensor, relax: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
+        """psi (B, features, h, w) and the bits (B,) of z with `relax` in place of rounding, in floats."""
+        z_hat = relax(z)
+        return self.h_s(z_hat), self.prior.bits(z_hat).flatten(1).sum(dim=1)
+
+    def encode(self, encoder: SymbolEncoder, z: Tensor) -> Tensor:
+        """Round hyper-latents z (1, hyper_channels, h / 4, w / 4) and code them; psi in fixed point."""
+        z_hat = z.round().double()
         self.prior.encode(encoder, z_hat[0].flatten(1).int().cpu().numpy())
         return fixed_point_forward(self.h_s, z_hat * UNIT)
 

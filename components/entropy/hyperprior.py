@@ -42,6 +42,7 @@ from .relaxation import (
     sample_log_gain,
 )
 
+_Quantiser = Callable[[Tensor, Tensor, Tensor], Tensor]  # latents, parameters and gains to symbols
 _Pass = Callable[[Tensor], Tensor]  # parameters of the distributions of some latents to these latents, quantised
 
 
@@ -108,15 +109,47 @@ class HyperPrior(nn.Module):
             total = side_bits + self.context.merge(bits)[:, 0]
             return EntropyOutput((y_hat / UNIT).float() if integers else y_hat, total, log_gain)
 
+    def relaxed(self, y: Tensor, z: Tensor, gain: float, relax: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
+        """Latents and their bits with `relax` in place of rounding, in floats, with gradients to y and z.
+
+        Args:
+            y: (B, channels, h, w).
+            z: hyper-latents (B, hyper_channels, h / 4, w / 4), as from `side.analyse`.
+            gain: the quantiser step is 1 / gain.
+            relax: maps values in quantiser steps to values of the same shape.
+
+        Returns:
+            y_hat (B, channels, h, w), and the bits (B,) of it and of z.
+        """
+        gains = self.gains(constant_log_gain(y, gain))
+        psi, side_bits = self.side.relaxed(z, relax)
+        bits = [side_bits]
+
+        def quantise(targets: Tensor, parameters: Tensor) -> Tensor:
+            centre = self.symbols.centre(parameters)
+            y_hat: Tensor = relax((targets - centre) * gains) / gains + centre
+            bits.append(position_bits(self.symbols.likelihood(parameters, y_hat, gains)).flatten(1).sum(dim=1))
+            return y_hat
+
+        y_hat = self._run_passes(psi, [partial(quantise, part) for part in self.context.split(y)], integers=False)
+        return y_hat, torch.stack(bits).sum(dim=0)
+
     def encode(self, y: Tensor, gain: float) -> tuple[bytes, ...]:
         """Latents y (1, channels, h, w), quantised with steps of 1 / gain, to one section: shift of the gain, z, y."""
+        return self._encode(y, self.side.analyse(y), gain, self._rdo_quantised)
+
+    def encode_rounded(self, y: Tensor, z: Tensor, gain: float) -> tuple[bytes, ...]:
+        """`encode` without decisions: every element of y and of the hyper-latents z goes to the nearest integer."""
+        return self._encode(y, z, gain, self._rounded)
+
+    def _encode(self, y: Tensor, z: Tensor, gain: float, quantised: _Quantiser) -> tuple[bytes, ...]:
         encoder, shift = SymbolEncoder(), self.gains.shift_of(gain)
         quantiser = self.gains.quantiser(shift)
         gains = (quantiser.gain / 2**FACTOR_BITS).float()[None]
-        psi = self.side.encode(encoder, y)
+        psi = self.side.encode(encoder, z)
 
         def encode(targets: Tensor, parameters: Tensor) -> Tensor:
-            symbols = self._rdo_quantised(targets, (parameters / UNIT).float(), gains)
+            symbols = quantised(targets, (parameters / UNIT).float(), gains)
             return self.symbols.encode(encoder, quantiser, symbols.double(), parameters)
 
         self._run_passes(psi, [partial(encode, part) for part in self.context.split(y.float())], integers=True)
@@ -138,6 +171,10 @@ class HyperPrior(nn.Module):
             return y_hat, add_uniform_noise(y, 1 / gains)
         y_hat = self._rdo_quantised(y, parameters, gains) / gains + centre
         return y_hat, y_hat
+
+    def _rounded(self, y: Tensor, parameters: Tensor, gains: Tensor) -> Tensor:
+        """The symbols nearest to y: whole steps of 1 / gains from the centre."""
+        return ((y - self.symbols.centre(parameters)) * gains).round()
 
     def _rdo_quantised(self, y: Tensor, parameters: Tensor, gains: Tensor) -> Tensor:
         """The symbols of y that an encoder sends: whole steps of 1 / gains from the centre."""

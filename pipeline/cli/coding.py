@@ -11,7 +11,7 @@ import typer
 from components.errors import RatewrightError
 from pipeline.cli.codec_lookup import codec_named, codec_of_stream
 from pipeline.cli.files import convert, naming_errors, read, shared_cores
-from pipeline.entry import console
+from pipeline.entry import console, progress
 
 if TYPE_CHECKING:
     from components.codecs.bitstream import Bitstream
@@ -28,6 +28,9 @@ CheckpointOption = Annotated[Path | None, typer.Option(help="a checkpoint file, 
 BppOption = Annotated[
     float | None, typer.Option(help="size of every file in bits per pixel; for progressive codecs only")
 ]
+EffortOption = Annotated[
+    int, typer.Option(min=0, max=9, help="work of the encoder: 0 rounds, 9 refines for minutes; decoding is the same")
+]
 
 logger = logging.getLogger(__name__)
 
@@ -38,6 +41,7 @@ def compress(
     model: ModelOption = None,
     checkpoint: CheckpointOption = None,
     bpp: BppOption = None,
+    effort: EffortOption = 1,
 ) -> None:
     """Compress a picture, or every picture of a folder.
 
@@ -53,12 +57,16 @@ def compress(
     from components.data.image_files import decode_rgb
     from components.storage.sources import PICTURE_SUFFIXES
 
-    coder = DeployedCoder(codec, bpp=bpp)
-
     def encode(_: str, data: bytes) -> bytes:
         return coder.encode(decode_rgb(data, max_pixels=MAX_PIXELS))
 
-    convert(source, target, encode, PICTURE_SUFFIXES, STREAM_SUFFIX, shared_cores)
+    if Path(source).is_dir():
+        coder = DeployedCoder(codec, bpp=bpp, effort=effort)
+        convert(source, target, encode, PICTURE_SUFFIXES, STREAM_SUFFIX, shared_cores)
+        return
+    with progress(f"effort {effort}") as bar:
+        coder = DeployedCoder(codec, bpp=bpp, effort=effort, on_progress=bar)
+        convert(source, target, encode, PICTURE_SUFFIXES, STREAM_SUFFIX)
 
 
 def decompress(source: Input, target: Output, model: ModelOption = None, checkpoint: CheckpointOption = None) -> None:

@@ -1,14 +1,23 @@
 """The family of transform codecs: analysis transform, entropy model of the latents, synthesis transform."""
 
+from itertools import count
 from typing import ClassVar, Protocol
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import pixel_shuffle, pixel_unshuffle
 
+from ...entropy.hyper_latents import STRIDE as HYPER_STRIDE
+from ...entropy.hyperprior import HyperPrior
+from ...entropy.refinement import Relaxation, refine
 from ...entropy.relaxation import EntropyOutput
+from ...errors import RatewrightError
 from ..base import Codec, Scalar
+from ..bitstream import check_size
+from ..effort import DEFAULT_EFFORT, STEPS, Progress
 from ..rate_parameter import RateParameter
 from ..tensors import Reconstruction
+from ..tiling import in_tiles, number_of_tiles
 
 
 class EntropyModel(Protocol):
@@ -124,3 +133,48 @@ class LearnedPriorCodec(TransformCodec):
     def objective(self, distortion: Scalar, rate: Scalar, lmbda: float) -> Scalar:
         """L = R + lmbda * 255^2 * D, the distortion given with its factor."""
         return rate + lmbda * distortion
+
+    def encode_at_effort(self, x: Tensor, gain: float, effort: int, on_progress: Progress) -> tuple[bytes, ...]:
+        """Sections of latents that are rounded to the nearest integers, from effort 2 on after a refinement on L."""
+        entropy = self.entropy
+        if not isinstance(entropy, HyperPrior):
+            return super().encode_at_effort(x, gain, effort, on_progress)
+        if effort in STEPS:
+            y, z = self._refined(entropy, x, gain, STEPS[effort], on_progress)
+        else:
+            y = self.latents(x)
+            z = entropy.side.analyse(y)
+        with torch.inference_mode():
+            return entropy.encode_rounded(y, z, gain)
+
+    def _refined(
+        self, entropy: HyperPrior, x: Tensor, gain: float, steps: int, on_progress: Progress
+    ) -> tuple[Tensor, Tensor]:
+        """The refined latents and hyper-latents of a picture (1, 3, H, W)."""
+        if self.trained_lmbda is None:
+            raise RatewrightError(f"codec {self.name!r} has no lambda: efforts above {DEFAULT_EFFORT} need one")
+        check_size(x.shape[-1], x.shape[-2])
+        lmbda, padded, done = self.trained_lmbda * gain**GAIN_TO_WEIGHT, self.pad(x), count(1)
+        total = steps * number_of_tiles(padded, self.tile, self.halo)
+
+        def refined(tile: Tensor) -> Tensor:
+            def loss(y: Tensor, z: Tensor, relax: Relaxation) -> Tensor:
+                y_hat, bits = entropy.relaxed(y, z, gain, relax)
+                with torch.autocast(tile.device.type, torch.bfloat16, enabled=_fast_in_bfloat16(tile.device)):
+                    x_hat = self.synthesise(y_hat)
+                return self.loss(tile, Reconstruction(x_hat, bits), lmbda).total
+
+            y = self.analyse(tile)
+            z = entropy.side.analyse(y)
+            y, z = refine(y, z, loss, step_size=1 / gain, steps=steps, on_step=lambda: on_progress(next(done), total))
+            return torch.cat((pixel_unshuffle(y, HYPER_STRIDE), z), dim=1)
+
+        with torch.no_grad():
+            both = in_tiles(refined, padded, 1 / (self.latent_stride * HYPER_STRIDE), self.tile, self.halo)
+        channels = self.latent_channels * HYPER_STRIDE**2
+        return pixel_shuffle(both[:, :channels], HYPER_STRIDE), both[:, channels:]
+
+
+def _fast_in_bfloat16(device: torch.device) -> bool:
+    """Whether convolutions are faster in bfloat16 than in float32."""
+    return device.type != "cpu" or bool(torch.cpu.get_capabilities().get("avx512_bf16"))

@@ -125,7 +125,7 @@ class TritPlaneModel(nn.Module):
         """Latents y (1, C, h, w) to one section: the shift of the gain, z, and the trits."""
         encoder, shift = SymbolEncoder(), self.gains.shift_of(gain)
         quantiser = self.gains.quantiser(shift)
-        psi = self.side.encode(encoder, y)
+        psi = self.side.encode(encoder, self.side.analyse(y))
         mean, prior = self._prior(psi, quantiser)
         values = quantiser.quantise(y.double() * UNIT - mean).long()
         self._code_planes(psi, prior, quantiser, TritEncoder(encoder, values))

@@ -23,7 +23,7 @@ def test_decoded_features_are_those_of_the_encoder(trained: tuple[HyperLatents, 
     model, y = trained
     encoder = SymbolEncoder()
     with torch.inference_mode():
-        psi = model.encode(encoder, y)
+        psi = model.encode(encoder, model.analyse(y))
         data = encoder.finish()
         assert psi.shape == (1, 20, 16, 24)
         assert torch.equal(model.decode(SymbolDecoder(data), 16, 24), psi)
@@ -39,7 +39,7 @@ def test_a_prefix_says_whether_it_holds_all(trained: tuple[HyperLatents, torch.T
     model, y = trained
     encoder = SymbolEncoder()
     with torch.inference_mode():
-        psi = model.encode(encoder, y)
+        psi = model.encode(encoder, model.analyse(y))
         data = encoder.finish()
         whole, complete = model.decode_prefix(PrefixDecoder(data), 16, 24)
         assert complete

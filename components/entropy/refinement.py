@@ -1,0 +1,111 @@
+"""Refinement: an encoder improves the latents of one picture by gradient before it rounds them.
+
+Stochastic Gumbel annealing (Yang, Bamler and Mandt, NeurIPS 2020, arXiv 2006.04240) replaces rounding by a noisy value
+between the two nearest integers, which comes closer to one of them step by step, and descends on the codec's loss. It
+takes thousands of steps. Departures, for tens of them: the fewer the steps, the less noise; and an element with a small
+gradient moves in proportion to it, so that elements which matter little stay. The settings were found on pictures of
+CID22 (docs/experiments.md).
+"""
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+Relaxation = Callable[[Tensor], Tensor]
+"""Maps values in quantiser steps to values near integers, element by element, with a gradient."""
+
+_LEARNING_RATE = 0.1  # of 20 steps or fewer, in quantiser steps
+_HYPER_SHARE = 0.5  # of the learning rate, for z: it steers the rate of many elements
+_MOST_NOISE = 0.5  # 1 is Gumbel's
+_HOTTEST, _COLDEST = 0.3, 0.2
+_MOMENTUM, _MEMORY = 0.7, 0.9
+_FLOOR = 3.0
+_EDGE = 1e-4
+
+
+def refine(
+    y: Tensor,
+    z: Tensor,
+    loss: Callable[[Tensor, Tensor, Relaxation], Tensor],
+    *,
+    step_size: float,
+    steps: int,
+    on_step: Callable[[], None] = lambda: None,
+) -> tuple[Tensor, Tensor]:
+    """Latents y and hyper-latents z with a lower loss after rounding.
+
+    Equal arguments give equal results: the noise has a seed of its own.
+
+    Args:
+        y: before rounding, in any shape.
+        z: likewise, with quantiser steps of 1.
+        loss: of y, z and what replaces rounding, a scalar.
+        step_size: the quantiser step of y.
+        steps: number of gradients.
+        on_step: called after each.
+
+    Returns:
+        y and z, to be rounded.
+    """
+    generator = torch.Generator(y.device).manual_seed(0)
+    variables = [y.detach().clone(), z.detach().clone()]
+    learning_rate = _LEARNING_RATE * min(1.0, math.sqrt(20 / steps))
+    optimisers = [_DampedAdam(learning_rate * step_size), _DampedAdam(learning_rate * _HYPER_SHARE)]
+    noise = min(_MOST_NOISE, 0.04 * math.sqrt(steps))
+    for step in range(steps):
+        progress = step / max(1, steps - 1)
+        temperature = _HOTTEST * (_COLDEST / _HOTTEST) ** progress
+
+        def relax(values: Tensor, temperature: float = temperature) -> Tensor:
+            return soft_rounded(values, temperature, noise, generator)
+
+        with torch.enable_grad():
+            leaves = [variable.requires_grad_() for variable in variables]
+            gradients = torch.autograd.grad(loss(leaves[0], leaves[1], relax), leaves)
+        share = 0.55 + 0.45 * math.cos(math.pi * progress)
+        variables = [
+            variable.detach() - share * optimiser.step(gradient)
+            for variable, optimiser, gradient in zip(variables, optimisers, gradients, strict=True)
+        ]
+        on_step()
+    return variables[0], variables[1]
+
+
+def soft_rounded(values: Tensor, temperature: float, noise: float, generator: torch.Generator) -> Tensor:
+    """Values between the two nearest integers, the nearer to one of them the lower the temperature.
+
+    Args:
+        values: in quantiser steps.
+        temperature: positive.
+        noise: scale of the logistic noise that is added to the log-odds of the upper integer; 1 is Gumbel's.
+        generator: draws the noise.
+
+    Returns:
+        Of the same shape, with a gradient.
+    """
+    low = values.detach().floor()
+    share = (values - low).clamp(_EDGE, 1 - _EDGE)
+    log_odds = (torch.atanh(share) - torch.atanh(1 - share)) / temperature
+    uniform = torch.rand(values.shape, generator=generator, device=values.device)
+    return low + torch.sigmoid((log_odds + noise * torch.logit(uniform, eps=1e-6)) / temperature)
+
+
+class _DampedAdam:
+    """Adam of one tensor, except that gradients below the root mean square of all elements count in proportion."""
+
+    def __init__(self, learning_rate: float):
+        self._learning_rate = learning_rate
+        self._mean: Tensor | float = 0.0
+        self._square: Tensor | float = 0.0
+        self._steps = 0
+
+    def step(self, gradient: Tensor) -> Tensor:
+        """What to subtract."""
+        self._steps += 1
+        self._mean = _MOMENTUM * self._mean + (1 - _MOMENTUM) * gradient
+        self._square = _MEMORY * self._square + (1 - _MEMORY) * gradient.square()
+        mean = self._mean / (1 - _MOMENTUM**self._steps)
+        scale = (self._square / (1 - _MEMORY**self._steps)).sqrt() + _FLOOR * gradient.square().mean().sqrt()
+        return self._learning_rate * mean / scale.clamp_min(torch.finfo(gradient.dtype).tiny)
