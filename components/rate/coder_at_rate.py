@@ -1,6 +1,7 @@
 """The coder that a codec has at any rate on given pictures: learned codecs by their gain, classic ones by quality."""
 
 from collections.abc import Sequence
+from functools import cache
 from typing import Protocol
 
 from ..arrays import Rgb
@@ -8,8 +9,9 @@ from ..codecs.base import Codec
 from ..codecs.baselines.lossy import AtQuality, Classic
 from ..codecs.baselines.quality_search import largest_quality
 from ..codecs.coder import Coder, LearnedCoder
+from ..codecs.effort import DEFAULT_EFFORT
 from .gain_search import gain_for_target
-from .real_rate import rate_function
+from .real_rate import bpp_of, rate_function
 
 
 class CoderAtRate(Protocol):
@@ -28,17 +30,24 @@ class CoderAtRate(Protocol):
 
 
 class LearnedAtRate:
-    """A learned codec at any rate, by its gain, without training. Pictures are analysed once for all rates."""
+    """A learned codec at any rate, by its gain, without training.
 
-    def __init__(self, codec: Codec, pictures: Sequence[Rgb], tolerance: float):
-        self._codec, self._pictures, self._tolerance = codec, pictures, tolerance
-        self._rate_at = rate_function(codec, pictures)
+    At the default effort pictures are analysed once for all rates. At other efforts each gain that the search tries
+    costs a whole encoding.
+    """
+
+    def __init__(self, codec: Codec, pictures: Sequence[Rgb], tolerance: float, effort: int = DEFAULT_EFFORT):
+        self._codec, self._pictures, self._tolerance, self._effort = codec, pictures, tolerance, effort
+        self._rate_at = rate_function(codec, pictures) if effort == DEFAULT_EFFORT else cache(self._rate_at_effort)
 
     def __call__(self, bpp: float, tolerance: float | None = None) -> LearnedCoder:
         """The codec with the gain that meets the rate. Raises CalibrationError."""
         tolerance = tolerance or self._tolerance
         gain = gain_for_target(self._codec, self._pictures, bpp, tolerance, rate_at=self._rate_at)
-        return LearnedCoder(self._codec, gain)
+        return LearnedCoder(self._codec, gain, effort=self._effort)
+
+    def _rate_at_effort(self, gain: float) -> float:
+        return bpp_of(LearnedCoder(self._codec, gain, effort=self._effort), self._pictures)
 
 
 class ClassicAtRate:

@@ -132,6 +132,9 @@ class Params(Settings):
     """How the winner is chosen."""
     registry: Registry = Registry()
     """Where the winner is registered, and when it is promoted."""
+    efforts: dict[str, list[Annotated[int, Field(ge=0, le=9)]]] = Field(default_factory=dict)
+    """Variant -> efforts of its encoder that are measured beside the default one. Those from 2 on refine latents by
+    gradient, which takes 1 to 200 s for a million pixels, three times over."""
     launcher: Literal["local", "ray"] = "local"
     """Where trainings run and pictures are cut into patches: on this machine, or on a Ray cluster."""
     ray: RayCluster = RayCluster()
@@ -150,6 +153,8 @@ class Params(Settings):
             raise ValueError(f"in two of variants, fine_tuned and baselines: {', '.join(clash)}")
         if unknown := sorted(self.resources.keys() - {"default", *self.all_variants}):
             raise ValueError(f"resources: no variant {', '.join(unknown)}")
+        if unknown := sorted(self.efforts.keys() - self.all_variants.keys()):
+            raise ValueError(f"efforts: no variant {', '.join(unknown)}")
         if self.shards.large is None:
             wanting = [name for name, variant in self.all_variants.items() if variant.train.large_patches]
             if wanting:

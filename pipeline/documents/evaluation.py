@@ -11,6 +11,15 @@ class OperatingPoint(RatePoint):
     """The setting in words."""
 
 
+class EffortPoint(RatePoint):
+    """The figures at one effort of the encoder, with the gain that meets the target rate on this very set."""
+
+    effort: int
+    """0 to 9; 1 is the default."""
+    gain: float
+    """1 / quantiser step."""
+
+
 class Ceiling(Section):
     """The PSNR of a codec's transforms alone on one set of pictures; null for other codecs than transform codecs."""
 
@@ -102,6 +111,8 @@ class Evaluation(Costs, Description, Document):  # fields of the last base come 
 
     operating_points: dict[str, tuple[OperatingPoint, ...]] | None = None
     """Test set -> the finest setting of each kind, of codecs that have settings in place of a quantiser step."""
+    efforts: dict[str, tuple[EffortPoint, ...]] | None = None
+    """Name of a set -> the figures at the efforts that params.yaml asks for, by effort."""
     test_sets: dict[str, SetResults]
     """Name of a set -> the figures on it: the test set, and the calibration set."""
     test_set_sha256: dict[str, str]

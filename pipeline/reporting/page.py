@@ -7,6 +7,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from components.codecs.effort import DEFAULT_EFFORT
 from components.evaluation.paired import FEW_PICTURES
 from components.evaluation.results import RatePoint
 from pipeline.documents import Evaluation, Leaderboard
@@ -62,7 +63,7 @@ def render(report: ReportData) -> str:
         lstrip_blocks=True,
         undefined=StrictUndefined,
     )
-    environment.globals |= {"figure": figure, "transform_share": transform_share}
+    environment.globals |= {"figure": figure, "transform_share": transform_share, "at_efforts": at_efforts}
     environment.filters["svg"] = Markup
     board = report.leaderboard
     points = {name: _main_point(evaluation, board.test_set) for name, evaluation in report.evaluations.items()}
@@ -102,6 +103,15 @@ def transform_share(results: SetResults) -> str | Markup:
     if results.ceiling_db is None or results.at_target is None or results.at_target.psnr_db is None:
         return figure("share", "", None, "the ceiling or the PSNR does not exist")
     return format(10 ** ((results.at_target.psnr_db - results.ceiling_db) / 10), ".0%")
+
+
+def at_efforts(evaluation: Evaluation, test_set: str) -> list[tuple[int, RatePoint]]:
+    """Effort and figures at the target rate, by effort, with those of the default one."""
+    found: dict[int, RatePoint] = {point.effort: point for point in (evaluation.efforts or {}).get(test_set, ())}
+    default = evaluation.test_sets[test_set].at_target
+    if default is not None:
+        found.setdefault(DEFAULT_EFFORT, default)
+    return sorted(found.items())
 
 
 def _with_ceiling(evaluations: Evaluations) -> Evaluations:

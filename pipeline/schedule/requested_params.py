@@ -53,14 +53,14 @@ def requested_params(root: Path, committed: str, request: Request) -> str:
 
 
 def _select_variants(document: dict[str, Any], names: Sequence[str]) -> None:
-    """Remove every variant that is neither named nor the start of a named one."""
+    """Remove every variant that is neither named nor the start of a named one, with its efforts and resources."""
     known = [*document["variants"], *document["fine_tuned"]]
     if unknown := [name for name in names if name not in known]:
         raise RatewrightError(f"no variant {', '.join(unknown)}; there are {', '.join(known)}")
     starts = {variant["start"] for name, variant in document["fine_tuned"].items() if name in names}
-    for section in ("variants", "fine_tuned"):
-        for name in set(document[section]) - {*names} - starts:
-            del document[section][name]
+    for name in {*known} - {*names} - starts:
+        for section in ("variants", "fine_tuned", "efforts", "resources"):
+            document.get(section, {}).pop(name, None)
 
 
 def _set_training_steps(document: dict[str, Any], steps: int) -> None:

@@ -22,12 +22,21 @@ from components.storage.atomic import sha256_of, write_bytes
 from pipeline.config import params
 from pipeline.config.params import Params
 from pipeline.documents import Evaluation, write
-from pipeline.documents.evaluation import Ceiling, Costs, CurvePoint, Description, OperatingPoint, SetResults
+from pipeline.documents.evaluation import (
+    Ceiling,
+    Costs,
+    CurvePoint,
+    Description,
+    EffortPoint,
+    OperatingPoint,
+    SetResults,
+)
 from pipeline.documents.images import ImageRow, Label, write_images
 from pipeline.entry import stage
 from pipeline.paths import Layout
 from pipeline.registry.runs import Run
 from pipeline.stages._data_set import Pictures, content_hash, data_input
+from pipeline.stages._efforts import points_at_efforts
 from pipeline.stages._evaluated_codec import EvaluatedCodec, evaluated_codec
 from pipeline.stages._illustrations import keep_maps, keep_prefixes
 from pipeline.stages._training import fingerprint
@@ -96,6 +105,7 @@ def _evaluate(codec: EvaluatedCodec, originals: Mapping[str, Pictures], settings
     evaluation = Evaluation(
         **dict(measurement.description),
         **dict(_costs(codec.deployed, originals[test_set].largest())),
+        efforts=_efforts(codec, originals, settings),
         operating_points=_operating_points(codec.deployed, test_set, originals[test_set]),
         test_sets=results,
         test_set_sha256={key: content_hash(layout.raw(key)) for key in originals},
@@ -228,6 +238,17 @@ def _operating_points(coder: Coder, test_set: str, originals: Pictures) -> dict[
         point = summarise(measure(LearnedCoder(coder.codec, gains[-1]), originals))
         points.append(OperatingPoint(setting=coder.codec.describe(gains[-1]), **dict(point)))
     return {test_set: tuple(points)}
+
+
+def _efforts(
+    codec: EvaluatedCodec, originals: Mapping[str, Pictures], settings: Params
+) -> dict[str, tuple[EffortPoint, ...]] | None:
+    """The figures at the efforts that params.yaml asks for."""
+    name, coder = codec.description.name, codec.deployed
+    if name not in settings.efforts or not isinstance(coder, LearnedCoder):
+        return None
+    tolerance = settings.variant(name).calibrate.tolerance
+    return points_at_efforts(coder.codec, settings.efforts[name], originals, settings.target_bpp, tolerance)
 
 
 def _costs(coder: Coder, largest: Rgb) -> Costs:

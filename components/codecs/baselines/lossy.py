@@ -127,13 +127,14 @@ def _webp_encode(rgb_HWC: Rgb, quality: float) -> bytes:
     return pillow_encode(rgb_HWC, "WEBP", quality=quality, method=6)
 
 
-def _avif_encode(rgb_HWC: Rgb, quality: float) -> bytes:
+def avif_encode(rgb_HWC: Rgb, quality: float, speed: int = 4) -> bytes:
+    """An AVIF file; the baseline has speed 4, and 0 is the slowest. See Classic.encode."""
     return pillow_encode(
         rgb_HWC,
         "AVIF",
         quality=int(quality),
         codec="aom",
-        speed=4,
+        speed=speed,
         subsampling="4:4:4",
         max_threads=1,
         autotiling=False,
@@ -188,7 +189,7 @@ _CODECS = (
         high=100,
         integer=True,
         settings="aom, 4:4:4, speed 4, tune=psnr, CDEF on, one thread and tile; quality = libavif's",
-        encoder=_avif_encode,
+        encoder=avif_encode,
         decoder=pillow_decoder("AVIF"),
         library=pillow_version("avif", "libavif"),
     ),

@@ -344,7 +344,9 @@ def add_maps_and_settings(tree: Path) -> None:
         {"setting": "2 bits, 9 channels", **point(0.1, 20.0)},
         {"setting": "8 bits, 9 channels", **point(0.4, 22.0)},
     ]
-    more = {"reported": "31 dB <at> any rate", "setting": "2 bits, 7 channels", "operating_points": {"kodak": points}}
+    efforts = [{"effort": effort, "gain": 1.0, **point(0.15, psnr)} for effort, psnr in ((0, 19.1), (5, 23.4))]
+    more: dict[str, Any] = {"efforts": {"kodak": efforts}}
+    more |= {"reported": "31 dB <at> any rate", "setting": "2 bits, 7 channels", "operating_points": {"kodak": points}}
     write_json(path, {**read_json(path), **more})
 
 
@@ -392,8 +394,15 @@ def test_settings_and_what_a_paper_reports(rich: Path) -> None:
     assert "31 dB &lt;at&gt; any rate" in page
 
 
+def test_efforts_with_the_default_between_them(rich: Path) -> None:
+    page = (rich / "index.html").read_text()
+    section = page[page.index("Efforts of plain") :]
+    assert re.findall(r'row">kodak</th><td>(\d)</td>', section) == ["0", "1", "5"]
+    assert "<td>5</td><td>0.1500</td><td>23.40</td>" in section
+
+
 def test_what_no_codec_has_gets_no_section(reported: Path) -> None:
     page = (reported / "report" / "index.html").read_text()
-    for title in ("One file, any rate", "Where the bits went", "Settings of", "What the papers report"):
+    for title in ("One file, any rate", "Where the bits went", "Settings of", "Efforts of", "What the papers report"):
         assert title not in page
     assert not (reported / "report" / "prefixes.png").exists()

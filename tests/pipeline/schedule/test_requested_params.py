@@ -28,10 +28,14 @@ def test_a_fine_tuned_variant_brings_the_one_that_it_starts_from(
     document["fine_tuned"] = {
         "wcae_ft": {**document["variants"]["wcae"], "start": "wcae", "data": "bundled-calibration"}
     }
+    document["efforts"] = {"wcae_ft": [1], "haar_hyper": [2]}
+    document["resources"] = {"default": {"cpus": 2}, "gmm": {"cpus": 1}}
     text = requested_params(CHECKOUT, json.dumps(document), Request(variants=asked, training_steps=7))
     settings = params.parse(yaml.load(text), "params.yaml")
     assert (list(settings.variants), list(settings.fine_tuned)) == (variants, fine_tuned)
     assert {variant.train.steps for variant in settings.all_variants.values()} == {7}
+    assert list(settings.efforts) == fine_tuned
+    assert list(settings.resources) == ["default"]
 
 
 def test_a_dead_source_keeps_its_known_revision(picture_files: list[Path], caplog: pytest.LogCaptureFixture) -> None:

@@ -34,6 +34,7 @@ def tree(
     root = tmp_path_factory.mktemp("evaluated")
     document = small_params()
     document["variants"] = {"plain": {**document["variants"]["haar_hyper"], "codec": "haar_hyper"}}
+    document["efforts"] = {"plain": [2, 0, 2]}
     document["fine_tuned"], document["target_bpp"], document["baselines"] = {}, 1.0, ["jpeg"]
     with (root / "params.yaml").open("w") as file:
         YAML().dump(document, file)
@@ -41,7 +42,7 @@ def tree(
     write_data_set(root / "data" / "raw" / "bundled-test", photographs[2:5])
     path = root / "models" / "plain" / "calibrated.safetensors"
     path.parent.mkdir(parents=True)
-    checkpoint.save(make_codec("haar_hyper"), path)
+    checkpoint.save(make_codec("haar_hyper"), path, lmbda=0.01)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MLFLOW_TRACKING_URI", "")  # what MLflow sets is taken back
         patch.delenv("MLFLOW_TRACKING_URI")
@@ -79,3 +80,17 @@ def test_the_leaderboard_has_the_ceiling_on_both_sets(tree: Path) -> None:
 def test_a_picture_that_comes_back_whole_leaves_no_mean() -> None:
     assert evaluate._ceiling({"a.png": 30.0, "b.png": 40.0}) == Ceiling(ceiling_db=35.0)
     assert evaluate._ceiling({"a.png": 30.0, "b.png": None}).ceiling_db_why == "b.png: infinite: no pixel changes"
+
+
+def test_efforts_are_rows_of_their_own(tree: Path) -> None:
+    metrics = metrics_of(tree, "plain")
+    assert metrics["efforts"].keys() == metrics["test_sets"].keys()
+    for name, points in metrics["efforts"].items():
+        assert [point["effort"] for point in points] == [0, 2]
+        default = metrics["test_sets"][name]["at_target"]
+        for point in points:
+            assert 0.98 <= point["bpp"] <= 1.0
+            assert point["images"] == default["images"]
+            assert point["gain"] > 0
+        assert points[1]["encode_s_per_mpx"] > 2 * points[0]["encode_s_per_mpx"]
+    assert "efforts" not in metrics_of(tree, "jpeg")
