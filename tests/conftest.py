@@ -198,7 +198,7 @@ def make_clone(folder: Path) -> Clone:
     yaml = YAML()
     params = yaml.load(small_text())
     params["baselines"] = ["jpeg", "webp"]
-    params["variants"] = {name: params["variants"][name] for name in ("wcae", "nowcae")}
+    params["variants"], params["efforts"] = {name: params["variants"][name] for name in ("wcae", "nowcae")}, {}
     params["fine_tuned"] = {}
     params["shards"]["patches_per_image"] = 4
     for variant in params["variants"].values():

@@ -39,6 +39,7 @@ def add_profile(folder: Path) -> None:
     profile = yaml.load(folder / "params.yaml")
     profile["datasets"] = [*profile["datasets"]]
     profile["baselines"], profile["variants"] = ["jpeg"], {"nowcae": profile["variants"]["nowcae"]}
+    profile["efforts"] = {}
     for key in ("mirror", "launcher", "ray", "resources"):
         profile.pop(key, None)
     yaml.dump(profile, folder / "profiles" / "tiny.yaml")

@@ -48,7 +48,7 @@ def tree(photographs: list[Rgb], tiny_shards: Path, make_codec: Callable[..., Co
     """What `calibrate` reads: a codec whose rate is far from the target."""
     document = small_params()
     document["target_bpp"] = 1.0
-    document["variants"] = {"nowcae": document["variants"]["nowcae"]}
+    document["variants"], document["efforts"] = {"nowcae": document["variants"]["nowcae"]}, {}
     small: dict[str, Any] = {"batch_size": 2, "validation_patches": 1, "workers": 0}
     document["variants"]["nowcae"]["train"] |= small
     document["variants"]["nowcae"]["calibrate"] = {"tolerance": 0.5, "rounds": 1, "close_enough": 0.001}

@@ -95,7 +95,7 @@ def test_evaluate_holds_few_pictures_of_a_set_of_many(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     document = small_params()
-    document["variants"] = {"nowcae": document["variants"]["nowcae"]}
+    document["variants"], document["efforts"] = {"nowcae": document["variants"]["nowcae"]}, {}
     document["fine_tuned"], document["baselines"], document["target_bpp"] = {}, ["jpeg"], 1.5
     document["variants"]["nowcae"]["calibrate"]["tolerance"] = 0.5
     with (tmp_path / "params.yaml").open("w") as file:

@@ -92,6 +92,7 @@ def tree(photographs: list[Rgb], tiny_shards: Path, tmp_path_factory: pytest.Tem
     root = tmp_path_factory.mktemp("lossless")
     document = small_params()
     training = {"steps": 30, "batch_size": 4, "learning_rate": 0.02, "validate_every": 10, "workers": 0}
+    document["efforts"] = {}
     document["variants"] = {"zipped": {"codec": "zip_rows", "train": {**training, "precision": "32-true"}}}
     document["fine_tuned"], document["target_bpp"] = {}, 1.0
     document["baselines"] = ["png", "jpeg", "jpegls"]
