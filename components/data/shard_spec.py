@@ -18,14 +18,16 @@ class Augmentation(Settings):
     patch: PositiveInt
     """Side of a patch in pixels."""
     smallest_scale: Annotated[float, Field(gt=0, le=1)]
-    """Pictures are scaled by a factor from this to 1, by area averaging."""
+    """Pictures are scaled by a factor from this to 1, by area averaging. What is drawn is the side of the square that
+    becomes a patch, each with the same probability."""
     largest_side: Annotated[PositiveInt | None, Field(exclude_if=is_null)] = None
     """Shorter side in pixels of the largest pictures that patches are cut from: the factor of a larger picture is drawn
     below the one that makes it so small. Null for no limit."""
     largest_angle: Annotated[float, Field(ge=0, le=180)]
     """Degrees; pictures are rotated by up to this much either way."""
     rotated_share: Share
-    """Share of the patches that are rotated; rotation interpolates, and so blurs a little."""
+    """Share of the patches that are rotated; rotation interpolates, and so blurs a little. A picture too small for
+    rotated patches gives upright ones."""
 
 
 class LargePatches(Settings):

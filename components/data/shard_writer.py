@@ -1,6 +1,6 @@
 """WebDataset shards of training patches, cut in parallel and byte-identical on every run.
 
-A sample is `<key>.png`, a lossless patch, and `<key>.json`: source, its sha256, scale, angle, offset. `index.json`
+A sample is `<key>.png`, a lossless patch, and `<key>.json`: source, its sha256, scale, angle, crop. `index.json`
 lists the shards of each split with the byte range of every patch, so that a loader reads any sample directly, and
 counts patches by split and by source.
 """

@@ -173,6 +173,6 @@ def test_patches_as_large_as_the_pictures(packed: bytes, tmp_path: Path) -> None
             found = {member.name: tar.extractfile(member).read() for member in tar}  # type: ignore[union-attr]
         for name in filter(lambda name: name.endswith(".json"), found):
             facts = json.loads(found[name])
-            assert (facts["scale"], facts["angle"], facts["offset"]) == (1, 0, [0, 0])
+            assert (facts["scale"], facts["angle"], facts["crop"]) == (1, 0, [0, 0, 32, 32])
             whole = decode_rgb((tmp_path / "out" / facts["source"]).read_bytes())
             assert np.array_equal(decode_rgb(found[name.replace(".json", ".png")]), whole)

@@ -1,4 +1,5 @@
 import hashlib
+import json
 import math
 
 import cv2
@@ -6,7 +7,7 @@ import numpy as np
 import pytest
 
 from components.arrays import Rgb
-from components.data.patches import Patch, cut_patches
+from components.data.patches import Patch, cut_again, cut_patches
 from components.data.shard_spec import Augmentation
 
 SHA = hashlib.sha256(b"a picture").hexdigest()
@@ -54,14 +55,14 @@ def test_more_patches_leave_the_first_ones_alone(photograph: Rgb) -> None:
 def test_an_unrotated_unscaled_patch_is_a_crop(photograph: Rgb) -> None:
     for patch in drawn(photograph, augmentation(48, 1.0, 45.0, 0.0)):
         assert (patch.scale, patch.angle) == (1.0, 0.0)
-        expected = photograph[patch.y : patch.y + 48, patch.x : patch.x + 48]
-        assert np.array_equal(patch.rgb, expected)
+        left, top, right, bottom = patch.crop
+        assert np.array_equal(patch.rgb, photograph[top:bottom, left:right])
 
 
 def test_crops_reach_the_whole_picture() -> None:
     found = drawn(np.zeros((50, 49, 3), np.uint8), augmentation(48, 1.0, 45.0, 0.0), count=60)
-    assert {p.x for p in found} == {0, 1}
-    assert {p.y for p in found} == {0, 1, 2}
+    assert {p.crop[0] for p in found} == {0, 1}
+    assert {p.crop[1] for p in found} == {0, 1, 2}
 
 
 @pytest.mark.parametrize("largest_angle", [10.0, 45.0, 180.0])
@@ -100,11 +101,10 @@ def test_a_large_picture_is_cut_no_larger_than_its_limit(photograph: Rgb) -> Non
     assert all(0.125 <= patch.scale <= 0.25 for patch in found)
     assert max(p.scale for p in found) - min(p.scale for p in found) > 0.1, "each patch has a factor of its own"
     for patch in found:
-        size = round(960 * patch.scale), round(640 * patch.scale)
-        whole = cv2.resize(large, size, interpolation=cv2.INTER_AREA)
-        assert np.array_equal(whole[patch.y : patch.y + 48, patch.x : patch.x + 48], patch.rgb), (
-            "at the factor it tells"
-        )
+        left, top, right, bottom = patch.crop
+        window = cv2.resize(large[top:bottom, left:right], (48, 48), interpolation=cv2.INTER_AREA)
+        assert np.array_equal(window, patch.rgb)
+        assert patch.scale == 48 / (right - left), "at the factor it tells"
 
 
 def test_a_picture_within_the_limit_is_cut_as_without_it(photograph: Rgb) -> None:
@@ -120,7 +120,7 @@ def test_a_picture_smaller_than_a_patch_gives_none(shape: tuple[int, int, int]) 
 def test_a_picture_of_just_a_patch_gives_itself_once() -> None:
     rgb = np.random.default_rng(0).integers(0, 256, (48, 48, 3), dtype=np.uint8)
     (patch,) = drawn(rgb, count=8)  # once, however often it is drawn
-    assert (patch.scale, patch.angle, patch.x, patch.y) == (1.0, 0.0, 0, 0)
+    assert (patch.scale, patch.angle, patch.crop) == (1.0, 0.0, (0, 0, 48, 48))
     assert np.array_equal(patch.rgb, rgb)
 
 
@@ -132,6 +132,24 @@ def test_a_picture_hardly_larger_than_a_patch_is_never_cut_short() -> None:
         assert len({str(p.facts()) for p in found}) == len(found), "no patch comes twice"
 
 
-def test_facts_say_where_a_patch_comes_from(photograph: Rgb) -> None:
-    (patch,) = drawn(photograph, count=1)
-    assert patch.facts() == {"scale": patch.scale, "angle": patch.angle, "offset": [patch.x, patch.y]}
+@pytest.mark.parametrize("largest_side", [None, 160])
+def test_a_patch_is_cut_again_from_its_facts(photograph: Rgb, largest_side: int | None) -> None:
+    """From what the JSON file of a sample says, to the byte."""
+    how = USUAL.model_copy(update={"largest_side": largest_side})
+    found = drawn(np.tile(photograph, (2, 2, 1)), how, count=20)
+    assert {p.angle != 0 for p in found} == {True, False}
+    for patch in found:
+        facts = json.loads(json.dumps(patch.facts()))
+        assert set(facts) == {"scale", "angle", "crop"}
+        assert np.array_equal(cut_again(np.tile(photograph, (2, 2, 1)), 48, **facts), patch.rgb)
+
+
+def test_draws_do_not_depend_on_each_other() -> None:
+    """Albumentations gives each transform a generator of the same seed; scale, angle and place differ all the same."""
+    large = np.zeros((400, 600, 3), np.uint8)
+    found = drawn(large, augmentation(40, 0.5, 45.0, 0.5), count=400)
+    rotated = np.array([(p.scale, p.angle, *p.crop[:2]) for p in found if p.angle != 0])
+    correlation = np.corrcoef(rotated, rowvar=False) - np.eye(4)
+    assert np.abs(correlation).max() < 0.35
+    upright = [p.scale for p in found if p.angle == 0]
+    assert abs(np.mean(upright) - rotated[:, 0].mean()) < 0.05

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from components.data.image_files import decode_rgb, encode_png
-from components.data.patches import cut_patches
+from components.data.patches import cut_again, cut_patches
 from components.data.shard_index import ShardIndex
 from components.data.shard_reader import Shards
 from components.data.shard_spec import LargePatches, ShardSpec
@@ -122,7 +122,7 @@ def test_samples_are_the_patches_with_their_facts(tiny_shards: Path, picture_fil
     known = {image.sha256: image for image in sources(picture_files)}
     for split in SPLITS:
         for key, png, facts in samples(tiny_shards, split):
-            assert set(facts) == {"source", "sha256", "scale", "angle", "offset"}
+            assert set(facts) == {"source", "sha256", "scale", "angle", "crop"}
             image = known[facts["sha256"]]
             assert facts["source"] == image.path.name
             sha, _, number = key.partition("-")
@@ -131,6 +131,8 @@ def test_samples_are_the_patches_with_their_facts(tiny_shards: Path, picture_fil
             drawn = list(cut_patches(rgb, SPEC, 5, (SEED, image.sha256)))[int(number)]
             assert facts == {"source": image.path.name, "sha256": image.sha256, **drawn.facts()}
             assert np.array_equal(decode_rgb(png), drawn.rgb)
+            told = {key: facts[key] for key in ("scale", "angle", "crop")}
+            assert np.array_equal(decode_rgb(png), cut_again(rgb, SPEC.patch, **told))
         keys = [key for key, _, _ in samples(tiny_shards, split)]
         assert len(set(keys)) == len(keys)
 
