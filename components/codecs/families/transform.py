@@ -100,6 +100,8 @@ GAIN_TO_WEIGHT = 2.0
 """Exponent of the distortion's weight over the gain. At high rates distortion grows with the square of the step."""
 RATE_OVER_GAIN = 0.9
 """Slope of log rate over log gain, measured around 0.15 bpp."""
+_REFINEMENT_WEIGHT = 0.5
+"""Of the distortion while latents are refined: at equal rates, finer steps with fewer bits each are the better ones."""
 
 
 class LearnedPriorCodec(TransformCodec):
@@ -154,7 +156,8 @@ class LearnedPriorCodec(TransformCodec):
         if self.trained_lmbda is None:
             raise RatewrightError(f"codec {self.name!r} has no lambda: efforts above {DEFAULT_EFFORT} need one")
         check_size(x.shape[-1], x.shape[-2])
-        lmbda, padded, done = self.trained_lmbda * gain**GAIN_TO_WEIGHT, self.pad(x), count(1)
+        lmbda = _REFINEMENT_WEIGHT * self.trained_lmbda * gain**GAIN_TO_WEIGHT
+        padded, done = self.pad(x), count(1)
         total = steps * number_of_tiles(padded, self.tile, self.halo)
 
         def refined(tile: Tensor) -> Tensor:
