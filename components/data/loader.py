@@ -74,12 +74,17 @@ def training_batches(
 
 
 def validation_batches(shards: Shards, *, batch_size: int, limit: int) -> list[Tensor]:
-    """Patches of the validation split, upright: up to `limit`, evenly spread over it, as uint8 (B, 3, side, side)."""
+    """Patches of the validation split, upright: those of `validation_positions`, as uint8 (B, 3, side, side)."""
     patches = shards.patches("val")
-    chosen = np.unique(np.linspace(0, len(patches) - 1, min(limit, len(patches))).astype(int)).tolist()
-    samples = [Sample(0, position) for position in chosen]
+    samples = [Sample(0, position) for position in validation_positions(len(patches), limit)]
     steps = (samples[at : at + batch_size] for at in range(0, len(samples), batch_size))
     return [batch.patches for batch in _batches(patches, steps, None)]
+
+
+def validation_positions(count: int, limit: int) -> list[int]:
+    """Positions of up to `limit` patches, evenly spread over a split of `count`."""
+    positions: list[int] = np.unique(np.linspace(0, count - 1, min(limit, count)).astype(int)).tolist()
+    return positions
 
 
 def sample_order(count: int, seed: int, start: int = 0) -> Iterator[Sample]:
