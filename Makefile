@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help venv repro test test-services lint docs docs-serve code graph results lock mlflow airflow retrain benchmarks benchmarks-gpu clean
+.PHONY: help venv repro test test-services lint docs docs-serve code graph results lock mlflow airflow retrain train-gpu take-gpu benchmarks benchmarks-gpu clean
 
 PYTHON ?= python3.11
 BIN := .venv/bin
@@ -66,6 +66,12 @@ airflow: venv ## Airflow on this machine until Ctrl-C, http://127.0.0.1:8080
 
 retrain: venv ## start a retraining in it and follow it; ARGS="--profile real --variants wcae"
 	@python -m pipeline.schedule.local_airflow retrain $(ARGS)
+
+train-gpu: venv ## a training in one file for a machine with a GPU; ARGS="--profile flagship"
+	python -m pipeline.portable.pack $(ARGS)
+
+take-gpu: venv ## the weights that it left, as the output of its stage; ARGS=haar_hyper-trained
+	python -m pipeline.portable.take $(ARGS)
 
 benchmarks: venv ## the measurements, each as a ratio against a named peer
 	for each in training loader range_coder lossless startup scaling; do python -m benchmarks.$$each; done

@@ -30,6 +30,21 @@ class Validation(Settings):
     calibration_bpp: float | None
     """Bits per pixel of real bitstreams of the calibration pictures; null where lambda is not adjusted."""
 
+    def __str__(self) -> str:
+        """One line for the user."""
+        loss, psnr_db = _number(self.val_loss, ".5f"), _number(self.val_psnr_db, ".2f")
+        bpp = _number(self.val_bpp_estimated, ".3f")
+        parts = [f"step {self.step} loss {loss} psnr {psnr_db} dB estimated {bpp} bpp"]
+        if self.lmbda is not None:
+            parts[0] += f" lambda {self.lmbda:.5g}"
+        if self.calibration_bpp is not None:
+            parts.append(f"calibration pictures {self.calibration_bpp:.4f} bpp")
+        if self.diverged:
+            parts.append("diverged: back to the best weights, half the learning rate")
+        if self.skipped:
+            parts.append(f"{self.skipped} damaged patches replaced")
+        return " | ".join(parts)
+
 
 class TrainingCallback(Protocol):
     """Receives the progress of a training."""
@@ -55,3 +70,7 @@ class NoOpCallback:
 
     def on_validation(self, validation: Validation) -> None:
         """Do nothing."""
+
+
+def _number(value: float | None, form: str) -> str:
+    return "not finite" if value is None else format(value, form)

@@ -59,7 +59,8 @@ class SpeedMeter:
             yield batch
 
     def on_step(self, spent: float, step: int, loss: float) -> None:
-        """Account for the time of the step, and report where a stretch is over."""
+        """Pass the step on, account for its time, and report where a stretch is over."""
+        self._callback.on_step(spent, step, loss)
         elapsed_s = self._since_mark()
         if elapsed_s is None:
             self._start_stretch()  # the first step
@@ -68,10 +69,9 @@ class SpeedMeter:
             if self._steps_s + self._validations_s >= self._every_s:
                 self._report(self.speed())
                 self._start_stretch()
-        self._callback.on_step(spent, step, loss)
 
     def on_validation(self, validation: Validation) -> None:
-        """Account for the time of the validation."""
+        """Pass the validation on, and account for its time."""
         self._callback.on_validation(validation)
         self._validations_s += self._since_mark() or 0.0
 

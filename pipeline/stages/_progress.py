@@ -32,7 +32,7 @@ class ProgressLogger:
 
     def on_validation(self, validation: Validation) -> None:
         """Log the validation."""
-        logger.info("%s: %s", self._label, _described(validation))
+        logger.info("%s: %s", self._label, validation)
         self._also(validation)
 
 
@@ -43,22 +43,3 @@ def progress_logger(
     """A ProgressLogger with a progress bar of its own."""
     with progress(label) as bar:
         yield ProgressLogger(label, bar, on_validation)
-
-
-def _described(validation: Validation) -> str:
-    loss, psnr_db = _number(validation.val_loss, ".5f"), _number(validation.val_psnr_db, ".2f")
-    bpp = _number(validation.val_bpp_estimated, ".3f")
-    parts = [f"step {validation.step} loss {loss} psnr {psnr_db} dB estimated {bpp} bpp"]
-    if validation.lmbda is not None:
-        parts[0] += f" lambda {validation.lmbda:.5g}"
-    if validation.calibration_bpp is not None:
-        parts.append(f"calibration pictures {validation.calibration_bpp:.4f} bpp")
-    if validation.diverged:
-        parts.append("diverged: back to the best weights, half the learning rate")
-    if validation.skipped:
-        parts.append(f"{validation.skipped} damaged patches replaced")
-    return " | ".join(parts)
-
-
-def _number(value: float | None, form: str) -> str:
-    return "not finite" if value is None else format(value, form)

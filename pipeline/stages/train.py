@@ -3,7 +3,6 @@
 They write models/<name>/trained.safetensors and history.jsonl.
 """
 
-import json
 import logging
 import subprocess
 from collections.abc import Sequence
@@ -18,8 +17,9 @@ from components.codecs.coder import LearnedCoder
 from components.data.shard_reader import Shards
 from components.errors import RatewrightError
 from components.rate.representative_crops import representative_crops
-from components.storage.atomic import sha256_of, write_bytes
+from components.storage.atomic import sha256_of
 from components.training.job import RateTarget, TrainingJob
+from components.training.results import write_results
 from components.training.state import TrainingState
 from pipeline.config import params
 from pipeline.config.params import FineTuned, Params, Variant
@@ -45,12 +45,12 @@ def run(root: Path, name: str) -> None:
     """Train the variant `name` where params.yaml has it trained, or resume a training that was stopped."""
     settings, layout = params.load(root), Layout(root)
     variant = settings.variant(name)
-    start = _start(variant, layout)
-    job = _job(name, settings, layout, start)
+    start = start_of(variant, layout)
+    job = job_of(name, settings, layout, start)
     count = max(LOGGED_PICTURES, job.config.steer_images)
     originals = Pictures(layout.raw(settings.data.calibration), count)
     codec, remarks = job.initial_codec()
-    job = _with_rate_target(job, name, codec, settings, originals)
+    job = with_rate_target(job, name, codec, settings, originals)
     for remark in remarks if start is None else [f"starts from the checkpoint of {start.variant}"]:
         logger.info("%s: %s", job.name, remark)
     launcher = launcher_of(settings, name, layout)
@@ -64,7 +64,7 @@ def run(root: Path, name: str) -> None:
     logger.info("%s: %d steps in %s, %s", job.name, state.step, state.precision, layout.trained(name))
 
 
-def _start(variant: Variant, layout: Layout) -> Start | None:
+def start_of(variant: Variant, layout: Layout) -> Start | None:
     """The checkpoint that a fine-tuned variant starts from."""
     if not isinstance(variant, FineTuned):
         return None
@@ -72,7 +72,7 @@ def _start(variant: Variant, layout: Layout) -> Start | None:
     return Start(variant=variant.start, sha256=sha256_of(path), lmbda=checkpoint.read_facts(path)["lmbda"])
 
 
-def _job(name: str, settings: Params, layout: Layout, start: Start | None) -> TrainingJob:
+def job_of(name: str, settings: Params, layout: Layout, start: Start | None) -> TrainingJob:
     """The training, apart from its rate target."""
     variant = settings.variant(name)
     shards = layout.shards(settings.shards_of(name))
@@ -96,7 +96,7 @@ def _job(name: str, settings: Params, layout: Layout, start: Start | None) -> Tr
     )
 
 
-def _with_rate_target(job: TrainingJob, name: str, codec: Codec, settings: Params, originals: Originals) -> TrainingJob:
+def with_rate_target(job: TrainingJob, name: str, codec: Codec, settings: Params, originals: Originals) -> TrainingJob:
     """The job with the rate that lambda is adjusted to, if the codec has a lambda and params.yaml wants that.
 
     Raises:
@@ -144,19 +144,18 @@ def _log_result(codec: Codec, state: TrainingState, originals: Originals, tracke
 def _write(root: Path, name: str, job: TrainingJob, codec: Codec, state: TrainingState, start: Start | None) -> None:
     """Write the history and the checkpoint."""
     layout = Layout(root)
-    history = "".join(json.dumps(validation.model_dump()) + "\n" for validation in state.history)
-    write_bytes(layout.history(name), history.encode())
-    facts: dict[str, Any] = {
+    write_results(codec, state, layout.trained(name), layout.history(name), facts_of(root, name, job, start))
+
+
+def facts_of(root: Path, name: str, job: TrainingJob, start: Start | None) -> dict[str, Any]:
+    """What the metadata of a checkpoint says of its training, apart from its end."""
+    return {
         "variant": name,
-        "lmbda": state.lmbda if codec.has_lambda else None,
-        "step": state.step,
-        "precision": state.precision,
         "training": job.fingerprint,
         "data_sha256": sha256_of(Path(job.shards.location) / "index.json"),
         "start": None if start is None else start.model_dump(),
         "git_commit": _git_commit(root),
     }
-    checkpoint.save(codec, layout.trained(name), **facts)
 
 
 def _git_commit(root: Path) -> str | None:
