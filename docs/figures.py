@@ -29,7 +29,8 @@ def figures(codecs: list[str]) -> str:
     for row in board.rows:
         if row.name in codecs:
             steps = f"{run.variants[row.name].step:,}" if row.name in run.variants else ""
-            lines.append([f"`{row.name}`", *_cells(row), *_cells(others[row.name]), steps])
+            label = f"`{row.name}`" + (" (interpolated)" if row.around_target else "")
+            lines.append([label, *_cells(row), *_cells(others[row.name]), steps])
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 

@@ -18,12 +18,14 @@ class Candidate:
         kind: "learned", "baseline" or "lossless".
         bpp: rate in bits per pixel; None where the codec did not reach the target.
         quality: by the metric that ranks codecs, larger is better; None where it does not exist.
+        interpolated: whether the figures lie between those of two real settings; no file has them.
     """
 
     name: str
     kind: str
     bpp: float | None
     quality: float | None
+    interpolated: bool = False
 
 
 class RateAndQuality(NamedTuple):
@@ -58,7 +60,7 @@ def rank(candidates: Iterable[Candidate]) -> list[Candidate]:
 
 
 def winner(ranked: Sequence[Candidate], metric: str, target_bpp: float) -> tuple[str | None, str]:
-    """The best learned codec at or below the target rate.
+    """The best learned codec at or below the target rate, by figures of real files.
 
     Baselines are ranked beside the learned codecs, but cannot be registered: the sentence names those that are better.
 
@@ -73,7 +75,8 @@ def winner(ranked: Sequence[Candidate], metric: str, target_bpp: float) -> tuple
     able = [
         (one.name, one.bpp, one.quality)
         for one in ranked
-        if one.kind == "learned" and one.quality is not None and one.bpp is not None and one.bpp <= target_bpp
+        if one.kind == "learned" and not one.interpolated
+        if one.quality is not None and one.bpp is not None and one.bpp <= target_bpp
     ]
     if not able:
         return None, f"no learned codec has a {metric} at {target_bpp:g} bpp or less"

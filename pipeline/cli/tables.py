@@ -26,10 +26,15 @@ _LOSSLESS_COLUMNS = {
 
 
 def lossy_table(board: Leaderboard) -> Table:
-    """Lossy codecs at the target rate, best first, the winner in bold."""
+    """Lossy codecs at the target rate, best first, the winner in bold; the notes of starred ones are below."""
     headings = ["codec", *(_label(metric) for metric in METRICS.values())]
-    rows = [[row.name, *(_figure(getattr(row, field, None), ".4g") for field in METRICS)] for row in board.rows]
-    return _table(f"{board.test_set} at {board.target_bpp:g} bpp", headings, rows, bold=board.winner)
+    rows = [
+        [row.name + (" *" if row.note else ""), *(_figure(getattr(row, field, None), ".4g") for field in METRICS)]
+        for row in board.rows
+    ]
+    table = _table(f"{board.test_set} at {board.target_bpp:g} bpp", headings, rows, bold=board.winner)
+    table.caption = "\n".join(f"* {row.name}: {row.note}" for row in board.rows if row.note)
+    return table
 
 
 def lossless_table(board: Leaderboard) -> Table:
@@ -77,7 +82,7 @@ def _table(title: str, headings: Sequence[str], rows: Sequence[Sequence[str]], b
         rows: The cells.
         bold: The name of the row in bold.
     """
-    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table = Table(title=title, title_justify="left", caption_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for number, heading in enumerate(headings):
         widest = max(map(len, (*heading.split(), *(row[number] for row in rows))))
         table.add_column(heading, justify="right" if number else "left", min_width=widest)

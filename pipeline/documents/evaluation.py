@@ -1,11 +1,12 @@
 """evaluation/<name>/metrics.json: one codec measured in real bytes on the test set and the calibration set."""
 
+from components.evaluation.interpolation import interpolated
 from components.evaluation.results import RatePoint
 from pipeline.documents.base import Document, Kind, Section
 
 
 class OperatingPoint(RatePoint):
-    """The figures at one setting of a codec that has settings in place of a quantiser step, such as a bit depth."""
+    """The figures at one setting of a codec that has settings in place of a quantiser step: a bit depth, a quality."""
 
     setting: str
     """The setting in words."""
@@ -39,6 +40,17 @@ class SetResults(Ceiling):
     """With the quantiser step (or quality) that meets the target rate on this very set: what codecs compare at."""
     at_target_why: str | None = None
     """Why there is no `at_target`."""
+    around_target: tuple[OperatingPoint, OperatingPoint] | None = None
+    """Of classic codecs with whole qualities: the figures `at_target` again, and those of the next quality, whose rate
+    is above the target."""
+    around_target_why: str | None = None
+    """Why there is no `around_target`: the highest quality stays below the target."""
+
+    def compared(self, target_bpp: float) -> RatePoint | None:
+        """The figures that codecs compare at: `at_target`, interpolated to the target where it has a point above."""
+        if self.around_target is None:
+            return self.at_target
+        return interpolated(*self.around_target, target_bpp)
 
 
 class CurvePoint(Section):

@@ -13,8 +13,9 @@ from components.settings import faults
 from components.storage.atomic import write_bytes
 from pipeline.documents.base import Section, text_of
 
-Label = Literal["as_calibrated", "at_target"]
-"""The codec as it is deployed, or brought to the target rate on the very set."""
+Label = Literal["as_calibrated", "at_target", "above_target"]
+"""The codec as it is deployed, or brought to the target rate on the very set, or, where a codec has whole qualities
+only, at the next quality, whose rate is above the target."""
 
 
 class ImageRow(Section):
@@ -25,7 +26,7 @@ class ImageRow(Section):
     test_set: str
     """Name of the set."""
     point: Label
-    """`as_calibrated` or `at_target`."""
+    """`as_calibrated`, `at_target` or `above_target`."""
     image: str
     """Name of the picture's file."""
     width: int

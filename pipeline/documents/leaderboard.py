@@ -1,7 +1,7 @@
 """leaderboard.json: every codec ranked at the target rate, and the winner."""
 
 from pipeline.documents.base import Document, Kind, Section
-from pipeline.documents.evaluation import Ceiling, Costs
+from pipeline.documents.evaluation import Ceiling, Costs, OperatingPoint
 
 
 class Named(Section):
@@ -60,6 +60,19 @@ class FiguresAtTarget(Section):
 
 class LossyRow(Costs, Ceiling, FiguresAtTarget, Named):  # fields of the last base come first
     """A lossy codec at the target rate on one set."""
+
+    around_target: tuple[OperatingPoint, OperatingPoint] | None = None
+    """Of classic codecs with whole qualities: the real points that the row's figures are interpolated between, linearly
+    in the logarithm of the rate. Other rows are real points themselves."""
+    around_target_why: str | None = None
+    """Why the row is a real point all the same: the highest quality stays below the target."""
+
+    @property
+    def note(self) -> str | None:
+        """The real points behind interpolated figures, or the reason why there are none; None for other rows."""
+        if self.around_target is None:
+            return self.around_target_why and f"not interpolated: {self.around_target_why}"
+        return "interpolated between " + " and ".join(map(_brief, self.around_target))
 
 
 class RankedRow(LossyRow):
@@ -133,3 +146,9 @@ class Leaderboard(Document):
     def names(self) -> list[str]:
         """All codecs, lossy ones first."""
         return [row.name for row in self.rows] + [row.name for row in self.lossless]
+
+
+def _brief(point: OperatingPoint) -> str:
+    """A real point in a few words."""
+    quality = "" if point.psnr_db is None else f", {point.psnr_db:.2f} dB"
+    return f"{point.setting} ({point.bpp:.4f} bpp{quality})"

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from pydantic import JsonValue
+from pydantic_core import to_jsonable_python
 
 from components.storage.atomic import hash_of, read_json
 from pipeline.config import params
@@ -65,7 +66,7 @@ def _compare(stage: str, files: tuple[str, str], pairs: Pairs) -> Iterator[Disag
     """The pairs whose values differ."""
     for key, values in pairs.items():
         if values[0] != values[1]:
-            yield Disagreement(stage=stage, key=key, values=dict(zip(files, values, strict=True)))
+            yield Disagreement(stage=stage, key=key, values=dict(zip(files, to_jsonable_python(values), strict=True)))
 
 
 def _missing(stage: str, files: tuple[str, str], names: tuple[Iterable[str], Iterable[str]]) -> Iterator[Disagreement]:
@@ -178,7 +179,8 @@ def _ranking(run: KeptRun) -> Iterator[Disagreement]:
         for row in rows:
             if (evaluation := run.evaluations.get(row.name)) and test_set in evaluation.test_sets:
                 results = evaluation.test_sets[test_set]
-                origin = ChainMap(*(dict(part or ()) for part in (evaluation, results, results.at_target)))
+                point = results.compared(run.board.target_bpp)
+                origin = ChainMap(*(dict(part or ()) for part in (evaluation, results, point)))
                 fields = [key for key in LossyRow.model_fields if not key.endswith("_why")]
                 pairs = {f"{key} on {test_set}": (origin.get(key), getattr(row, key)) for key in fields}
                 yield from _compare(run.stage("evaluate", row.name), files, pairs)

@@ -75,14 +75,21 @@ def section(kept: KeptRun) -> str:
 
 
 def _caption(kept: KeptRun) -> str:
-    """What is known not to agree in the run; empty where all does."""
-    said = provenance.sentence(kept)
-    return f"\n*{said}*\n" if said else ""
+    """The real points behind interpolated figures, and what is known not to agree in the run; mostly empty."""
+    said = [
+        f"\\* {row.name} on {test_set}: {row.note}."
+        for both in kept.rows()
+        for test_set, row in zip(kept.test_sets, both[:2], strict=True)
+        if row.note
+    ]
+    if sentence := provenance.sentence(kept):
+        said.append(f"*{sentence}*")
+    return "".join(f"\n{line}\n" for line in said)
 
 
 def _label(kept: KeptRun, row: LossyRow) -> str:
     """The codec's name, the winner's in bold."""
-    return f"**{row.name}**" if row.name == kept.board.winner else row.name
+    return f"**{row.name}**" if row.name == kept.board.winner else row.name + (" \\*" if row.note else "")
 
 
 def _table(heads: list[str], lines: list[list[str]]) -> str:

@@ -97,7 +97,7 @@ def _common_hash(evaluations: Sequence[Evaluation], test_set: str) -> str | None
 
 
 def _candidate(row: LossyRow, metric: str) -> Candidate:
-    return Candidate(row.name, row.kind, row.bpp, getattr(row, metric))
+    return Candidate(row.name, row.kind, row.bpp, getattr(row, metric), row.around_target is not None)
 
 
 def _ranked_row(evaluation: Evaluation, test_set: str, anchor: Curve | None) -> RankedRow:
@@ -107,7 +107,8 @@ def _ranked_row(evaluation: Evaluation, test_set: str, anchor: Curve | None) -> 
 def _lossy(evaluation: Evaluation, test_set: str) -> dict[str, Any]:
     """The fields of a lossy codec's row: figures at the target, or null with the reason where it has none."""
     results = evaluation.test_sets[test_set]
-    point, fields = results.at_target, _identity_and_costs(evaluation)
+    point, fields = results.compared(evaluation.target_bpp), _identity_and_costs(evaluation)
+    fields |= {"around_target": results.around_target, "around_target_why": results.around_target_why}
     fields |= {field: getattr(results, field) for field in Ceiling.model_fields}
     for figure in _FIGURES:
         fields[figure] = getattr(point, figure, None)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from components.arrays import Rgb
+from components.codecs.baselines.lossy import AtQuality
 from components.codecs.coder import Coder, LearnedCoder
 from components.data.image_files import encode_png
 from components.errors import CalibrationError, RatewrightError
@@ -121,7 +122,7 @@ class _Measurement:
 
     Attributes:
         description: The codec in words, with its setting at the target once that is known.
-        results: (set, `as_calibrated` or `at_target`) -> the result of each picture.
+        results: (set, label of the point) -> the result of each picture.
         ceilings: Set -> the ceiling of each picture in dB; None for a codec without.
     """
 
@@ -130,6 +131,8 @@ class _Measurement:
         self.results: dict[tuple[str, Label], list[ImageResult]] = {}
         self.ceilings = {key: ceilings_db(codec.deployed, found) for key, found in originals.items()}
         self._why_not_at_target: dict[str, str] = {}
+        self._why_not_above: dict[str, str] = {}
+        self._around_target: dict[str, tuple[OperatingPoint, OperatingPoint]] = {}
         self._codec, self._originals = codec, originals
         self._test_set, self._calibration_set = settings.data.test, settings.data.calibration
         self._keepers = {key: _keeper(folder / "reconstructions" / key, found) for key, found in originals.items()}
@@ -142,6 +145,7 @@ class _Measurement:
             return
         as_calibrated = self.results[self._calibration_set, "as_calibrated"]
         self.results[self._calibration_set, "at_target"] = as_calibrated
+        self._measure_above(self._calibration_set, self._codec.deployed)
         try:
             coder = self._codec.at_rate(self.description.target_bpp)
         except CalibrationError as error:
@@ -150,6 +154,22 @@ class _Measurement:
         self.description = self._codec.described_at_target(coder)
         test = self._originals[self._test_set]
         self.results[self._test_set, "at_target"] = measure(coder, test, self._keepers[self._test_set])
+        self._measure_above(self._test_set, coder)
+
+    def _measure_above(self, key: str, coder: Coder) -> None:
+        """Measure the next quality of a codec with whole qualities, which has no rate in between."""
+        if not isinstance(coder, AtQuality) or not coder.classic.integer:
+            return
+        try:
+            finer = coder.at_next_quality()
+        except ValueError as error:
+            self._why_not_above[key] = f"{error}, and its rate is below the target"
+            return
+        self.results[key, "above_target"] = measure(finer, self._originals[key])
+        self._around_target[key] = (
+            OperatingPoint(setting=coder.setting, **dict(summarise(self.results[key, "at_target"]))),
+            OperatingPoint(setting=finer.setting, **dict(summarise(self.results[key, "above_target"]))),
+        )
 
     def _measure_as_calibrated(self) -> None:
         lossless = self._codec.at_rate is None
@@ -173,6 +193,8 @@ class _Measurement:
             as_calibrated=summarise(self.results[key, "as_calibrated"]),
             at_target=None if at_target is None else summarise(at_target),
             at_target_why=self._why_not_at_target.get(key),
+            around_target=self._around_target.get(key),
+            around_target_why=self._why_not_above.get(key),
         )
 
     def rows(self) -> list[ImageRow]:

@@ -81,6 +81,17 @@ class AtQuality:
         """The picture in a file."""
         return self.classic.decode(data)
 
+    @property
+    def setting(self) -> str:
+        """The quality in words."""
+        return f"quality {self.quality:g}"
+
+    def at_next_quality(self) -> "AtQuality":
+        """The codec at the next whole quality. Raises `ValueError` where this is the highest."""
+        if self.quality >= self.classic.high:
+            raise ValueError(f"{self.setting} is the highest")
+        return AtQuality(self.classic, self.quality + 1)
+
 
 def _jpeg_tables(quality: float) -> list[list[int]]:
     """Luma and chroma quantiser steps (64 each, row by row), 1 to 255.

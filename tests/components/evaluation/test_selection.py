@@ -58,6 +58,15 @@ def test_the_winner_is_the_best_learned_codec_within_the_target() -> None:
     assert "jpeg" not in why
 
 
+def test_an_interpolated_row_never_wins() -> None:
+    rows = rank([Candidate("between", "learned", 0.15, 33.0, interpolated=True), candidate("real", 30.0)])
+    assert names(rows) == ["between", "real"]
+    name, why = winner(rows, "psnr_db", 0.15)
+    assert name == "real"
+    assert "between" not in why
+    assert winner(rows[:1], "psnr_db", 0.15)[0] is None
+
+
 def test_a_single_learned_codec_wins_without_comparison() -> None:
     name, why = winner([candidate("only", 30.0), candidate("jpeg", 26.0, kind="baseline")], "psnr_db", 0.15)
     assert name == "only"

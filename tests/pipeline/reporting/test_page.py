@@ -190,6 +190,26 @@ def test_the_leaderboard_has_both_psnrs_and_what_people_see(reported: Path, tree
     assert 'title="cat.png: too small"' in page
 
 
+def test_interpolated_rows_are_starred_with_their_real_points(reported: Path, tree: Path) -> None:
+    assert "interpolated between" not in (reported / "report" / "index.html").read_text(), "a run from before"
+    around = [
+        {"setting": f"quality {quality}", **point(bpp, psnr_db)}
+        for quality, bpp, psnr_db in ((31, 0.141, 26.8), (32, 0.153, 27.3))
+    ]
+    board = read_json(tree / "leaderboard.json")
+    board["rows"][1] |= {"around_target": around}
+    board["rows"][2] |= {"around_target": None, "around_target_why": "quality 9 is the highest"}
+    write_json(tree / "leaderboard.json", board)
+    report.run(tree)
+    section = section_of((tree / "report" / "index.html").read_text(), "Leaderboard")
+    starred = re.findall(r'<th class="name" scope="row">(\w+) <span [^>]*>\*</span>', section)
+    assert starred == ["jpeg", "plain"]
+    assert (
+        "* jpeg: interpolated between quality 31 (0.1410 bpp, 26.80 dB) and quality 32 (0.1530 bpp, 27.30 dB).</p>"
+    ) in section
+    assert "* plain: not interpolated: quality 9 is the highest.</p>" in section
+
+
 @contextmanager
 def changed(path: Path) -> Iterator[dict[str, Any]]:
     """A JSON file's content, which is written back with its changes."""
