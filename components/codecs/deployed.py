@@ -53,7 +53,7 @@ class DeployedCodec:
             rgb: (H, W, 3) uint8.
             gain: In place of the calibrated one.
             bpp: Of a progressive codec, the rate that the stream is truncated to, in bits per pixel.
-            effort: 0 to 9; from 2 on the encoder refines the latents by gradient, which takes 1 to 200 s for a million
+            effort: 0 to 9; from 2 on the encoder refines the latents by gradient, which takes 2 to 200 s for a million
                 pixels. Files are decoded in the same way.
             on_progress: Called with the steps that an encoding of effort 2 or more has done, and their number.
 

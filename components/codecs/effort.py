@@ -7,7 +7,7 @@ from ..errors import RatewrightError
 DEFAULT_EFFORT = 1
 """What `compress` does: each element of the latents goes to the better of the two nearest integers."""
 
-STEPS = {2: 3, 3: 6, 4: 12, 5: 20, 6: 60, 7: 150, 8: 400, 9: 1000}
+STEPS = {2: 6, 3: 12, 4: 20, 5: 40, 6: 80, 7: 200, 8: 400, 9: 1000}
 """Efforts that refine the latents by gradient, and their number of steps. Effort 0 rounds to the nearest integers."""
 
 EFFORTS = range(10)

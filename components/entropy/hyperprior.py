@@ -32,6 +32,7 @@ from .gain import FACTOR_BITS, GainVector, pack_shift, unpack_shift
 from .hyper_latents import HyperLatents
 from .range_coder import SymbolDecoder, SymbolEncoder
 from .rdo_quantisation import rdo_quantised
+from .refinement import Relaxation
 from .relaxation import (
     EntropyOutput,
     add_uniform_noise,
@@ -109,14 +110,18 @@ class HyperPrior(nn.Module):
             total = side_bits + self.context.merge(bits)[:, 0]
             return EntropyOutput((y_hat / UNIT).float() if integers else y_hat, total, log_gain)
 
-    def relaxed(self, y: Tensor, z: Tensor, gain: float, relax: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
+    def hyper_latents(self, y: Tensor) -> Tensor:
+        """z (B, hyper_channels, h / 4, w / 4) of latents y (B, channels, h, w), before rounding."""
+        return self.side.analyse(y)
+
+    def relaxed(self, y: Tensor, z: Tensor, gain: float, relax: Relaxation) -> tuple[Tensor, Tensor]:
         """Latents and their bits with `relax` in place of rounding, in floats, with gradients to y and z.
 
         Args:
             y: (B, channels, h, w).
-            z: hyper-latents (B, hyper_channels, h / 4, w / 4), as from `side.analyse`.
+            z: from `hyper_latents`.
             gain: the quantiser step is 1 / gain.
-            relax: maps values in quantiser steps to values of the same shape.
+            relax: in place of rounding.
 
         Returns:
             y_hat (B, channels, h, w), and the bits (B,) of it and of z.
@@ -136,7 +141,7 @@ class HyperPrior(nn.Module):
 
     def encode(self, y: Tensor, gain: float) -> tuple[bytes, ...]:
         """Latents y (1, channels, h, w), quantised with steps of 1 / gain, to one section: shift of the gain, z, y."""
-        return self._encode(y, self.side.analyse(y), gain, self._rdo_quantised)
+        return self._encode(y, self.hyper_latents(y), gain, self._rdo_quantised)
 
     def encode_rounded(self, y: Tensor, z: Tensor, gain: float) -> tuple[bytes, ...]:
         """`encode` without decisions: every element of y and of the hyper-latents z goes to the nearest integer."""

@@ -9,12 +9,28 @@ CID22 (docs/experiments.md).
 
 import math
 from collections.abc import Callable
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
 Relaxation = Callable[[Tensor], Tensor]
 """Maps values in quantiser steps to values near integers, element by element, with a gradient."""
+
+
+@runtime_checkable
+class RefinableEntropyModel(Protocol):
+    """An entropy model of latents y (1, C, h, w) with hyper-latents z, both of which an encoder may choose."""
+
+    def hyper_latents(self, y: Tensor) -> Tensor:
+        """z of y, before rounding."""
+
+    def relaxed(self, y: Tensor, z: Tensor, gain: float, relax: Relaxation) -> tuple[Tensor, Tensor]:
+        """y_hat, and the bits of both, with `relax` in place of rounding and gradients to y and z."""
+
+    def encode_rounded(self, y: Tensor, z: Tensor, gain: float) -> tuple[bytes, ...]:
+        """Round both, and code them to sections."""
+
 
 _LEARNING_RATE = 0.1  # of 20 steps or fewer, in quantiser steps
 _HYPER_SHARE = 0.5  # of the learning rate, for z: it steers the rate of many elements

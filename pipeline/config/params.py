@@ -134,7 +134,7 @@ class Params(Settings):
     """Where the winner is registered, and when it is promoted."""
     efforts: dict[str, list[Annotated[int, Field(ge=0, le=9)]]] = Field(default_factory=dict)
     """Variant -> efforts of its encoder that are measured beside the default one. Those from 2 on refine latents by
-    gradient, which takes 1 to 200 s for a million pixels, three times over."""
+    gradient, which takes 2 to 200 s for a million pixels, three times over."""
     launcher: Literal["local", "ray"] = "local"
     """Where trainings run and pictures are cut into patches: on this machine, or on a Ray cluster."""
     ray: RayCluster = RayCluster()

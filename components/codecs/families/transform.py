@@ -7,9 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import pixel_shuffle, pixel_unshuffle
 
-from ...entropy.hyper_latents import STRIDE as HYPER_STRIDE
-from ...entropy.hyperprior import HyperPrior
-from ...entropy.refinement import Relaxation, refine
+from ...entropy.refinement import RefinableEntropyModel, Relaxation, refine
 from ...entropy.relaxation import EntropyOutput
 from ...errors import RatewrightError
 from ..base import Codec, Scalar
@@ -139,18 +137,18 @@ class LearnedPriorCodec(TransformCodec):
     def encode_at_effort(self, x: Tensor, gain: float, effort: int, on_progress: Progress) -> tuple[bytes, ...]:
         """Sections of latents that are rounded to the nearest integers, from effort 2 on after a refinement on L."""
         entropy = self.entropy
-        if not isinstance(entropy, HyperPrior):
+        if not isinstance(entropy, RefinableEntropyModel):
             return super().encode_at_effort(x, gain, effort, on_progress)
         if effort in STEPS:
             y, z = self._refined(entropy, x, gain, STEPS[effort], on_progress)
         else:
             y = self.latents(x)
-            z = entropy.side.analyse(y)
+            z = entropy.hyper_latents(y)
         with torch.inference_mode():
             return entropy.encode_rounded(y, z, gain)
 
     def _refined(
-        self, entropy: HyperPrior, x: Tensor, gain: float, steps: int, on_progress: Progress
+        self, entropy: RefinableEntropyModel, x: Tensor, gain: float, steps: int, on_progress: Progress
     ) -> tuple[Tensor, Tensor]:
         """The refined latents and hyper-latents of a picture (1, 3, H, W)."""
         if self.trained_lmbda is None:
@@ -158,6 +156,7 @@ class LearnedPriorCodec(TransformCodec):
         check_size(x.shape[-1], x.shape[-2])
         lmbda = _REFINEMENT_WEIGHT * self.trained_lmbda * gain**GAIN_TO_WEIGHT
         padded, done = self.pad(x), count(1)
+        blocks = self.stride // self.latent_stride  # positions of y to a side for each of z
         total = steps * number_of_tiles(padded, self.tile, self.halo)
 
         def refined(tile: Tensor) -> Tensor:
@@ -168,14 +167,14 @@ class LearnedPriorCodec(TransformCodec):
                 return self.loss(tile, Reconstruction(x_hat, bits), lmbda).total
 
             y = self.analyse(tile)
-            z = entropy.side.analyse(y)
+            z = entropy.hyper_latents(y)
             y, z = refine(y, z, loss, step_size=1 / gain, steps=steps, on_step=lambda: on_progress(next(done), total))
-            return torch.cat((pixel_unshuffle(y, HYPER_STRIDE), z), dim=1)
+            return torch.cat((pixel_unshuffle(y, blocks), z), dim=1)
 
         with torch.no_grad():
-            both = in_tiles(refined, padded, 1 / (self.latent_stride * HYPER_STRIDE), self.tile, self.halo)
-        channels = self.latent_channels * HYPER_STRIDE**2
-        return pixel_shuffle(both[:, :channels], HYPER_STRIDE), both[:, channels:]
+            both = in_tiles(refined, padded, 1 / self.stride, self.tile, self.halo)
+        channels = self.latent_channels * blocks**2
+        return pixel_shuffle(both[:, :channels], blocks), both[:, channels:]
 
 
 def _fast_in_bfloat16(device: torch.device) -> bool:
