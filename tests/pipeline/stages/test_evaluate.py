@@ -16,6 +16,7 @@ from components.storage.atomic import read_json
 from pipeline.documents.evaluation import Ceiling
 from pipeline.documents.images import read_images
 from pipeline.stages import choose, evaluate
+from pipeline.stages._measurement import NO_CEILING, mean_ceiling
 from tests.data_sets import write_data_set
 from tests.small_profile import small_params
 
@@ -74,12 +75,12 @@ def test_the_leaderboard_has_the_ceiling_on_both_sets(tree: Path) -> None:
         ceilings = {row["name"]: row["ceiling_db"] for row in rows}
         assert ceilings == {"plain": sets[name]["ceiling_db"], "jpeg": None}
         (jpeg,) = (row for row in rows if row["name"] == "jpeg")
-        assert jpeg["ceiling_db_why"] == evaluate.NO_CEILING
+        assert jpeg["ceiling_db_why"] == NO_CEILING
 
 
 def test_a_picture_that_comes_back_whole_leaves_no_mean() -> None:
-    assert evaluate._ceiling({"a.png": 30.0, "b.png": 40.0}) == Ceiling(ceiling_db=35.0)
-    assert evaluate._ceiling({"a.png": 30.0, "b.png": None}).ceiling_db_why == "b.png: infinite: no pixel changes"
+    assert mean_ceiling({"a.png": 30.0, "b.png": 40.0}) == Ceiling(ceiling_db=35.0)
+    assert mean_ceiling({"a.png": 30.0, "b.png": None}).ceiling_db_why == "b.png: infinite: no pixel changes"
 
 
 def test_efforts_are_rows_of_their_own(tree: Path) -> None:
