@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 import pytest
 import torch
@@ -20,7 +20,7 @@ from components.training.interrupt import Interrupted
 from components.training.launchers.local import free_port
 from components.training.loop import train
 from components.training.state import TrainingState
-from tests.components.training.trainer import SHORT, Make, Trainer, Watch, assert_same, changed, interrupt
+from tests.components.training.trainer import SHORT, TARGET, Make, Trainer, Watch, assert_same, changed, interrupt
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -159,6 +159,7 @@ def test_training_goes_back_to_the_weights_it_has(trainer: Trainer) -> None:
 
     class Snapshots(Watch):
         codec: Codec
+        validated: ClassVar[dict[int, dict[str, torch.Tensor]]] = {}
 
         def on_step(self, spent: float, step: int, loss: float) -> None:
             super().on_step(spent, step, loss)
@@ -167,15 +168,15 @@ def test_training_goes_back_to_the_weights_it_has(trainer: Trainer) -> None:
             if step in (1, 7):
                 with torch.no_grad():
                     next(self.codec.parameters()).fill_(math.nan)
-            if step == 6:
-                self.at_6 = {key: value.clone() for key, value in self.codec.state_dict().items()}
+            if step in (3, 6):
+                self.validated[step] = {key: value.clone() for key, value in self.codec.state_dict().items()}
 
     watch = Snapshots()
     trainer.prepare = lambda codec: setattr(watch, "codec", codec)
-    trainer(config, watch)
-    assert loss_of(watch.rows[1]) < loss_of(watch.rows[0])
+    trainer(config, watch, rate_of=lambda _: TARGET)
+    best = min(watch.rows[:2], key=loss_of).step
     assert len(returned) == 2
-    for weights, expected in zip(returned, (initial, watch.at_6), strict=True):
+    for weights, expected in zip(returned, (initial, watch.validated[best]), strict=True):
         assert all(torch.equal(weights[key], expected[key]) for key in expected)
 
 

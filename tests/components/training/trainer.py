@@ -30,6 +30,7 @@ SHORT = TrainingConfig(
     workers=0,
 )
 SEED = 9
+TARGET = 0.5  # bits per pixel
 
 
 def changed(config: TrainingConfig, **fields: Any) -> TrainingConfig:
@@ -76,7 +77,9 @@ class Trainer:
         *,
         fingerprint: str = "this run",
         seed: int = SEED,
+        rate_of: Callable[[Codec], float] | None = None,
     ) -> Run:
+        """`rate_of` in place of `a_rate`; at `TARGET` lambda stays."""
         codec = self.make_codec("wcae", seed=1)
         self.prepare(codec)
         state = train(
@@ -87,8 +90,8 @@ class Trainer:
             state_path=self.state,
             fingerprint=fingerprint,
             callback=watch or Watch(),
-            controller=LambdaController(0.5, config.lmbda or 1.0, raises_rate=False),
-            rate_of=a_rate,
+            controller=LambdaController(TARGET, config.lmbda or 1.0, raises_rate=False),
+            rate_of=rate_of or a_rate,
         )
         assert not codec.training
         return dict(codec.state_dict()), state
