@@ -3,7 +3,7 @@
 Each row has the quantiser step at which the files of the pictures together have the rate. Run:
 
     OMP_NUM_THREADS=1 python -m benchmarks.efforts FOLDER [--every 6] [--efforts 0,1,2,3,4,5] [--bpp 0.15] \
-        [--checkpoint results/real/champion.safetensors]
+        [--checkpoint results/flagship/champion.safetensors]
 
 FOLDER holds pictures, such as data/raw/kodak after `ratewright use real` and `dvc repro fetch`; --every N takes each
 N-th. High efforts take hours: 200 s for a million pixels at effort 9, three times over.
@@ -43,7 +43,7 @@ def main() -> None:
     parser.add_argument("--every", type=int, default=1)
     parser.add_argument("--efforts", default="0,1,2,3,4,5")
     parser.add_argument("--bpp", type=float, default=0.15)
-    parser.add_argument("--checkpoint", type=Path, default=Layout(CHECKOUT).archived_checkpoint("real"))
+    parser.add_argument("--checkpoint", type=Path, default=Layout(CHECKOUT).archived_checkpoint("flagship"))
     options = parser.parse_args()
     pictures = pictures_of(options.folder, options.every)
     rgbs = [rgb for _, rgb in pictures]

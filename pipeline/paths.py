@@ -80,6 +80,11 @@ class Layout:
         return self.results(name) / "champion.safetensors"
 
     @property
+    def archived_checkpoints(self) -> list[Path]:
+        """The winners' checkpoints of all runs in the archive."""
+        return sorted((self.root / "results").glob("*/champion.safetensors"))
+
+    @property
     def weights(self) -> Path:
         """Downloaded files of published weights."""
         return self.root / "work" / "weights"

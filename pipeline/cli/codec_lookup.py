@@ -1,4 +1,4 @@
-"""The codec of a command: a registered model, a checkpoint, the reference run's winner, or the writer of a stream."""
+"""The codec of a command: a registered model, a checkpoint, the flagship of results/, or the writer of a stream."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,12 +9,12 @@ from pipeline.paths import CHECKOUT, Layout
 if TYPE_CHECKING:
     from components.codecs.deployed import DeployedCodec
 
-REFERENCE_CHECKPOINT = Layout(CHECKOUT).archived_checkpoint("real")
-"""The winner of the reference run in results/."""
+REFERENCE_CHECKPOINT = Layout(CHECKOUT).archived_checkpoint("flagship")
+"""The codec of the kept run that trained the flagship alone, and longest."""
 
 
 def codec_named(model: str | None, checkpoint: Path | None) -> "DeployedCodec":
-    """Load the codec that a command's options name, by default the reference run's winner.
+    """Load the codec that a command's options name, by default the flagship of results/.
 
     A registered model is run by the code that its version carries, a checkpoint file by the code of this program.
 
@@ -41,7 +41,7 @@ def codec_named(model: str | None, checkpoint: Path | None) -> "DeployedCodec":
 
 
 def codec_of_stream(codec: str, model_hash: bytes) -> "DeployedCodec":
-    """Load the codec that wrote a stream: the reference run's winner, or a registered model.
+    """Load the codec that wrote a stream: the winner of a kept run, or a registered model.
 
     Args:
         codec: The codec's name in the stream's header.
@@ -53,6 +53,8 @@ def codec_of_stream(codec: str, model_hash: bytes) -> "DeployedCodec":
     from components.codecs.deployed import DeployedCodec
     from pipeline.registry.loading import codec_that_wrote
 
-    if REFERENCE_CHECKPOINT.is_file() and (reference := DeployedCodec(REFERENCE_CHECKPOINT)).model_hash == model_hash:
-        return reference
+    archived = [REFERENCE_CHECKPOINT, *Layout(CHECKOUT).archived_checkpoints]
+    for checkpoint in filter(Path.is_file, dict.fromkeys(archived)):
+        if (kept := DeployedCodec(checkpoint)).model_hash == model_hash:
+            return kept
     return codec_that_wrote(CHECKOUT, codec, model_hash)

@@ -45,7 +45,7 @@ def compress(
 ) -> None:
     """Compress a picture, or every picture of a folder.
 
-    Without --model or --checkpoint, the codec is the best one of the reference run in results/.
+    Without --model or --checkpoint, the codec is the flagship in results/.
     """
     _check_rate(bpp)
     codec = codec_named(model, checkpoint)

@@ -109,9 +109,9 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     model = folder / "models" / "atc_progressive" / "calibrated.safetensors"
     model.parent.mkdir(parents=True)
     model.write_bytes(gzip.decompress((CHECKOUT / "tests/golden/atc_progressive/model.safetensors.gz").read_bytes()))
-    kept = folder / "results/real/champion.safetensors"
+    kept = folder / "results/flagship/champion.safetensors"
     kept.parent.mkdir(parents=True)
-    kept.symlink_to(CHECKOUT / "results/real/champion.safetensors")
+    kept.symlink_to(CHECKOUT / "results/flagship/champion.safetensors")
     return folder
 
 

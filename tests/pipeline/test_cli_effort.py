@@ -1,4 +1,4 @@
-"""`ratewright compress --effort` in processes of their own, with the reference run's winner."""
+"""`ratewright compress --effort` in processes of their own, with the flagship of results/."""
 
 import subprocess
 import sys
@@ -31,11 +31,22 @@ def test_a_file_and_a_folder_at_an_effort(photograph: Rgb, tmp_path: Path) -> No
     data = (tmp_path / "one.rw").read_bytes()
     assert data == (tmp_path / "all" / "in.rw").read_bytes()
 
-    codec = DeployedCodec(Layout(CHECKOUT).archived_checkpoint("real"))
+    codec = DeployedCodec(Layout(CHECKOUT).archived_checkpoint("flagship"))
     assert data == codec.encode(photograph, effort=3)
     assert data != codec.encode(photograph)
     assert ratewright("decompress", "one.rw", "one.png", cwd=tmp_path).returncode == 0
     assert (decode_rgb((tmp_path / "one.png").read_bytes()) == codec.decode(data)).all()
+
+
+def test_every_kept_winner_decodes_its_files(photograph: Rgb, tmp_path: Path) -> None:
+    checkpoints = Layout(CHECKOUT).archived_checkpoints
+    assert len(checkpoints) >= 2
+    for checkpoint_of_run in checkpoints:
+        codec = DeployedCodec(checkpoint_of_run)
+        data = codec.encode(photograph)
+        (tmp_path / "one.rw").write_bytes(data)
+        assert ratewright("decompress", "one.rw", "one.png", cwd=tmp_path).returncode == 0
+        assert (decode_rgb((tmp_path / "one.png").read_bytes()) == codec.decode(data)).all()
 
 
 def test_refusals(photograph: Rgb, make_codec: Callable[..., Codec], tmp_path: Path) -> None:

@@ -78,5 +78,5 @@ def test_a_page_without_markers_is_refused(tmp_path: Path, real: KeptRun) -> Non
 
 
 def test_every_kept_run_is_found(tmp_path: Path) -> None:
-    assert [run.folder.name for run in kept_runs(ROOT)] == ["real"]
+    assert [run.folder.name for run in kept_runs(ROOT)] == ["flagship", "real"]
     assert kept_runs(tmp_path) == []
