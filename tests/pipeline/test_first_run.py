@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from pipeline.reporting.archive import kept_runs
+from pipeline.reporting.archive import KeptRun
 from pipeline.reporting.results_pages import plots, section
 from tests.pipeline.conftest import TARGET_BPP, TOLERANCE, Checkout, stages_run
 
@@ -86,11 +86,11 @@ def test_the_champion_codes_a_photograph_from_another_folder(finished: Checkout,
 
 def test_a_run_that_is_kept(copy: Checkout, photo: Path) -> None:
     """Figures as data, no address of a mirror, and a checkpoint that compresses without a registry."""
-    assert "results/real" in copy.ratewright(("keep", "real"))
-    kept = copy.root / "results" / "real"
-    board = copy.read("results/real/leaderboard.json")
+    assert "results/flagship" in copy.ratewright(("keep", "flagship"))
+    kept = copy.root / "results" / "flagship"
+    board = copy.read("results/flagship/leaderboard.json")
     assert board == copy.read("leaderboard.json")
-    budget = copy.read("results/real/run.json")["variants"][board["winner"]]
+    budget = copy.read("results/flagship/run.json")["variants"][board["winner"]]
     assert budget["training_s"] > 0
     assert budget["patches"] == 4 * budget["step"]
     with (kept / "images.csv").open() as file:
@@ -99,7 +99,7 @@ def test_a_run_that_is_kept(copy: Checkout, photo: Path) -> None:
     there = [
         row for row in rows if (row["codec"], row["test_set"], row["point"]) == ("jpeg", "bundled-test", "at_target")
     ]
-    point = copy.read("results/real/evaluations.json")["jpeg"]["test_sets"]["bundled-test"]["at_target"]
+    point = copy.read("results/flagship/evaluations.json")["jpeg"]["test_sets"]["bundled-test"]["at_target"]
     assert sum(int(row["bytes"]) for row in there) == point["bytes"]
     assert "mirror: null" in (kept / "params.yaml").read_text()
     assert sorted(path.name for path in kept.glob("bundled-test_*.png"))
@@ -109,7 +109,7 @@ def test_a_run_that_is_kept(copy: Checkout, photo: Path) -> None:
     with Image.open(photo / "back.png") as back:
         assert back.size == (101, 73)
 
-    (run,) = kept_runs(copy.root)
+    run = KeptRun.read(kept)
     for row in board["rows"]:
         assert f"{row['psnr_db']:.2f}" in section(run)
     assert "bundled-test_psnr_db.png" in plots(run)
