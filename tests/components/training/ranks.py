@@ -47,6 +47,8 @@ def main() -> None:
                 job.train(StepPrinter(name))
             except Interrupted as error:
                 print(json.dumps({"codec": name, "interrupted": str(error)}), flush=True)  # noqa: T201
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()  # its threads must not outlive it
 
 
 if __name__ == "__main__":
