@@ -53,7 +53,9 @@ def summary(kept: KeptRun) -> str:
         for row, other, _ in kept.rows()
         if row.kind != "learned" or row.name in learned
     ]
-    return _table(heads, lines) + _caption(kept)
+    starred = any(row.note for both in kept.rows() for row in both[:2])
+    said = ["\\* interpolated to the rate, between two whole qualities."] if starred else []
+    return _table(heads, lines) + _captions(said, kept)
 
 
 def section(kept: KeptRun) -> str:
@@ -71,20 +73,19 @@ def section(kept: KeptRun) -> str:
     where = ", ".join((f"{machine.cores} cores of {machine.processor}", *machine.gpus))
     about = f"{seconds / 60:.0f} minutes of training in all; {where}, torch {machine.torch}. {kept.board.why}."
     plot = f"![{first}: PSNR over rate](../results/{kept.folder.name}/{first}_psnr_db.png)\n"
-    return f"{about}\n\n{_table(heads, lines)}{_caption(kept)}\n{_lossless(kept.board)}{plot}"
-
-
-def _caption(kept: KeptRun) -> str:
-    """The real points behind interpolated figures, and what is known not to agree in the run; mostly empty."""
     said = [
         f"\\* {row.name} on {test_set}: {row.note}."
         for both in kept.rows()
         for test_set, row in zip(kept.test_sets, both[:2], strict=True)
         if row.note
     ]
-    if sentence := provenance.sentence(kept):
-        said.append(f"*{sentence}*")
-    return "".join(f"\n{line}\n" for line in said)
+    return f"{about}\n\n{_table(heads, lines)}{_captions(said, kept)}\n{_lossless(kept.board)}{plot}"
+
+
+def _captions(said: list[str], kept: KeptRun) -> str:
+    """Lines below a table, with what is known not to agree in the run; mostly empty."""
+    known = provenance.sentence(kept)
+    return "".join(f"\n{line}\n" for line in [*said, *([f"*{known}*"] if known else [])])
 
 
 def _label(kept: KeptRun, row: LossyRow) -> str:
@@ -157,7 +158,9 @@ def plots(kept: KeptRun) -> dict[str, Figure]:
 
 
 PAGES: dict[str, Callable[[KeptRun], str]] = {"README.md": summary, "docs/results.md": section}
-"""Page -> what it has between the markers of each kept run."""
+"""Page -> what it has between the markers of each run that it shows."""
+SHORT_PAGES = {"README.md": "flagship"}
+"""Page -> the one run that it shows; other pages show every kept run."""
 
 
 def page_text(path: Path, runs: list[KeptRun], content: Callable[[KeptRun], str]) -> str:
@@ -193,8 +196,13 @@ def write(root: Path) -> None:
             _write_equal_rate(run, run.board.winner)
         logger.info("results: plots in %s", run.folder)
     for page, content in PAGES.items():
-        write_bytes(root / page, page_text(root / page, runs, content).encode())
+        write_bytes(root / page, page_text(root / page, _shown_on(page, runs), content).encode())
         logger.info("results: tables of %s", root / page)
+
+
+def _shown_on(page: str, runs: list[KeptRun]) -> list[KeptRun]:
+    """The runs that a page shows."""
+    return [run for run in runs if run.folder.name == SHORT_PAGES.get(page, run.folder.name)]
 
 
 def _write_equal_rate(run: KeptRun, winner: str) -> None:
@@ -213,7 +221,7 @@ def check(root: Path) -> None:
     for run in runs:
         provenance.check(run)
     for page, content in PAGES.items():
-        shown, current = (root / page).read_text(), page_text(root / page, runs, content)
+        shown, current = (root / page).read_text(), page_text(root / page, _shown_on(page, runs), content)
         for has, gives in zip_longest(shown.splitlines(), current.splitlines()):
             if has != gives:
                 said = f"it has {has!r}, results/ gives {gives!r}"

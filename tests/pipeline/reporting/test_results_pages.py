@@ -80,3 +80,13 @@ def test_a_page_without_markers_is_refused(tmp_path: Path, real: KeptRun) -> Non
 def test_every_kept_run_is_found(tmp_path: Path) -> None:
     assert [run.folder.name for run in kept_runs(ROOT)] == ["flagship", "real"]
     assert kept_runs(tmp_path) == []
+
+
+def test_readme_shows_the_flagship_alone(real: KeptRun) -> None:
+    text = (ROOT / "README.md").read_text()
+    assert "<!-- results/flagship -->" in text
+    assert "<!-- results/real -->" not in text
+    flagship = KeptRun.read(ROOT / "results" / "flagship")
+    assert summary(flagship) in text
+    assert "\\* interpolated to the rate" in summary(flagship)
+    assert "\\*" not in summary(real), "made before interpolation"
