@@ -32,13 +32,17 @@ class RefinableEntropyModel(Protocol):
         """Round both, and code them to sections."""
 
 
-_LEARNING_RATE = 0.1  # of 20 steps or fewer, in quantiser steps
+_LEARNING_RATE, _SHORT = (
+    0.1,
+    20,
+)  # in quantiser steps, of so many gradients or fewer; less by 1 / sqrt(gradients) of more
+_LAST_RATE = 0.1  # of the cosine schedule, as a share of the first one
 _HYPER_SHARE = 0.5  # of the learning rate, for z: it steers the rate of many elements
-_MOST_NOISE = 0.5  # 1 is Gumbel's
-_HOTTEST, _COLDEST = 0.3, 0.2
-_MOMENTUM, _MEMORY = 0.7, 0.9
-_FLOOR = 3.0
-_EDGE = 1e-4
+_NOISE, _MOST_NOISE = 0.04, 0.5  # for each sqrt(gradients), and at most; 1 is Gumbel's
+_HOTTEST, _COLDEST = 0.3, 0.2  # the first and the last temperature
+_MOMENTUM, _MEMORY = 0.7, 0.9  # Adam's betas
+_DAMPING = 3.0  # what a gradient is divided by at the least, in root mean squares of all elements
+_EDGE = 1e-4  # distance from the integers at which log-odds stay finite
 
 
 def refine(
@@ -67,9 +71,9 @@ def refine(
     """
     generator = torch.Generator(y.device).manual_seed(0)
     variables = [y.detach().clone(), z.detach().clone()]
-    learning_rate = _LEARNING_RATE * min(1.0, math.sqrt(20 / steps))
+    learning_rate = _LEARNING_RATE * min(1.0, math.sqrt(_SHORT / steps))
     optimisers = [_DampedAdam(learning_rate * step_size), _DampedAdam(learning_rate * _HYPER_SHARE)]
-    noise = min(_MOST_NOISE, 0.04 * math.sqrt(steps))
+    noise = min(_MOST_NOISE, _NOISE * math.sqrt(steps))
     for step in range(steps):
         progress = step / max(1, steps - 1)
         temperature = _HOTTEST * (_COLDEST / _HOTTEST) ** progress
@@ -80,7 +84,7 @@ def refine(
         with torch.enable_grad():
             leaves = [variable.requires_grad_() for variable in variables]
             gradients = torch.autograd.grad(loss(leaves[0], leaves[1], relax), leaves)
-        share = 0.55 + 0.45 * math.cos(math.pi * progress)
+        share = _LAST_RATE + (1 - _LAST_RATE) * (1 + math.cos(math.pi * progress)) / 2
         variables = [
             variable.detach() - share * optimiser.step(gradient)
             for variable, optimiser, gradient in zip(variables, optimisers, gradients, strict=True)
@@ -123,5 +127,5 @@ class _DampedAdam:
         self._mean = _MOMENTUM * self._mean + (1 - _MOMENTUM) * gradient
         self._square = _MEMORY * self._square + (1 - _MEMORY) * gradient.square()
         mean = self._mean / (1 - _MOMENTUM**self._steps)
-        scale = (self._square / (1 - _MEMORY**self._steps)).sqrt() + _FLOOR * gradient.square().mean().sqrt()
+        scale = (self._square / (1 - _MEMORY**self._steps)).sqrt() + _DAMPING * gradient.square().mean().sqrt()
         return self._learning_rate * mean / scale.clamp_min(torch.finfo(gradient.dtype).tiny)
