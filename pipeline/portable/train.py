@@ -150,7 +150,7 @@ def _train(training: PortableTraining, job: TrainingJob, device: torch.device, o
             logger.warning("no validation so far, and so no weights to bring back")
             return
         codec.load_state_dict(state.best)
-        facts = {**training.facts, TRAINED_ON: {**trained_on, "minutes": round(state.elapsed_s / 60, 2)}}
+        facts = {**training.facts, TRAINED_ON: {**trained_on, "minutes": round(state.elapsed_s / 60, 4)}}
         write_results(codec, state, options.out / TRAINED, options.out / HISTORY, facts)
         logger.info("%d steps in %.2f minutes: %s", state.step, state.elapsed_s / 60, options.out.resolve())
 
