@@ -101,6 +101,13 @@ class Codec(nn.Module, ABC):
         """Networks that train against the codec, one step each after every step of the codec."""
         return ()
 
+    def fix_encoder(self) -> None:
+        """Keep the analysis transforms in further training, and quantise there as `encode` does.
+
+        Raises RatewrightError for a codec that does not train so.
+        """
+        raise RatewrightError(f"codec {self.name!r} has no training with quantisation: hard")
+
     def load_pretrained(self, loaders: Mapping[str, WeightLoader]) -> list[str]:
         """Load published weights before training.
 

@@ -38,22 +38,23 @@ class HyperLatents(nn.Module):
         self.typical = RunningStatistics(channels)
         self.prior = FactorizedPrior(hyper_channels)
 
-    def forward(self, y: Tensor, *, integers: bool) -> tuple[Tensor, Tensor]:
-        """Features and estimated rate of the side information; updates the running statistics in training.
+    def forward(self, y: Tensor, *, integers: bool, soft: bool) -> tuple[Tensor, Tensor]:
+        """Features and estimated rate of the side information.
 
         Args:
             y: (B, channels, h, w).
             integers: run h_s in fixed-point arithmetic.
+            soft: noise stands for rounding in the rate, and the running statistics are updated.
 
         Returns:
             psi (B, features, h, w), in fixed point if `integers`; and the bits of z, spread over the positions of y
             (B, h, w).
         """
-        if self.training:
+        if soft:
             self.typical.update(y)
         z = self.analyse(y)
         z_hat = round_straight_through(z)
-        bits = self.prior.bits(add_uniform_noise(z) if self.training else z_hat) / STRIDE**2
+        bits = self.prior.bits(add_uniform_noise(z) if soft else z_hat) / STRIDE**2
         bits = bits.repeat_interleave(STRIDE, dim=1).repeat_interleave(STRIDE, dim=2)
         return fixed_point_forward(self.h_s, to_fixed_point(z_hat)) if integers else self.h_s(z_hat), bits
 

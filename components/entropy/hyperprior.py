@@ -35,6 +35,7 @@ from .rdo_quantisation import rdo_quantised
 from .refinement import Relaxation
 from .relaxation import (
     EntropyOutput,
+    GainRange,
     add_uniform_noise,
     constant_log_gain,
     element_bits,
@@ -56,7 +57,7 @@ class HyperPrior(nn.Module):
         features: of psi, and of the context.
         context: makes the context model of so many channels; None for none.
         components: Gaussians in the mixture of each element.
-        gain_range: training draws the log-gain of each image from -gain_range to gain_range.
+        gain_range: training draws the log-gain of each image from it: -gain_range to gain_range, or a pair of ends.
     """
 
     def __init__(
@@ -67,7 +68,7 @@ class HyperPrior(nn.Module):
         features: int,
         context: Callable[[int], ContextModel] | None = None,
         components: int = 1,
-        gain_range: float = 0.0,
+        gain_range: GainRange = 0.0,
     ):
         super().__init__()
         self.side = HyperLatents(channels, hyper_channels, features)
@@ -76,6 +77,7 @@ class HyperPrior(nn.Module):
             GaussianConditional() if components == 1 else GaussianMixtureConditional(components)
         )
         self.gain_range = gain_range
+        self.hard = False  # training sees the latents of `encode`, see `fix_encoder`
         self.integers = True  # fixed-point networks in evaluation; floats show what fixed point costs
         outputs = channels * self.symbols.parameters_each
         self.context: ContextModel = context(channels) if context is not None else NoContext()
@@ -84,8 +86,8 @@ class HyperPrior(nn.Module):
     def forward(self, y: Tensor, gain: float = 1.0) -> EntropyOutput:
         """Quantised latents and their estimated rate, in float32.
 
-        Training uses additive noise for the rate, and straight-through rounding for the picture and the context. In
-        evaluation latents and distributions are those of `encode`.
+        Training uses additive noise for the rate, and straight-through rounding for the picture and the context; after
+        `fix_encoder` it uses the latents of `encode`. In evaluation latents and distributions are those of `encode`.
 
         Args:
             y: (B, channels, h, w).
@@ -94,7 +96,7 @@ class HyperPrior(nn.Module):
         with torch.autocast(y.device.type, enabled=False):
             y = y.float()
             integers = not self.training and self.integers
-            psi, side_bits = self.side(y, integers=integers)
+            psi, side_bits = self.side(y, integers=integers, soft=self._soft)
             log_gain = sample_log_gain(y, self.gain_range) if self.training else constant_log_gain(y, gain)
             gains = self.gains(log_gain)
             bits = []
@@ -109,6 +111,11 @@ class HyperPrior(nn.Module):
             y_hat = self._run_passes(psi, [partial(quantise, part) for part in self.context.split(y)], integers)
             total = side_bits + self.context.merge(bits)[:, 0]
             return EntropyOutput((y_hat / UNIT).float() if integers else y_hat, total, log_gain)
+
+    def fix_encoder(self) -> None:
+        """Train the decoder's part alone from now on, on latents as `encode` has them."""
+        self.hard = True
+        self.side.h_a.requires_grad_(False)
 
     def hyper_latents(self, y: Tensor) -> Tensor:
         """z (B, hyper_channels, h / 4, w / 4) of latents y (B, channels, h, w), before rounding."""
@@ -169,13 +176,19 @@ class HyperPrior(nn.Module):
         return (self._run_passes(psi, [decode] * len(self.context.split(psi)), integers=True) / UNIT).float()
 
     def _quantise(self, y: Tensor, parameters: Tensor, gains: Tensor) -> tuple[Tensor, Tensor]:
-        """Quantised latents, and the latents whose likelihood is the rate: noisy in training, else the same."""
+        """Quantised latents, and the latents whose likelihood is the rate: noisy in soft training, else the same."""
         centre = self.symbols.centre(parameters)
-        if self.training:
+        if self._soft:
             y_hat = round_straight_through((y - centre) * gains) / gains + centre
             return y_hat, add_uniform_noise(y, 1 / gains)
-        y_hat = self._rdo_quantised(y, parameters, gains) / gains + centre
-        return y_hat, y_hat
+        with torch.no_grad():
+            symbols = self._rdo_quantised(y, parameters, gains)
+        y_hat = symbols / gains + centre
+        return y_hat, y_hat.detach()
+
+    @property
+    def _soft(self) -> bool:
+        return self.training and not self.hard
 
     def _rounded(self, y: Tensor, parameters: Tensor, gains: Tensor) -> Tensor:
         """The symbols nearest to y: whole steps of 1 / gains from the centre."""

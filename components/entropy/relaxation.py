@@ -6,10 +6,14 @@ gradients through it unchanged. The rate is the sum of -log2 of likelihoods.
 """
 
 import math
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+
+GainRange = float | Sequence[float]
+"""Log-gains that training draws: from -r to r, or from the first to the second of a pair."""
 
 _LIKELIHOOD_FLOOR = 1e-9
 
@@ -32,9 +36,10 @@ class EntropyOutput(NamedTuple):
         return self.position_bits.flatten(1).sum(dim=1)
 
 
-def sample_log_gain(y: Tensor, reach: float) -> Tensor:
-    """Log-gains (B,) for y (B, ...), drawn uniformly from -reach to reach."""
-    return (2 * torch.rand(len(y), device=y.device) - 1) * reach
+def sample_log_gain(y: Tensor, reach: GainRange) -> Tensor:
+    """Log-gains (B,) for y (B, ...), drawn uniformly from the range."""
+    low, high = reach if isinstance(reach, Sequence) else (-reach, reach)
+    return (low + high) / 2 + (2 * torch.rand(len(y), device=y.device) - 1) * (high - low) / 2
 
 
 def constant_log_gain(y: Tensor, gain: float) -> Tensor:

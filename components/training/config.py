@@ -8,6 +8,7 @@ from ..settings import PositiveFloat, PositiveInt, Settings, Share
 
 OptimizerName = Literal["adam", "sgd", "soap"]
 Schedule = Literal["constant", "cosine", "plateau"]
+Quantisation = Literal["soft", "hard"]
 
 
 class PublishedWeights(Settings):
@@ -36,6 +37,10 @@ class TrainingConfig(Settings):
     quarters are coded."""
     batch_size: PositiveInt = 8
     """Patches per step, over all workers."""
+    quantisation: Annotated[Quantisation, Field(exclude_if=lambda quantisation: quantisation == "soft")] = "soft"
+    """soft: noise stands for rounding, and the whole codec trains. hard: the analysis transforms stay as they are, and
+    the rest trains on the latents that the encoder sends (Guo et al., "Soft then hard: rethinking the quantization in
+    neural image compression", ICML 2021); for the last part of a training, of codecs with a hyperprior."""
     large_patches: Annotated[Share, Field(exclude_if=lambda share: share == 0)] = 0.0
     """Share of the budget, at its end, that is spent on the large patches of `shards.large`, `batch_size` of them per
     step. Time and memory of a step grow with their pixels."""

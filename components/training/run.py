@@ -72,6 +72,8 @@ class TrainingRun:
         self.state, self.process_group = state, process_group
         self._rate_of, self._controller = rate_of, controller
         self._train_patches = len(shards.patches("train"))
+        if config.quantisation == "hard":
+            codec.fix_encoder()
         discriminators = codec.discriminators()
         for network in (codec, *discriminators):
             to_channels_last(network)

@@ -66,7 +66,8 @@ class FineTuned(Variant):
     """A codec that is trained from another variant's checkpoint on, on a data set of its own."""
 
     start: str
-    """The variant of `variants` whose checkpoint it starts from. Both have the same hyper-parameters."""
+    """The variant whose checkpoint it starts from: of `variants`, or above it in `fine_tuned`. Both have the same
+    hyper-parameters, but for `gain_range`, which training alone uses."""
     data: str
     """Data set that it is trained on."""
 
@@ -125,7 +126,7 @@ class Params(Settings):
     variants: dict[str, Variant]
     """Name -> codec to train from new weights."""
     fine_tuned: dict[str, FineTuned]
-    """Name -> codec to train from the checkpoint of one of `variants`; {} for none."""
+    """Name -> codec to train from the checkpoint of another variant; {} for none."""
     baselines: list[str]
     """Classic codecs to measure, lossy and lossless, by their names in components/codecs/baselines/."""
     selection: Selection = Selection()
@@ -159,16 +160,18 @@ class Params(Settings):
             wanting = [name for name, variant in self.all_variants.items() if variant.train.large_patches]
             if wanting:
                 raise ValueError(f"train.large_patches of {', '.join(wanting)} needs shards.large")
+        above = dict(self.variants)
         for name, variant in self.fine_tuned.items():
-            if fault := self._fault_of(variant):
+            if fault := self._fault_of(variant, above):
                 raise ValueError(f"fine_tuned.{name}.{fault}")
+            above[name] = variant
         return self
 
-    def _fault_of(self, variant: FineTuned) -> str | None:
+    def _fault_of(self, variant: FineTuned, above: dict[str, Variant]) -> str | None:
         """The reason why a fine-tuned variant does not fit the rest of the file; None if it does."""
-        if variant.start not in self.variants:
-            return f"start: no variant {variant.start!r}; there are {', '.join(self.variants)}"
-        if variant.hyperparameters != self.variants[variant.start].hyperparameters:
+        if variant.start not in above:
+            return f"start: no variant {variant.start!r} above it; there are {', '.join(above)}"
+        if _structure(variant) != _structure(above[variant.start]):
             return f"hyperparameters: not those of {variant.start}, which it starts from"
         if variant.data not in self.datasets:
             return f"data: datasets does not define {variant.data}"
@@ -200,6 +203,11 @@ class Params(Settings):
     def shards_of(self, name: str) -> str:
         """Name of the shards that variant `name` is trained on: a fine-tuned variant has its own."""
         return name if name in self.fine_tuned else self.data.train
+
+
+def _structure(variant: Variant) -> dict[str, Any]:
+    """The hyper-parameters that the weights depend on."""
+    return {key: value for key, value in variant.hyperparameters.items() if key != "gain_range"}
 
 
 def parse(document: Any, origin: str) -> Params:

@@ -53,12 +53,15 @@ def requested_params(root: Path, committed: str, request: Request) -> str:
 
 
 def _select_variants(document: dict[str, Any], names: Sequence[str]) -> None:
-    """Remove every variant that is neither named nor the start of a named one, with its efforts and resources."""
+    """Remove every variant that no named one needs as its start, with its efforts and resources."""
     known = [*document["variants"], *document["fine_tuned"]]
     if unknown := [name for name in names if name not in known]:
         raise RatewrightError(f"no variant {', '.join(unknown)}; there are {', '.join(known)}")
-    starts = {variant["start"] for name, variant in document["fine_tuned"].items() if name in names}
-    for name in {*known} - {*names} - starts:
+    needed = {*names}
+    for name, variant in reversed([*document["fine_tuned"].items()]):  # which start from variants above them
+        if name in needed:
+            needed.add(variant["start"])
+    for name in {*known} - needed:
         for section in ("variants", "fine_tuned", "efforts", "resources"):
             document.get(section, {}).pop(name, None)
 

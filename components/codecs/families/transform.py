@@ -1,7 +1,7 @@
 """The family of transform codecs: analysis transform, entropy model of the latents, synthesis transform."""
 
 from itertools import count
-from typing import ClassVar, Protocol
+from typing import ClassVar, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -29,6 +29,14 @@ class EntropyModel(Protocol):
 
     def decode(self, sections: tuple[bytes, ...], shape: tuple[int, int, int]) -> Tensor:
         """The quantised latents (1, C, h, w), the same on every machine. Raises BitstreamError."""
+
+
+@runtime_checkable
+class HardEntropyModel(EntropyModel, Protocol):
+    """An entropy model that can train on the latents of its own encoder."""
+
+    def fix_encoder(self) -> None:
+        """See Codec.fix_encoder."""
 
 
 class TransformCodec(Codec):
@@ -133,6 +141,14 @@ class LearnedPriorCodec(TransformCodec):
     def objective(self, distortion: Scalar, rate: Scalar, lmbda: float) -> Scalar:
         """L = R + lmbda * 255^2 * D, the distortion given with its factor."""
         return rate + lmbda * distortion
+
+    def fix_encoder(self) -> None:
+        """See Codec.fix_encoder; for entropy models that can do so."""
+        if not isinstance(self.entropy, HardEntropyModel):
+            super().fix_encoder()
+            return
+        self.g_a.requires_grad_(False)
+        self.entropy.fix_encoder()
 
     def encode_at_effort(self, x: Tensor, gain: float, effort: int, on_progress: Progress) -> tuple[bytes, ...]:
         """Sections of latents that are rounded to the nearest integers, from effort 2 on after a refinement on L."""

@@ -112,7 +112,8 @@ class HaarHyper(LearnedPriorCodec):
         M: channels of the latents.
         N: channels of the hyper-latents.
         depths: number of blocks at 1/8 and at 1/16.
-        gain_range: training draws the logarithm of each picture's gain from -gain_range to gain_range.
+        gain_range: training draws the logarithm of each picture's gain from -gain_range to gain_range, or from a pair
+            of ends.
         context: the context model of the latents: two passes, or five from coarse to fine.
     """
 
@@ -126,7 +127,7 @@ class HaarHyper(LearnedPriorCodec):
         M: int = 128,
         N: int = 64,
         depths: tuple[int, int] = (2, 3),
-        gain_range: float = 0.0,
+        gain_range: float | tuple[float, float] = 0.0,
         context: Literal["checkerboard", "hierarchical"] = "checkerboard",
     ) -> None:
         # Checkpoints from before `context` keep the hash that their streams name.

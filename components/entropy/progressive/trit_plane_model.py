@@ -210,7 +210,7 @@ class TritPlaneModel(nn.Module):
 
     def _forward_evaluation(self, y: Tensor, gain: float) -> EntropyOutput:
         quantiser = self.gains.quantiser(self.gains.shift_of(gain))
-        psi, side_bits = self.side(y, integers=True)
+        psi, side_bits = self.side(y, integers=True, soft=False)
         mean, prior = self._prior(psi, quantiser)
         counter = TritBitCounter(quantiser.quantise(y.double() * UNIT - mean).long())
         intervals = self._code_planes(psi, prior, quantiser, counter)
@@ -218,7 +218,7 @@ class TritPlaneModel(nn.Module):
         return EntropyOutput(y_hat, side_bits + counter.bits)
 
     def _forward_training(self, y: Tensor) -> EntropyOutput:
-        psi, bits = self.side(y, integers=False)
+        psi, bits = self.side(y, integers=False, soft=True)
         mean, log_scale = (self.parameters_net(psi) + self._running_parameters()).chunk(2, dim=1)
         log_gain = sample_log_gain(y, self.gain_range)
         gain = self.gains(log_gain)

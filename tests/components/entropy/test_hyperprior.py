@@ -94,3 +94,34 @@ def test_real_bytes_against_the_ideal_code_length(components: int, gain: float, 
         entropy.gains.forward = lambda _: torch.full((1, CHANNELS, 1, 1), math.exp(log_gain))  # type: ignore[assignment, method-assign]
         ideal = entropy(y).bits.item()
     assert 0.995 * ideal < 8 * len(section) < 1.005 * ideal + 64
+
+
+@pytest.mark.parametrize("components", [1, 3])
+@pytest.mark.parametrize("context", CONTEXTS)
+def test_with_a_fixed_encoder_training_sees_what_it_sends(components: int, context: str) -> None:
+    """The latents and the bits of an evaluation in floats, gradients to the decoder's part alone, no new statistics."""
+    entropy = prior(components, context)
+    entropy.train()(0.1 * latents(0))
+    entropy.fix_encoder()
+    statistics = entropy.side.typical.state_dict()
+    before = {key: value.clone() for key, value in statistics.items()}
+    seen = entropy(0.1 * latents(1))
+    entropy.eval().integers = False
+    with torch.inference_mode():
+        sent = entropy(0.1 * latents(1))
+    assert torch.equal(seen.y_hat, sent.y_hat)
+    assert torch.equal(seen.position_bits, sent.position_bits)
+    assert all(torch.equal(before[key], value) for key, value in statistics.items())
+    (seen.bits.sum() + seen.y_hat.square().sum()).backward()
+    assert all(parameter.grad is None for parameter in entropy.side.h_a.parameters())
+    for part in (entropy.side.h_s, entropy.parameters_net, entropy.side.prior):
+        assert any(parameter.grad is not None and parameter.grad.any() for parameter in part.parameters())
+
+
+def test_gains_are_drawn_from_a_range() -> None:
+    entropy = prior()
+    for reach, (low, high) in ((0.5, (-0.5, 0.5)), ((-0.8, 0.1), (-0.8, 0.1)), (0.0, (0.0, 0.0))):
+        entropy.gain_range = reach
+        drawn = torch.cat([entropy.train()(latents()).log_gain for _ in range(50)])
+        assert low <= drawn.min() <= low + 0.05
+        assert high - 0.05 <= drawn.max() <= high

@@ -66,9 +66,16 @@ def interrupt() -> None:
 class Trainer:
     """Trains a new codec on the tiny shards with each call, as the stage does."""
 
-    def __init__(self, make_codec: Make, shards: Path, state: Path, prepare: Callable[[Codec], None] = lambda _: None):
+    def __init__(
+        self,
+        make_codec: Make,
+        shards: Path,
+        state: Path,
+        prepare: Callable[[Codec], None] = lambda _: None,
+        name: str = "wcae",
+    ):
         """prepare: called with each fresh codec."""
-        self.make_codec, self.shards, self.state, self.prepare = make_codec, shards, state, prepare
+        self.make_codec, self.shards, self.state, self.prepare, self.name = make_codec, shards, state, prepare, name
 
     def __call__(
         self,
@@ -80,7 +87,7 @@ class Trainer:
         rate_of: Callable[[Codec], float] | None = None,
     ) -> Run:
         """`rate_of` in place of `a_rate`; at `TARGET` lambda stays."""
-        codec = self.make_codec("wcae", seed=1)
+        codec = self.make_codec(self.name, seed=1)
         self.prepare(codec)
         state = train(
             codec,

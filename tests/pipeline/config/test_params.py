@@ -148,11 +148,20 @@ def test_a_fine_tuned_variant_is_a_variant_with_shards_of_its_own(tuned: Documen
     assert (loaded.shards_of("wcae"), loaded.shards_of("wcae_ft")) == ("bundled-train", "wcae_ft")
 
 
+def test_a_fine_tuned_variant_may_start_from_another_above_it(tuned: Document) -> None:
+    again = {**deepcopy(tuned["fine_tuned"]["wcae_ft"]), "start": "wcae_ft"}
+    again["hyperparameters"]["gain_range"] = 0.5  # which training alone uses
+    tuned["fine_tuned"]["wcae_ft_again"] = again
+    assert list(params.parse(tuned, "params.yaml").all_variants)[-2:] == ["wcae_ft", "wcae_ft_again"]
+    tuned["fine_tuned"] = dict(reversed(tuned["fine_tuned"].items()))
+    assert "fine_tuned.wcae_ft_again.start: no variant 'wcae_ft' above it" in refused(tuned)
+
+
 @pytest.mark.parametrize(
     ("key", "value", "why"),
     [
-        ("start", "wace", "no variant 'wace'; there are wcae, nowcae"),
-        ("start", "wcae_ft", "no variant 'wcae_ft'"),
+        ("start", "wace", "no variant 'wace' above it; there are wcae, nowcae"),
+        ("start", "wcae_ft", "no variant 'wcae_ft' above it"),
         ("hyperparameters", {"N": 3}, "not those of wcae, which it starts from"),
         ("data", "clic", "datasets does not define clic"),
         ("data", "bundled-test", "bundled-test is the test set"),

@@ -18,17 +18,23 @@ CHECKOUT = Path(__file__).resolve().parents[3]
 
 @pytest.mark.parametrize(
     ("asked", "variants", "fine_tuned"),
-    [(["wcae_ft"], ["wcae"], ["wcae_ft"]), (["nowcae", "wcae"], ["wcae", "nowcae"], [])],
+    [
+        (["wcae_ft"], ["wcae"], ["wcae_ft"]),
+        (["wcae_ft_again"], ["wcae"], ["wcae_ft", "wcae_ft_again"]),
+        (["nowcae", "wcae"], ["wcae", "nowcae"], []),
+    ],
 )
 def test_a_fine_tuned_variant_brings_the_one_that_it_starts_from(
     asked: list[str], variants: list[str], fine_tuned: list[str]
 ) -> None:
     yaml = YAML(typ="safe")
     document = yaml.load(small_text())
+    wcae = document["variants"]["wcae"]
     document["fine_tuned"] = {
-        "wcae_ft": {**document["variants"]["wcae"], "start": "wcae", "data": "bundled-calibration"}
+        "wcae_ft": {**wcae, "start": "wcae", "data": "bundled-calibration"},
+        "wcae_ft_again": {**wcae, "start": "wcae_ft", "data": "bundled-calibration"},
     }
-    document["efforts"] = {"wcae_ft": [1], "haar_hyper": [2]}
+    document["efforts"] = {"wcae_ft": [1], "wcae_ft_again": [1], "haar_hyper": [2]}
     document["resources"] = {"default": {"cpus": 2}, "gmm": {"cpus": 1}}
     text = requested_params(CHECKOUT, json.dumps(document), Request(variants=asked, training_steps=7))
     settings = params.parse(yaml.load(text), "params.yaml")
