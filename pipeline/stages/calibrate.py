@@ -74,7 +74,8 @@ def _calibrate(
     facts: dict[str, Any],
 ) -> Calibrator:
     """Search lambda, where that is possible, then the gain. Raises CalibrationError if no gain meets the target."""
-    how, target = settings.variant(name).calibrate, settings.target_bpp
+    variant, target = settings.variant(name), settings.target_bpp
+    how = variant.calibrate
 
     def log(trial: RateTrial) -> None:
         setting = codec.describe(trial.gain)
@@ -84,7 +85,8 @@ def _calibrate(
 
     calibrator = Calibrator(codec, originals, facts["lmbda"], facts["step"], log)
     # A progressive codec meets any rate as it is; a codec that lambda does not move is not fine-tuned for its rate.
-    if codec.has_lambda and not codec.progressive and fine_tuner.steps:
+    moves = codec.has_lambda and variant.train.quantisation == "soft"
+    if moves and not codec.progressive and fine_tuner.steps:
         calibrator.search_lambda(target, fine_tuner, rounds=how.rounds, close_enough=how.close_enough)
     try:
         calibrator.search_gain(target, how.tolerance)
