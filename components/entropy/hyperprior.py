@@ -26,8 +26,9 @@ from torch import Tensor, nn
 
 from ..layers.fixed_point import UNIT, fixed_point_forward, to_fixed_point
 from ..layers.hyper import entropy_parameters
+from .channel_groups import ChannelGroups
 from .conditional import GaussianConditional, GaussianMixtureConditional
-from .context import Context, ContextModel, NoContext
+from .context import ContextModel, NoContext
 from .gain import FACTOR_BITS, GainVector, pack_shift, unpack_shift
 from .hyper_latents import HyperLatents
 from .range_coder import SymbolDecoder, SymbolEncoder
@@ -45,7 +46,7 @@ from .relaxation import (
 )
 
 _Quantiser = Callable[[Tensor, Tensor, Tensor], Tensor]  # latents, parameters and gains to symbols
-_Pass = Callable[[Tensor], Tensor]  # parameters of the distributions of some latents to these latents, quantised
+_Pass = Callable[[Tensor, slice], Tensor]  # parameters of some channels in a pass to these latents, quantised
 
 
 class HyperPrior(nn.Module):
@@ -56,6 +57,7 @@ class HyperPrior(nn.Module):
         hyper_channels: of z, at a quarter of the resolution.
         features: of psi, and of the context.
         context: makes the context model of so many channels; None for none.
+        groups: channels of each group that is coded at once, in order; none for all together.
         components: Gaussians in the mixture of each element.
         gain_range: training draws the log-gain of each image from it: -gain_range to gain_range, or a pair of ends.
     """
@@ -67,9 +69,11 @@ class HyperPrior(nn.Module):
         hyper_channels: int,
         features: int,
         context: Callable[[int], ContextModel] | None = None,
+        groups: Sequence[int] = (),
         components: int = 1,
         gain_range: GainRange = 0.0,
     ):
+        """Raises ValueError for groups that are not the channels."""
         super().__init__()
         self.side = HyperLatents(channels, hyper_channels, features)
         self.gains = GainVector(channels)
@@ -79,9 +83,13 @@ class HyperPrior(nn.Module):
         self.gain_range = gain_range
         self.hard = False  # training sees the latents of `encode`, see `fix_encoder`
         self.integers = True  # fixed-point networks in evaluation; floats show what fixed point costs
-        outputs = channels * self.symbols.parameters_each
+        each = self.symbols.parameters_each
         self.context: ContextModel = context(channels) if context is not None else NoContext()
-        self.parameters_net = entropy_parameters(features + self.context.features, outputs)
+        inputs = features + self.context.features
+        self.parameters_net = entropy_parameters(inputs, channels * each)
+        if groups and sum(groups) != channels:
+            raise ValueError(f"groups of {' + '.join(map(str, groups))} channels are not the {channels} of the latents")
+        self.groups = ChannelGroups(groups or (channels,), inputs, each)
 
     def forward(self, y: Tensor, gain: float = 1.0) -> EntropyOutput:
         """Quantised latents and their estimated rate, in float32.
@@ -99,17 +107,20 @@ class HyperPrior(nn.Module):
             psi, side_bits = self.side(y, integers=integers, soft=self._soft)
             log_gain = sample_log_gain(y, self.gain_range) if self.training else constant_log_gain(y, gain)
             gains = self.gains(log_gain)
-            bits = []
+            parts = self.context.split(y)
+            bits: list[list[Tensor]] = [[] for _ in parts]
 
-            def quantise(targets: Tensor, parameters: Tensor) -> Tensor:
+            def quantise(targets: Tensor, bits: list[Tensor], parameters: Tensor, channels: slice) -> Tensor:
                 if integers:
                     parameters = (parameters / UNIT).float()
-                y_hat, relaxed = self._quantise(targets, parameters, gains)
-                bits.append(position_bits(self.symbols.likelihood(parameters, relaxed, gains))[:, None])
+                y_hat, relaxed = self._quantise(targets[:, channels], parameters, gains[:, channels])
+                bits.append(position_bits(self.symbols.likelihood(parameters, relaxed, gains[:, channels])))
                 return to_fixed_point(y_hat) if integers else y_hat
 
-            y_hat = self._run_passes(psi, [partial(quantise, part) for part in self.context.split(y)], integers)
-            total = side_bits + self.context.merge(bits)[:, 0]
+            passes = [partial(quantise, *each) for each in zip(parts, bits, strict=True)]
+            y_hat = self._run_passes(psi, passes, integers)
+            of_passes = [torch.stack(each).sum(dim=0)[:, None] for each in bits]
+            total = side_bits + self.context.merge(of_passes)[:, 0]
             return EntropyOutput((y_hat / UNIT).float() if integers else y_hat, total, log_gain)
 
     def fix_encoder(self) -> None:
@@ -137,10 +148,10 @@ class HyperPrior(nn.Module):
         psi, side_bits = self.side.relaxed(z, relax)
         bits = [side_bits]
 
-        def quantise(targets: Tensor, parameters: Tensor) -> Tensor:
-            centre = self.symbols.centre(parameters)
-            y_hat: Tensor = relax((targets - centre) * gains) / gains + centre
-            bits.append(position_bits(self.symbols.likelihood(parameters, y_hat, gains)).flatten(1).sum(dim=1))
+        def quantise(targets: Tensor, parameters: Tensor, channels: slice) -> Tensor:
+            centre, own = self.symbols.centre(parameters), gains[:, channels]
+            y_hat: Tensor = relax((targets[:, channels] - centre) * own) / own + centre
+            bits.append(position_bits(self.symbols.likelihood(parameters, y_hat, own)).flatten(1).sum(dim=1))
             return y_hat
 
         y_hat = self._run_passes(psi, [partial(quantise, part) for part in self.context.split(y)], integers=False)
@@ -160,9 +171,9 @@ class HyperPrior(nn.Module):
         gains = (quantiser.gain / 2**FACTOR_BITS).float()[None]
         psi = self.side.encode(encoder, z)
 
-        def encode(targets: Tensor, parameters: Tensor) -> Tensor:
-            symbols = quantised(targets, (parameters / UNIT).float(), gains)
-            return self.symbols.encode(encoder, quantiser, symbols.double(), parameters)
+        def encode(targets: Tensor, parameters: Tensor, channels: slice) -> Tensor:
+            symbols = quantised(targets[:, channels], (parameters / UNIT).float(), gains[:, channels])
+            return self.symbols.encode(encoder, quantiser.of(channels), symbols.double(), parameters)
 
         self._run_passes(psi, [partial(encode, part) for part in self.context.split(y.float())], integers=True)
         return (pack_shift(shift) + encoder.finish(),)
@@ -172,7 +183,10 @@ class HyperPrior(nn.Module):
         shift, data = unpack_shift(sections)
         quantiser, decoder = self.gains.quantiser(shift), SymbolDecoder(data)
         psi = self.side.decode(decoder, *shape[1:])
-        decode = partial(self.symbols.decode, decoder, quantiser)
+
+        def decode(parameters: Tensor, channels: slice) -> Tensor:
+            return self.symbols.decode(decoder, quantiser.of(channels), parameters)
+
         return (self._run_passes(psi, [decode] * len(self.context.split(psi)), integers=True) / UNIT).float()
 
     def _quantise(self, y: Tensor, parameters: Tensor, gains: Tensor) -> tuple[Tensor, Tensor]:
@@ -208,16 +222,21 @@ class HyperPrior(nn.Module):
         parts: list[Tensor] = []
         for part, quantised in zip(self.context.split(psi), passes, strict=True):
             context = self.context.of(parts, part, self.side.typical, integers)
-            parts.append(quantised(self._entropy_parameters(part, context, integers)))
+            features = torch.cat((part, context.features), dim=1)
+            parameters = self._entropy_parameters(features, context.mean, integers)
+            coded: list[Tensor] = []
+            for group, channels in enumerate(self.groups.channels):
+                own = self.groups.parameters_of(group, parameters, features, coded, self.side.typical, integers)
+                coded.append(quantised(own, channels))
+            parts.append(torch.cat(coded, dim=1))
         return self.context.merge(parts)
 
-    def _entropy_parameters(self, psi: Tensor, context: Context, integers: bool) -> Tensor:
+    def _entropy_parameters(self, features: Tensor, mean: Tensor | float, integers: bool) -> Tensor:
         """Entropy parameters: offsets from the running statistics, and from the means that the context predicts."""
         running = self.side.typical
         offset = self.symbols.from_statistics(running.mean, running.log_scale)[:, None, None]
-        features = torch.cat((psi, context.features), dim=1)
         if integers:
             out = fixed_point_forward(self.parameters_net, features) + to_fixed_point(offset)
         else:
             out = self.parameters_net(features) + offset
-        return out if isinstance(context.mean, float) else self.symbols.shifted(out, context.mean)
+        return out if isinstance(mean, float) else self.symbols.shifted(out, mean)

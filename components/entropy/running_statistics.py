@@ -43,10 +43,12 @@ class RunningStatistics(nn.Module):
         self.inverse_scale.copy_((-self.log_scale).exp())
 
     def normalise(self, y: Tensor) -> Tensor:
-        """(y - mean) / scale of latents y (B, C, h, w)."""
-        return (y - self.mean[:, None, None]) * self.inverse_scale[:, None, None]
+        """(y - mean) / scale of latents y (B, c, h, w), which are the first c of the C channels."""
+        mean, inverse = self.mean[: y.shape[1]], self.inverse_scale[: y.shape[1]]
+        return (y - mean[:, None, None]) * inverse[:, None, None]
 
     def normalise_fixed_point(self, y: Tensor) -> Tensor:
         """`normalise` in fixed point: integers with ACTIVATION_BITS fractional bits, in float64, both ways."""
-        mean, inverse = to_fixed_point(self.mean), to_fixed_point(self.inverse_scale, _INVERSE_BITS)
+        mean = to_fixed_point(self.mean[: y.shape[1]])
+        inverse = to_fixed_point(self.inverse_scale[: y.shape[1]], _INVERSE_BITS)
         return rounding_shift((y - mean[:, None, None]) * inverse[:, None, None], _INVERSE_BITS)

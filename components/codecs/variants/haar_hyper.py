@@ -1,8 +1,9 @@
 """haar_hyper: a Haar front end, all else at 1/8 and 1/16; the best picture for each multiplication."""
 
 import math
+from collections.abc import Sequence
 from functools import partial
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -115,6 +116,7 @@ class HaarHyper(LearnedPriorCodec):
         gain_range: training draws the logarithm of each picture's gain from -gain_range to gain_range, or from a pair
             of ends.
         context: the context model of the latents: two passes, or five from coarse to fine.
+        groups: channels of the latents that are coded at once, group after group; none for all together.
     """
 
     name: ClassVar[str] = "haar_hyper"
@@ -129,9 +131,12 @@ class HaarHyper(LearnedPriorCodec):
         depths: tuple[int, int] = (2, 3),
         gain_range: float | tuple[float, float] = 0.0,
         context: Literal["checkerboard", "hierarchical"] = "checkerboard",
+        groups: Sequence[int] = (),
     ) -> None:
-        # Checkpoints from before `context` keep the hash that their streams name.
-        named = {} if context == "checkerboard" else {"context": context}
+        # Checkpoints from before `context` and `groups` keep the hash that their streams name.
+        named: dict[str, Any] = {} if context == "checkerboard" else {"context": context}
+        if groups:
+            named["groups"] = list(groups)
         super().__init__(fine=fine, coarse=coarse, M=M, N=N, depths=list(depths), gain_range=gain_range, **named)
         self.latent_channels = M
         self.g_a: HaarAnalysis = HaarAnalysis(fine, coarse, M, depths)
@@ -145,6 +150,7 @@ class HaarHyper(LearnedPriorCodec):
                 if context == "checkerboard"
                 else partial(HierarchicalContext, features=_CONTEXT_FEATURES)
             ),
+            groups=groups,
             gain_range=gain_range,
         )
         self._start_as_cosine_transform(M)

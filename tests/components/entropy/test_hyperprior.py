@@ -29,9 +29,11 @@ CONTEXTS: dict[str, Callable[[int], ContextModel] | None] = {
 }
 
 
-def prior(components: int = 1, context: str = "checkerboard") -> HyperPrior:
+def prior(components: int = 1, context: str = "checkerboard", groups: tuple[int, ...] = ()) -> HyperPrior:
     torch.manual_seed(0)
-    made = HyperPrior(CHANNELS, hyper_channels=8, features=24, components=components, context=CONTEXTS[context])
+    made = HyperPrior(
+        CHANNELS, hyper_channels=8, features=24, components=components, context=CONTEXTS[context], groups=groups
+    )
     if isinstance(made.context, HierarchicalContext):
         for layer in made.context.predictions:
             assert isinstance(layer, nn.Conv2d)
@@ -82,9 +84,12 @@ def test_an_encoder_sends_what_is_worth_its_bits(
 @pytest.mark.parametrize("components", [1, 3])
 @pytest.mark.parametrize("gain", [0.6, 1.0, 1.7])
 @pytest.mark.parametrize("context", CONTEXTS)
-def test_real_bytes_against_the_ideal_code_length(components: int, gain: float, context: str) -> None:
+@pytest.mark.parametrize("groups", [(), (3, 4, 5)])
+def test_real_bytes_against_the_ideal_code_length(
+    components: int, gain: float, context: str, groups: tuple[int, ...]
+) -> None:
     """At most 0.5 % and a few bytes above the bits of the densities that the tables stand for, at any gain."""
-    entropy = prior(components, context)
+    entropy = prior(components, context, groups)
     entropy.train()(latents(0))
     entropy.eval().gain_range = 0.0
     y = latents(1)[:1].repeat(1, 1, 3, 3)
@@ -125,3 +130,39 @@ def test_gains_are_drawn_from_a_range() -> None:
         drawn = torch.cat([entropy.train()(latents()).log_gain for _ in range(50)])
         assert low <= drawn.min() <= low + 0.05
         assert high - 0.05 <= drawn.max() <= high
+
+
+@pytest.mark.parametrize("components", [1, 3])
+@pytest.mark.parametrize("context", CONTEXTS)
+def test_groups_decode_to_what_was_sent(components: int, context: str) -> None:
+    """A decoder knows of the groups before what the encoder knew, at any step of the quantiser."""
+    entropy = prior(components, context, (2, 9, 1))
+    entropy.train()(latents(0))
+    entropy.eval()
+    y = latents(1)[:1]
+    with torch.inference_mode():
+        for gain in (0.3, 1.0, 1.7):
+            y_hat = entropy.decode(entropy.encode(y, gain), (CHANNELS, 16, 16))
+            assert (y - y_hat).abs().max() < 1 / gain  # half a step, or the next integer where it costs less
+
+
+def test_a_group_learns_from_the_one_before_it() -> None:
+    """Two halves of the channels are equal: with groups the second costs little after some training."""
+    y = latents(0)
+    y[:, CHANNELS // 2 :] = y[:, : CHANNELS // 2]
+    bits = {}
+    for groups in ((), (CHANNELS // 2, CHANNELS // 2)):
+        entropy = prior(context="none", groups=groups).train()
+        optimizer = torch.optim.Adam(entropy.parameters(), lr=1e-2)
+        for _ in range(150):
+            optimizer.zero_grad()
+            loss = entropy(y).bits.mean()
+            loss.backward()
+            optimizer.step()
+        bits[groups] = loss.item()
+    assert bits[CHANNELS // 2, CHANNELS // 2] < 0.9 * bits[()]
+
+
+def test_groups_are_all_the_channels() -> None:
+    with pytest.raises(ValueError, match=r"groups of 3 \+ 4 channels are not the 12 of the latents"):
+        prior(groups=(3, 4))
