@@ -21,6 +21,8 @@ MD5_OF = "md5 of "
 """How the key of a file whose bytes are not those of dvc.lock begins."""
 COMMIT = "git_commit"
 """The key of a variant that was trained on another commit than the winner."""
+SHARDS = "data_sha256"
+"""The key of a variant that was trained on other shards of the same data than the first."""
 NAMED = 5
 """Disagreements that an error names; it counts the others."""
 
@@ -119,7 +121,7 @@ def _trainings(run: KeptRun) -> Iterator[Disagreement]:
         shards = [each["md5"] for each in run.lock.get(stage, {}).get("deps", ()) if "data/shards/" in each["path"]]
         first, expected = data.setdefault(str(shards), (name, budget.data_sha256))
         files = (f"run.json for {first}", "run.json")
-        yield from _compare(stage, files, {"data_sha256": (expected, budget.data_sha256)})
+        yield from _compare(stage, files, {SHARDS: (expected, budget.data_sha256)})
 
 
 def _champion(run: KeptRun) -> Iterator[Disagreement]:

@@ -10,7 +10,7 @@ from components.errors import RatewrightError
 from pipeline.documents import read, write
 from pipeline.documents.base import Document
 from pipeline.reporting.archive import KeptRun
-from pipeline.reporting.disagreements import COMMIT, MD5_OF, Disagreement, disagreements, in_one_line
+from pipeline.reporting.disagreements import COMMIT, MD5_OF, SHARDS, Disagreement, disagreements, in_one_line
 
 RECORD = "disagreements.json"
 """File of a run's folder with what is known not to agree."""
@@ -55,7 +55,9 @@ def sentence(run: KeptRun) -> str:
     excused = known(run.folder)
     commits = dict.fromkeys(str(budget.git_commit)[:9] for budget in run.run.variants.values())
     parts = [f"its variants were trained on {len(commits)} commits ({', '.join(commits)})"] if len(commits) > 1 else []
-    parts += [str(each) for each in excused if each.key != COMMIT and not each.key.startswith(MD5_OF)]
+    shards = dict.fromkeys(str(value)[:9] for each in excused if each.key == SHARDS for value in each.values.values())
+    parts += [f"some of them on other shards of the same pictures ({', '.join(shards)})"] if shards else []
+    parts += [str(each) for each in excused if each.key not in (COMMIT, SHARDS) and not each.key.startswith(MD5_OF)]
     if files := sum(each.key.startswith(MD5_OF) for each in excused):
         parts.append(f"{files} of its JSON documents have other bytes than dvc.lock says")
     return f"Known not to agree in this run: {'; '.join(parts)}." if parts else ""

@@ -69,9 +69,11 @@ def section(kept: KeptRun) -> str:
         cells = [_label(kept, row), *_figures(kept, row, first), _shown(row.bd_rate_percent, "+.1f")]
         cells += [*_figures(kept, other, second), _seconds(row), _shown(row.parameters, ",")]
         lines.append([*cells, *_training(budget)])
-    machine, seconds = kept.run.machine, sum(budget.training_s or 0 for budget in kept.run.variants.values())
+    machine, seconds = kept.run.machine, [budget.training_s for budget in kept.run.variants.values()]
+    known = [each for each in seconds if each is not None]
+    minutes = f"{sum(known) / 60:.0f} minutes of training in all; " if len(known) == len(seconds) else ""
     where = ", ".join((f"{machine.cores} cores of {machine.processor}", *machine.gpus))
-    about = f"{seconds / 60:.0f} minutes of training in all; {where}, torch {machine.torch}. {kept.board.why}."
+    about = f"{minutes}{where}, torch {machine.torch}. {kept.board.why}."
     plot = f"![{first}: PSNR over rate](../results/{kept.folder.name}/{first}_psnr_db.png)\n"
     said = [
         f"\\* {row.name} on {test_set}: {row.note}."

@@ -137,6 +137,14 @@ def test_a_record_excuses_exactly_what_it_names(root: Path) -> None:
     check(root)
 
 
+def test_the_flagship_says_that_its_parts_had_other_shards() -> None:
+    run = KeptRun.read(REAL.parent / "flagship")
+    provenance.check(run)
+    said = "trained on 3 commits (396f68f59, c2ab0ee57, 1dcb1619c); some of them on other shards of the same pictures"
+    assert said in provenance.sentence(run)
+    assert "minutes of training" not in section(run), "of two parts they are not known"
+
+
 def test_the_reference_run_passes_by_its_record_alone(tmp_path: Path) -> None:
     """Its variants were trained on three commits, `minnen` for 240 steps and not for 200."""
     folder = tmp_path / "results" / "real"
