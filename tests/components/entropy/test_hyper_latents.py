@@ -15,7 +15,7 @@ def trained() -> tuple[HyperLatents, torch.Tensor]:
     model, y = HyperLatents(12, 8, 20), 9 * torch.randn(1, 12, 16, 24)
     with torch.no_grad():
         model.h_a[-1].weight.mul_(30)  # type: ignore[operator]
-        model.train()(y, integers=False)
+        model(y, integers=False, soft=True)
     return model.eval(), y
 
 
@@ -27,8 +27,8 @@ def test_decoded_features_are_those_of_the_encoder(trained: tuple[HyperLatents, 
         data = encoder.finish()
         assert psi.shape == (1, 20, 16, 24)
         assert torch.equal(model.decode(SymbolDecoder(data), 16, 24), psi)
-        in_integers, bits = model(y, integers=True)
-        in_floats, _ = model(y, integers=False)
+        in_integers, bits = model(y, integers=True, soft=False)
+        in_floats, _ = model(y, integers=False, soft=False)
     assert torch.equal(in_integers, psi)
     torch.testing.assert_close(psi / UNIT, in_floats.double(), rtol=0, atol=0.05)
     assert bits.shape == (1, 16, 24)
