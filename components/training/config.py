@@ -40,7 +40,8 @@ class TrainingConfig(Settings):
     quantisation: Annotated[Quantisation, Field(exclude_if=lambda quantisation: quantisation == "soft")] = "soft"
     """soft: noise stands for rounding, and the whole codec trains. hard: the analysis transforms stay as they are, and
     the rest trains on the latents that the encoder sends (Guo et al., "Soft then hard: rethinking the quantization in
-    neural image compression", ICML 2021); for the last part of a training, of codecs with a hyperprior."""
+    neural image compression", ICML 2021); for the last part of a training, of codecs with a hyperprior,
+    but for atc_progressive."""
     large_patches: Annotated[Share, Field(exclude_if=lambda share: share == 0)] = 0.0
     """Share of the budget, at its end, that is spent on the large patches of `shards.large`, `batch_size` of them per
     step. Time and memory of a step grow with their pixels."""
