@@ -12,7 +12,7 @@ from components.data.dataset import Dataset
 from components.data.shard_spec import ShardSpec
 from components.errors import RatewrightError
 from components.evaluation.selection import Gate
-from components.settings import PositiveFloat, Settings, faults
+from components.settings import PositiveFloat, PositiveInt, Settings, faults
 from components.training.config import TrainingConfig
 from components.training.resources import Resources
 
@@ -112,6 +112,9 @@ class Params(Settings):
 
     seed: Annotated[int, Field(ge=0)]
     """Seed of the split into training and validation, the patches, the weights, the sample order and the noise."""
+    threads: PositiveInt = 1
+    """Threads of each stage that trains, calibrates or evaluates: trainings repeat bit for bit with the same number. On
+    Ray, a training has the `cpus` of its `resources` instead."""
     target_bpp: PositiveFloat
     """Target rate in bits per pixel of whole bitstreams: total bits over total pixels."""
     mirror: str | None = None

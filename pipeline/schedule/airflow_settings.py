@@ -13,6 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from components.errors import RatewrightError
+from pipeline.config import params
 from pipeline.paths import CHECKOUT
 
 HOME = Path(os.environ.get("AIRFLOW_HOME") or CHECKOUT / ".airflow")
@@ -45,8 +46,6 @@ def environment() -> dict[str, str]:
         "AIRFLOW__API_AUTH__JWT_SECRET": keys["jwt"],
         "AIRFLOW__CORE__FERNET_KEY": "",
         "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
-        # Tasks run side by side: each gets its share of the cores.
-        "OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // parallel_tasks())),
         "PYTHONPATH": str(CHECKOUT),
     }
     ours = {key: value for key, value in chosen.items() if not (key.startswith("AIRFLOW__") and key in os.environ)}
@@ -73,8 +72,8 @@ def accelerator_slots() -> int:
 
 
 def parallel_tasks() -> int:
-    """Tasks that run side by side."""
-    return max(2, (os.cpu_count() or 1) // 4)
+    """Tasks that run side by side: as many as there are cores for the threads of each."""
+    return max(2, (os.cpu_count() or 1) // params.load(CHECKOUT).threads)
 
 
 def _keys() -> dict[str, str]:

@@ -28,6 +28,7 @@ from pipeline.paths import Layout
 from pipeline.registry.runs import Run
 from pipeline.stages._data_set import Pictures, data_input
 from pipeline.stages._fine_tuning import FineTuner
+from pipeline.stages._threads import use_threads
 from pipeline.stages._training import fingerprint
 
 logger = logging.getLogger(__name__)
@@ -36,6 +37,7 @@ logger = logging.getLogger(__name__)
 def run(root: Path, name: str) -> None:
     """Write models/<name>/calibrated.safetensors and calibration.json."""
     settings, layout = params.load(root), Layout(root)
+    use_threads(settings)
     codec, facts = checkpoint.load(layout.trained(name), codec=settings.variant(name).codec)
     data = data_input(root, settings, settings.data.calibration, "calibration")
     parameters = {"target_bpp": settings.target_bpp, "calibrate": settings.variant(name).calibrate.model_dump()}

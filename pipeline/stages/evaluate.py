@@ -36,6 +36,7 @@ from pipeline.stages._efforts import points_at_efforts
 from pipeline.stages._evaluated_codec import EvaluatedCodec, evaluated_codec
 from pipeline.stages._illustrations import keep_maps, keep_prefixes
 from pipeline.stages._measurement import Measurement
+from pipeline.stages._threads import use_threads
 from pipeline.stages._training import fingerprint
 
 CURVE = (0.6, 0.8, 1.4)
@@ -51,6 +52,7 @@ logger = logging.getLogger(__name__)
 def run(root: Path, name: str) -> None:
     """Write metrics.json, images.csv and the first reconstructions of `name`."""
     settings, layout = params.load(root), Layout(root)
+    use_threads(settings)
     test_set, calibration_set = settings.data.test, settings.data.calibration
     originals = {key: Pictures(layout.raw(key)) for key in (test_set, calibration_set)}
     codec = evaluated_codec(name, settings, layout, originals[calibration_set].rgbs, originals[test_set].rgbs)

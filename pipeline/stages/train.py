@@ -30,6 +30,7 @@ from pipeline.registry.runs import TRAINING_S, DataInput, Run
 from pipeline.stages._data_set import Pictures, data_input, training_input
 from pipeline.stages._launcher import Launcher, launcher_of
 from pipeline.stages._progress import progress_logger
+from pipeline.stages._threads import use_threads
 from pipeline.stages._training import fingerprint, weight_files
 
 LOGGED_PICTURES = 2
@@ -44,6 +45,7 @@ Originals = Sequence[tuple[str, Rgb]]
 def run(root: Path, name: str) -> None:
     """Train the variant `name` where params.yaml has it trained, or resume a training that was stopped."""
     settings, layout = params.load(root), Layout(root)
+    use_threads(settings)
     variant = settings.variant(name)
     start = start_of(variant, layout)
     job = job_of(name, settings, layout, start)

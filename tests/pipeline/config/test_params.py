@@ -63,6 +63,7 @@ def test_the_small_profile_loads(document: Document) -> None:
         (put("seed", value="7"), "seed", "valid integer (got '7')"),
         (put("seed", value=-1), "seed", "greater than or equal to 0 (got -1)"),
         (put("seed", value=1.5), "seed", "integer"),
+        (put("threads", value=0), "threads", "greater than 0"),
         (put("target_bpp", value="low"), "target_bpp", "valid number"),
         (put("target_bpp", value=0), "target_bpp", "greater than 0"),
         (put("target_bpp", value=True), "target_bpp", "valid number"),
