@@ -1,5 +1,6 @@
 """The small profile as tests read it: never through params.yaml, which says whatever its user last chose."""
 
+import copy
 import functools
 import tempfile
 from pathlib import Path
@@ -22,4 +23,9 @@ def small_text() -> str:
 
 def small_params() -> dict[str, Any]:
     """The same as plain data, a new copy for each caller."""
+    return copy.deepcopy(_parsed())
+
+
+@functools.cache
+def _parsed() -> dict[str, Any]:
     return dict(YAML(typ="safe").load(small_text()))

@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from components.arrays import Rgb
 from components.data.image_files import encode_png
 from components.storage.atomic import read_json
 from tests.conftest import environment_of, make_clone
+from tests.forks import Forks, forks
 
 SETS = {"bundled-train": slice(0, 8), "bundled-calibration": slice(6, 8), "bundled-test": slice(0, 2)}
 """Which of `photographs` each data set has."""
@@ -48,6 +50,10 @@ class Checkout:
     def dvc(self, *arguments: str) -> str:
         """What a command of DVC and the stages that it ran said."""
         return self.run("sh", "-c", 'exec dvc "$@" 2>&1', "dvc", *arguments)
+
+    def forks(self, *imports: str) -> AbstractContextManager[Forks]:
+        """Programs in processes of their own that start fast, as they find these modules imported."""
+        return forks(self.root, self.environment, imports)
 
     def read(self, path: str) -> Any:
         """A JSON file of the run."""

@@ -1,0 +1,93 @@
+"""Python programs in processes of their own that start fast: forks of one that has imported what takes long."""
+
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+PARENT = """
+import importlib, json, os, runpy, sys
+
+scratch, *modules = sys.argv[1:]
+for module in modules:
+    importlib.import_module(module)
+for line in sys.stdin:
+    child = os.fork()
+    if child == 0:
+        for number, (name, flags) in enumerate([("in", os.O_RDONLY), ("out", os.O_WRONLY), ("err", os.O_WRONLY)]):
+            os.dup2(os.open(f"{scratch}/{name}", flags), number)
+        sys.stdin = open(0)
+        folder, variables, sys.argv = json.loads(line)
+        os.chdir(folder)
+        os.environ.update(variables)
+        try:
+            runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+            code = 0
+        except SystemExit as end:
+            code = end.code if isinstance(end.code, int) else int(end.code is not None)
+        except BaseException:
+            import traceback
+            traceback.print_exc()
+            code = 1
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+"""
+
+
+class Forks:
+    """Runs one program at a time, as `python -m` does, in a fork of `parent`.
+
+    Args:
+        parent: A process of PARENT.
+        scratch: The folder that PARENT was given, for what goes in and out.
+        cwd: Where programs run that are not told where.
+    """
+
+    def __init__(self, parent: "subprocess.Popen[str]", scratch: Path, cwd: Path):
+        self._parent, self._scratch, self._cwd = parent, scratch, cwd
+
+    def __call__(
+        self,
+        module: str,
+        *arguments: str,
+        stdin: bytes = b"",
+        cwd: Path | None = None,
+        variables: dict[str, str] | None = None,
+    ) -> subprocess.CompletedProcess[bytes]:
+        """What a program said, and its exit code; `variables` are added to its environment."""
+        assert self._parent.stdin is not None
+        assert self._parent.stdout is not None
+        for name, data in (("in", stdin), ("out", b""), ("err", b"")):
+            (self._scratch / name).write_bytes(data)
+        self._parent.stdin.write(json.dumps([str(cwd or self._cwd), variables or {}, [module, *arguments]]) + "\n")
+        self._parent.stdin.flush()
+        code = int(self._parent.stdout.readline())
+        out, err = ((self._scratch / name).read_bytes() for name in ("out", "err"))
+        return subprocess.CompletedProcess([module, *arguments], code, out, err)
+
+    def well(
+        self, module: str, *arguments: str, cwd: Path | None = None, variables: dict[str, str] | None = None
+    ) -> str:
+        """What a program wrote on standard output; one that fails fails the test, which shows what it said."""
+        done = self(module, *arguments, cwd=cwd, variables=variables)
+        assert done.returncode == 0, f"{module} {' '.join(arguments)}\n{done.stdout.decode()}\n{done.stderr.decode()}"
+        return done.stdout.decode()
+
+
+@contextmanager
+def forks(cwd: Path, environment: dict[str, str], imports: Sequence[str]) -> Iterator[Forks]:
+    """Processes in the folder `cwd`, from one that has imported the modules `imports` and ends with the context."""
+    with tempfile.TemporaryDirectory() as scratch:
+        command = [sys.executable, "-c", PARENT, scratch, *imports]
+        with subprocess.Popen(
+            command, cwd=cwd, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        ) as parent:
+            try:
+                yield Forks(parent, Path(scratch), cwd)
+            finally:
+                parent.communicate()
