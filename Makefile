@@ -17,7 +17,7 @@ $(BIN)/.installed: requirements.lock pyproject.toml
 	@touch $@
 
 repro: code ## run the pipeline on params.yaml and print the leaderboard
-	dvc repro
+	ratewright repro
 	@ratewright leaderboard
 
 test: venv ## the tests, on both cores

@@ -14,7 +14,7 @@ from filelock import FileLock
 
 from components.storage.atomic import read_json, write_json
 from dags._task_operator import TaskOperator, open_to_command
-from pipeline.schedule.stage_nodes import COMMITTED, StageNode
+from pipeline.schedule.stage_nodes import COMMITTED, LONGEST_HOURS, RETRIES, StageNode
 
 ACCELERATOR = "accelerator"
 """The pool and the Celery queue of stages that need a GPU of their own."""
@@ -50,13 +50,13 @@ def alert(context: Mapping[str, Any]) -> None:
 
 
 DEFAULTS: dict[str, Any] = {
-    "retries": 2,
+    "retries": RETRIES,
     "retry_delay": timedelta(seconds=20),
     "retry_exponential_backoff": True,
-    "execution_timeout": timedelta(hours=12),
+    "execution_timeout": timedelta(hours=LONGEST_HOURS),
     "on_failure_callback": alert,
 }
-"""Arguments of every task of every DAG."""
+"""Arguments of every task of every DAG; a stage may have others."""
 
 
 def worker_task(
@@ -147,13 +147,16 @@ def stage_tasks(nodes: Iterable[StageNode]) -> dict[str, TaskOperator]:
     groups: dict[str, TaskGroup] = {}
     tasks: dict[str, TaskOperator] = {}
     for node in nodes:
-        where: dict[str, Any] = {}
+        where: dict[str, Any] = {
+            "retries": node.retries,
+            "execution_timeout": timedelta(hours=node.longest_hours),
+        }
         if node.instance is not None:
             if node.stage not in groups:
                 groups[node.stage] = TaskGroup(node.stage)
             where["task_group"] = groups[node.stage]
-        if node.meta.get("accelerator"):
-            where |= {"pool": ACCELERATOR, "queue": ACCELERATOR, "execution_timeout": timedelta(days=14)}
+        if node.accelerator:
+            where |= {"pool": ACCELERATOR, "queue": ACCELERATOR}
             if _ACCELERATOR_POD:
                 where["executor_config"] = {"pod_template_file": _ACCELERATOR_POD}
         tasks[node.name] = worker_task(

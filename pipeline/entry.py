@@ -1,11 +1,13 @@
 """How every stage and command starts, logs and fails: signals, log levels, exit codes, one line for an error."""
 
+import json
 import logging
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NoReturn
 
@@ -18,6 +20,10 @@ from components.training.interrupt import die_with_parent
 EXIT_MISTAKE = 2
 LOG_VARIABLE = "RATEWRIGHT_LOG"
 """Environment variable with the level of messages: one of LOG_LEVELS."""
+PROGRESS_VARIABLE = "RATEWRIGHT_PROGRESS"
+"""Environment variable with a file: whoever shows the progress of several stages reads that of one there."""
+PROGRESS_S = 0.5
+"""Seconds between two writes of the file."""
 LOG_LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING}
 
 console = Console(markup=False, emoji=False, highlight=False, soft_wrap=True)
@@ -109,7 +115,10 @@ def stage(run: Callable[..., None]) -> NoReturn:
 
 @contextmanager
 def progress(label: str) -> Iterator["Bar"]:
-    """A progress bar on a terminal. Elsewhere it prints nothing, so that logs stay readable."""
+    """A progress bar on a terminal. Elsewhere it prints nothing, so that logs stay readable.
+
+    Where RATEWRIGHT_PROGRESS names a file, that holds the bar's label, units done and units in all, as a JSON list.
+    """
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bars:
         yield Bar(bars, label)
@@ -119,14 +128,20 @@ class Bar:
     """One progress bar; calling it moves it."""
 
     def __init__(self, bars: Progress, label: str):
-        self._bars, self._task = bars, bars.add_task(label, total=None)
+        self._bars, self._task, self._label = bars, bars.add_task(label, total=None), label
+        self._file, self._written = os.environ.get(PROGRESS_VARIABLE), -PROGRESS_S
 
     def __call__(self, done: int, total: int) -> None:
         """Show that `done` of `total` units of work are done."""
         self._bars.update(self._task, completed=done, total=total)
+        if self._file and time.monotonic() - self._written > PROGRESS_S:
+            self._written = time.monotonic()
+            with suppress(OSError):  # a full disk must not end a training that has nothing else to write
+                Path(self._file).write_text(json.dumps([self._label, done, total]))
 
     def note(self, text: str) -> None:
         """Change the bar's label."""
+        self._label = text
         self._bars.update(self._task, description=text)
 
 

@@ -21,7 +21,7 @@ def use(
     """
     from pipeline.config.profiles import write_profile
 
-    root = _checkout()
+    root = checkout()
     write_profile(root, profile, mirror)
     console.print(f"{root / 'params.yaml'}: profile {profile}" + (f", mirror {mirror}" if mirror else ""))
 
@@ -31,7 +31,7 @@ def leaderboard() -> None:
     from pipeline.cli.tables import lossless_table, lossy_table
     from pipeline.documents import Leaderboard, RegistryRecord, read
 
-    layout = Layout(_checkout())
+    layout = Layout(checkout())
     board, record = read(Leaderboard, layout.leaderboard), read(RegistryRecord, layout.registry)
     if board.rows:
         console.print(lossy_table(board))
@@ -54,7 +54,7 @@ def compare(
     from pipeline.cli.tables import differences_table
     from pipeline.reporting.differences import differences, rows_of
 
-    root = _checkout()
+    root = checkout()
     found = differences(rows_of(root, codec, kept), rows_of(root, other, kept))
     for test_set, figures in found.items():
         console.print(differences_table(f"{codec} less {other}", test_set, figures))
@@ -68,7 +68,7 @@ def keep(name: Annotated[str, typer.Argument(help="the name of the run, a folder
     """
     from pipeline.reporting.kept_runs import keep as keep_run
 
-    folder = keep_run(_checkout(), name)
+    folder = keep_run(checkout(), name)
     console.print(f"kept in {folder}; `make results` renews the tables and plots")
 
 
@@ -92,7 +92,7 @@ def gc(yes: Annotated[bool, typer.Option("--yes", help="delete what the table li
     from pipeline.cli.tables import garbage_table
     from pipeline.schedule.garbage import garbage
 
-    found = garbage(_checkout())
+    found = garbage(checkout())
     if not found:
         console.print("nothing to delete")
         return
@@ -103,6 +103,6 @@ def gc(yes: Annotated[bool, typer.Option("--yes", help="delete what the table li
     console.print(f"{'freed' if yes else '`ratewright gc --yes` frees'} {total:,} bytes")
 
 
-def _checkout() -> Path:
+def checkout() -> Path:
     """The current folder if it is a checkout, otherwise the checkout that this program was installed from."""
     return Path.cwd() if (Path.cwd() / "dvc.yaml").exists() else CHECKOUT

@@ -6,8 +6,6 @@ AIRFLOW_HOME and RATEWRIGHT_AIRFLOW_PORT move it; every AIRFLOW__SECTION__KEY th
 import json
 import os
 import secrets
-import shutil
-import subprocess
 import tempfile
 from contextlib import suppress
 from pathlib import Path
@@ -15,6 +13,7 @@ from pathlib import Path
 from components.errors import RatewrightError
 from pipeline.config import params
 from pipeline.paths import CHECKOUT
+from pipeline.schedule.machine import cores, gpus
 
 HOME = Path(os.environ.get("AIRFLOW_HOME") or CHECKOUT / ".airflow")
 PORT = int(os.environ.get("RATEWRIGHT_AIRFLOW_PORT", "8080"))
@@ -65,15 +64,12 @@ def password() -> str:
 
 def accelerator_slots() -> int:
     """Trainings that run side by side: one for each GPU; without a GPU, as many as tasks."""
-    if shutil.which("nvidia-smi") is None:
-        return parallel_tasks()
-    found = subprocess.run(["nvidia-smi", "--list-gpus"], capture_output=True, text=True, check=False)
-    return len(found.stdout.splitlines()) or parallel_tasks()
+    return gpus() or parallel_tasks()
 
 
 def parallel_tasks() -> int:
     """Tasks that run side by side: as many as there are cores for the threads of each."""
-    return max(2, (os.cpu_count() or 1) // params.load(CHECKOUT).threads)
+    return max(2, cores() // params.load(CHECKOUT).threads)
 
 
 def _keys() -> dict[str, str]:

@@ -41,7 +41,7 @@ def stage_nodes(root: Path) -> list[StageNode]:
     def visit(name: str) -> None:
         for above in upstream[name]:
             visit(above)
-        nodes.setdefault(name, StageNode(name, tuple(upstream[name]), meta[name]))
+        nodes.setdefault(name, StageNode.of_meta(name, tuple(upstream[name]), meta[name]))
 
     for name in sorted(upstream):
         visit(name)

@@ -180,7 +180,7 @@ def test_the_graph_of_params_yaml_is_that_of_the_stages_it_names(graphs: Graphs,
 
 
 def test_graphs_survive_their_file(tmp_path: Path) -> None:
-    graphs = {"one": [StageNode("a@x", (), {}), StageNode("b", ("a@x",), {"accelerator": True})]}
+    graphs = {"one": [StageNode("a@x", ()), StageNode("b", ("a@x",), accelerator=True, longest_hours=0.5)]}
     (tmp_path / "stages.json").write_text(dump(graphs))
     assert load(tmp_path / "stages.json") == graphs
 

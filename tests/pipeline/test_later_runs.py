@@ -130,7 +130,7 @@ def test_a_fine_tuned_variant_goes_on_from_its_start(grown: Checkout) -> None:
         "shard_fine_tuned@wcae_ft",
         "train@wcae",
     )
-    assert drawn["calibrate_fine_tuned@wcae_ft"].meta == {"accelerator": True}
+    assert drawn["calibrate_fine_tuned@wcae_ft"].accelerator
     models = grown.root / "models"
     start, tuned = (models / name / "trained.safetensors" for name in ("wcae", "wcae_ft"))
     facts, begun = read_facts(tuned), read_facts(start)
