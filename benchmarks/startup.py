@@ -1,36 +1,101 @@
-"""Start-up time: seconds of a stage that computes little. The peer is `python -c "import torch"`.
+"""Start-up time: processor seconds of each kind of stage beside its work. The peer is `python -c "import torch"`.
 
-Run in a checkout whose pipeline has run: python -m benchmarks.startup
+A process that runs a stage twice starts once and works twice. So a start is twice the time of a process that runs the
+stage once, less the time of one that runs it twice. Start and end of a process, imports and the opening of MLflow's
+database are in it. The stages run in a temporary folder, on the bundled photographs, with a training of few steps:
+
+    python -m benchmarks.startup --rounds 3
 """
 
+import os
+import resource
+import statistics
 import subprocess
 import sys
-import time
+import tempfile
+from pathlib import Path
 
-from benchmarks.common import command_line, console, paired
+from ruamel.yaml import YAML
 
-STAGES = {"fetch": ["pipeline.stages.fetch", "bundled-test"], "choose": ["pipeline.stages.choose"]}
-ROUNDS = 5
+from benchmarks.common import command_line, console
+from pipeline.config import params
+from pipeline.config.profiles import write_profile
+from pipeline.paths import CHECKOUT
+
+VARIANT, BASELINE = "wcae", "jpeg"
+DATA = ("bundled-train", "bundled-calibration", "bundled-test")
+STAGES = {
+    "fetch": ("fetch", "bundled-test"),
+    "shard": ("shard", "bundled-train"),
+    "train": ("train", VARIANT),
+    "calibrate": ("calibrate", VARIANT),
+    "evaluate": ("evaluate", VARIANT),
+    "evaluate a classic codec": ("evaluate", BASELINE),
+    "choose": ("choose",),
+    "report": ("report",),
+    "register": ("register",),
+}
+"""The kinds of stages, each with a module and its arguments, in an order in which they can run."""
+
+_REPEATED = """
+import sys
+from importlib import import_module
+from pipeline.entry import stage
+module, times = sys.argv.pop(1), int(sys.argv.pop(1))
+run = import_module(f"pipeline.stages.{module}").run
+def repeated(*arguments):
+    for _ in range(times):
+        run(*arguments)
+stage(repeated)
+"""
 
 
-def seconds(*arguments: str) -> float:
-    """Wall seconds of one Python process."""
-    started = time.perf_counter()
-    subprocess.run([sys.executable, *arguments], check=True, capture_output=True)
-    return time.perf_counter() - started
+def seconds(root: Path, *arguments: str) -> float:
+    """Processor seconds of a Python process, and of those that it starts."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(CHECKOUT)}
+    environment.pop("MLFLOW_TRACKING_URI", None)
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run([sys.executable, *arguments], cwd=root, env=environment, check=True, stdout=subprocess.DEVNULL)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+def stage_seconds(root: Path, times: int, module: str, *arguments: str) -> float:
+    """Processor seconds of a process that runs a stage `times` times."""
+    return seconds(root, "-c", _REPEATED, module, str(times), *arguments)
+
+
+def prepare(root: Path) -> None:
+    """Write a small params.yaml, and fetch its data."""
+    (root / "profiles").symlink_to(CHECKOUT / "profiles")
+    write_profile(root, "small", mirror=None)
+    yaml = YAML()
+    document = yaml.load(root / params.FILE)
+    document["variants"] = {VARIANT: document["variants"][VARIANT]}
+    document["variants"][VARIANT]["train"] |= {"steps": 16, "validate_every": 8}
+    document["shards"]["patches_per_image"] = 4
+    document |= {"baselines": [BASELINE], "fine_tuned": {}, "efforts": {}}
+    yaml.dump(document, root / params.FILE)
+    for name in DATA:
+        stage_seconds(root, 1, "fetch", name)
 
 
 def main() -> None:
-    """Print each stage's median, the peer's, and the ratio."""
-    command_line(__doc__).parse_args()
-    console.print("start-up, whole processes")
-    for name, (module, *arguments) in STAGES.items():
-        mine, theirs, ratio = paired(
-            lambda module=module, arguments=arguments: seconds("-m", module, *arguments),  # type: ignore[misc]
-            lambda: seconds("-c", "import torch"),
-            ROUNDS,
-        )
-        console.print(f"  {name} {mine:.2f} s, import torch {theirs:.2f} s, ratio {ratio:.2f}")
+    """Print the seconds of each stage's start, of its work, and the start in units of the peer."""
+    parser = command_line(__doc__)
+    parser.add_argument("--rounds", type=int, default=3, help="measurements of each, of which the median counts")
+    rounds = parser.parse_args().rounds
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        prepare(root)
+        peer = statistics.median(seconds(root, "-c", "import torch") for _ in range(rounds))
+        console.print(f"processor seconds of whole processes; import torch {peer:.2f} s")
+        for name, (module, *arguments) in STAGES.items():
+            stage_seconds(root, 1, module, *arguments)  # the first run makes MLflow's database
+            once = statistics.median(stage_seconds(root, 1, module, *arguments) for _ in range(rounds))
+            twice = statistics.median(stage_seconds(root, 2, module, *arguments) for _ in range(rounds))
+            start = 2 * once - twice
+            console.print(f"  {name}: start {start:.2f} s, work {once - start:.2f} s, ratio {start / peer:.2f}")
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from components.errors import RatewrightError
+from pipeline.entry import uncollected
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -39,15 +40,15 @@ def client(root: Path) -> "MlflowClient":
     for name in ("mlflow", "alembic"):
         logging.getLogger(name).setLevel(logging.WARNING)
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")  # it would stand beside a command's errors
-    import mlflow
-
     # A server has its own place for artifacts; a database in the checkout needs one beside it.
     artifacts = None if "MLFLOW_TRACKING_URI" in os.environ else (root / "mlartifacts").as_uri()
     where = uri(root)
-    mlflow.set_tracking_uri(where)  # which sets the environment variable too
-    mlflow.set_registry_uri(where)
-    with in_one_line(f"MLflow at {where}"), _database_lock(root):
-        found = mlflow.MlflowClient()
+    with uncollected(), in_one_line(f"MLflow at {where}"), _database_lock(root):
+        import mlflow
+
+        mlflow.set_tracking_uri(where)  # which sets the environment variable too
+        mlflow.set_registry_uri(where)
+        found = mlflow.MlflowClient()  # imports the database's libraries
         if found.get_experiment_by_name(EXPERIMENT) is None:
             found.create_experiment(EXPERIMENT, artifact_location=artifacts)
     return found
