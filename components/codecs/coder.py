@@ -5,12 +5,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+import numpy as np
 from torch import Tensor
 
 from ..arrays import Rgb
 from .base import Codec
 from .bitstream import Bitstream, parse
 from .effort import DEFAULT_EFFORT, Progress, no_progress
+from .palette import Drawing, drawing
 from .tensors import to_rgb, to_tensor
 
 _MAX_EXTRA_PLANES = 3
@@ -47,16 +49,39 @@ class LearnedCoder:
     def encode(self, rgb: Rgb) -> bytes:
         """The bitstream of a picture. Raises BitstreamError where no stream of rate `bpp` exists."""
         x = to_tensor(rgb).to(self.codec.gain.device)
-        if self.effort != DEFAULT_EFFORT:
-            return self.codec.compress_at_effort(x, self.effort, self.gain, self.on_progress)
-        latents, size = self.codec.latents(x), x.shape[-2:]
         if self.bpp is None:
-            return self.codec.pack(latents, size, self.gain)
+            stream = self.codec.compress_at_effort(x, self.effort, self.gain, self.on_progress)
+            return cheaper_stream(self.codec, stream, drawing_for(self.codec, rgb), self.gain)
+        latents, size = self.codec.latents(x), x.shape[-2:]
         return progressive_stream(self.codec, latents, size, self.bpp).truncate(byte_budget(self.bpp, size))
 
     def decode(self, data: bytes | Bitstream) -> Rgb:
         """The picture in a bitstream, raw or already parsed. Raises BitstreamError."""
         return to_rgb(self.codec.decompress([data]))
+
+
+def drawing_for(codec: Codec, rgb: Rgb) -> Drawing | None:
+    """A picture as a drawing; None for a photograph, and for a codec without palettes."""
+    return drawing(rgb) if codec.palettes else None
+
+
+def cheaper_stream(codec: Codec, stream: bytes, drawn: Drawing | None, gain: float | None = None) -> bytes:
+    """The stream of a picture with a palette, if that has the lower cost, otherwise the one with latents.
+
+    Args:
+        codec: in evaluation mode.
+        stream: of the picture, with latents.
+        drawn: the picture, if it is a drawing.
+        gain: that `stream` was made with; None for the codec's own.
+    """
+    error_weight = codec.error_weight(codec.gain.item() if gain is None else gain)
+    if drawn is None or error_weight is None:
+        return stream
+    rgb, coding = drawn.rgb, drawn.coded(error_weight)
+    with_palette = codec.pack_palette(coding, rgb.shape[:2])
+    mse = np.square(to_rgb(codec.decompress([stream])).astype(np.float64) - rgb).mean()
+    bits_saved = 8 * (len(stream) - len(with_palette)) / (rgb.shape[0] * rgb.shape[1])
+    return with_palette if bits_saved + error_weight * (mse - coding.mse) > 0 else stream
 
 
 def progressive_stream(codec: Codec, latents: Tensor, size: Sequence[int], bpp: float) -> Bitstream:

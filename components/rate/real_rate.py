@@ -11,7 +11,8 @@ from torch import Tensor
 
 from ..arrays import Rgb
 from ..codecs.base import Codec
-from ..codecs.coder import Coder
+from ..codecs.coder import Coder, cheaper_stream, drawing_for
+from ..codecs.palette import Drawing
 from ..codecs.tensors import to_tensor
 from ..metrics.quality import psnr_db
 
@@ -44,18 +45,22 @@ def rate_function(codec: Codec, pictures: Iterable[Rgb]) -> Callable[[float], fl
     """Return the real rate of `pictures` in bits per pixel as a function of the gain (1 / quantiser step).
 
     The analysis transform runs once, here. Each new gain costs the entropy coding of every picture. The latents lie in
-    a temporary file, so that memory holds those of one picture. The codec must not change while the function is in use.
+    a temporary file, so that memory holds those of one picture. Drawings stay in memory. The codec must not change
+    while the function is in use.
     """
     latents, pixels = _TensorFile(), 0
+    drawings: list[Drawing | None] = []
     for rgb in pictures:
         x = to_tensor(rgb).to(codec.gain.device)
         latents.append(codec.latents(x), x.shape[-2:])
+        drawings.append(drawing_for(codec, rgb))
         pixels += rgb.shape[0] * rgb.shape[1]
 
     @cache
     def rate(gain: float) -> float:
         packed = (codec.pack(latent.to(codec.gain.device), size, gain) for latent, size in latents)
-        return 8 * sum(map(len, packed)) / pixels
+        streams = (cheaper_stream(codec, stream, drawn, gain) for stream, drawn in zip(packed, drawings, strict=True))
+        return 8 * sum(map(len, streams)) / pixels
 
     return rate
 

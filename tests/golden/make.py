@@ -7,6 +7,7 @@ Writes, for every codec of the table that has no folder here yet:
     <codec>/model.safetensors.gz   a checkpoint of the `SIZES` below, after three training steps
     <codec>/<picture>.rw           bitstreams of two crops of scikit-image's photographs
     <codec>/<picture>.png          the pictures that these bitstreams decode to
+    palette.rw, palette.png        the sections of a palette in a container, and the picture that they decode to
     index.json                     model hash, and for every bitstream the picture's size and the SHA-256 of its latents
 
 A folder that exists is never written again: its files prove that old streams stay readable. A new codec gets a
@@ -27,10 +28,12 @@ import torch
 from components.arrays import Rgb
 from components.codecs import checkpoint
 from components.codecs.base import Codec
-from components.codecs.bitstream import parse
+from components.codecs.bitstream import MODEL_HASH_BYTES, Bitstream, parse
+from components.codecs.palette import decode_palette, drawing
 from components.codecs.table import CODECS, build
 from components.codecs.tensors import to_rgb, to_tensor
 from components.data.image_files import encode_png
+from tests.drawings import page
 
 FOLDER = Path(__file__).parent
 INDEX = FOLDER / "index.json"
@@ -134,14 +137,27 @@ def make(entry: str) -> dict[str, Any]:
     return facts
 
 
+def make_palette() -> None:
+    """Write the files of a palette."""
+    rgb = page(90, 300)
+    drawn = drawing(rgb)
+    assert drawn is not None
+    sections = drawn.coded(error_weight=0.01).sections
+    stream = Bitstream("palette", bytes(MODEL_HASH_BYTES), rgb.shape[1], rgb.shape[0], sections)
+    (FOLDER / "palette.rw").write_bytes(stream.pack())
+    (FOLDER / "palette.png").write_bytes(encode_png(decode_palette(sections, *rgb.shape[:2])))
+
+
 def main() -> None:
-    """Make the folders that are missing."""
+    """Make what is missing."""
     torch.set_num_threads(1)
     index = json.loads(INDEX.read_text()) if INDEX.exists() else {}
     for entry in (*CODECS, *FURTHER):
         if entry not in index:
             index[entry] = make(entry)
             INDEX.write_text(json.dumps(index, indent=1) + "\n")
+    if not (FOLDER / "palette.rw").exists():
+        make_palette()
 
 
 if __name__ == "__main__":

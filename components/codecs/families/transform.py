@@ -142,6 +142,10 @@ class LearnedPriorCodec(TransformCodec):
         """L = R + lmbda * 255^2 * D, the distortion given with its factor."""
         return rate + lmbda * distortion
 
+    def error_weight(self, gain: float) -> float | None:
+        """lmbda at gain 1; at high rates distortion grows with the square of the step."""
+        return None if self.trained_lmbda is None else self.trained_lmbda * gain**GAIN_TO_WEIGHT
+
     def fix_encoder(self) -> None:
         """See Codec.fix_encoder; for entropy models that can do so."""
         if not isinstance(self.entropy, HardEntropyModel):
@@ -167,10 +171,11 @@ class LearnedPriorCodec(TransformCodec):
         self, entropy: RefinableEntropyModel, x: Tensor, gain: float, steps: int, on_progress: Progress
     ) -> tuple[Tensor, Tensor]:
         """The refined latents and hyper-latents of a picture (1, 3, H, W)."""
-        if self.trained_lmbda is None:
+        error_weight = self.error_weight(gain)
+        if error_weight is None:
             raise RatewrightError(f"codec {self.name!r} has no lambda: efforts above {DEFAULT_EFFORT} need one")
         check_size(x.shape[-1], x.shape[-2])
-        lmbda = _REFINEMENT_WEIGHT * self.trained_lmbda * gain**GAIN_TO_WEIGHT
+        lmbda = _REFINEMENT_WEIGHT * error_weight
         padded, done = self.pad(x), count(1)
         blocks = self.stride // self.latent_stride  # positions of y to a side for each of z
         total = steps * number_of_tiles(padded, self.tile, self.halo)

@@ -12,6 +12,8 @@ import torch
 
 from components.codecs import checkpoint
 from components.codecs.base import Codec
+from components.codecs.bitstream import parse
+from components.codecs.palette import decode_palette
 from components.codecs.table import CODECS
 from components.codecs.tensors import to_rgb, to_tensor
 from components.data.image_files import decode_rgb
@@ -54,6 +56,12 @@ def test_golden_streams_decode_to_their_latents_and_pictures(entry: str, load_go
         assert decoded.shape == (facts["height"], facts["width"], 3)
         recorded = decode_rgb((FOLDER / entry / f"{name}.png").read_bytes())
         assert np.abs(decoded.astype(int) - recorded).max() <= 2, name
+
+
+def test_a_golden_palette_decodes_to_its_picture() -> None:
+    stream = parse((FOLDER / "palette.rw").read_bytes())
+    decoded = decode_palette(stream.sections, stream.height, stream.width)
+    assert np.array_equal(decoded, decode_rgb((FOLDER / "palette.png").read_bytes()))
 
 
 @ENTRIES
