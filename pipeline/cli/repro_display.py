@@ -91,7 +91,7 @@ class LiveTable:
 
     def ended(self, node: StageNode, outcome: Outcome) -> None:
         """Print the end of a stage above the table."""
-        del self._running[node.name]
+        self._running.pop(node.name, None)
         self._ended[node.name] = outcome
         self.say(_ending(node, outcome, len(self._ended), self._total))
 
@@ -141,10 +141,10 @@ def duration(seconds: float) -> str:
 def tail(log: Path) -> str:
     """The last lines of a log; of lines that were written over each other, such as progress bars, the last."""
     try:
-        text = log.read_text(errors="replace")
+        text = log.read_bytes().decode(errors="replace")
     except OSError as error:
         return str(error)
-    lines = [line.rstrip("\r").rpartition("\r")[2] for line in text.splitlines()]
+    lines = [line.rstrip("\r").rpartition("\r")[2] for line in text.split("\n")]
     return "\n".join([line for line in lines if line.strip()][-TAIL:])
 
 

@@ -102,7 +102,7 @@ def reproduce(
         on_busy: Called with DVC's words if another DVC uses the stage's files.
 
     Returns:
-        "ran", "from the run cache" or "unchanged".
+        "ran", "from the run cache", or "unchanged" if neither was needed.
 
     Raises:
         CommandFailed: The stage's command failed.
@@ -113,12 +113,12 @@ def reproduce(
     from dvc.stage.exceptions import StageCmdFailedError
 
     write_in_order(order, present)
-    commands = _Commands(on_command)
-    logging.getLogger("dvc").addHandler(commands)
+    heard = _Listener(on_command)
+    logging.getLogger("dvc").addHandler(heard)
     with _errors(), _repository(root) as repo:
         while True:
             try:
-                done = repo.reproduce(name, single_item=True)
+                repo.reproduce(name, single_item=True)
             except ReproductionError as error:
                 if isinstance(error.__cause__, StageCmdFailedError):
                     raise CommandFailed(int(str(error.__cause__).rpartition(" ")[2])) from error
@@ -127,7 +127,7 @@ def reproduce(
                 on_busy(one_line(error.__cause__).partition(" If there are no")[0])
                 time.sleep(BUSY_S)
             else:
-                return "unchanged" if not done else "ran" if commands.seen else "from the run cache"
+                return heard.result
 
 
 def lock_holder(root: Path) -> int | None:
@@ -185,18 +185,20 @@ def _may_have_changed(stage: Any) -> bool:
         return True
 
 
-class _Commands(logging.Handler):
-    """Listens to DVC for the start of a command."""
+class _Listener(logging.Handler):
+    """Listens to DVC for what it does with a stage."""
 
     def __init__(self, on_command: Callable[[], None]):
         super().__init__()
-        self.seen = False
+        self.result = "unchanged"
         self._on_command = on_command
 
     def emit(self, record: logging.LogRecord) -> None:
         if str(record.msg).startswith("Running stage"):
-            self.seen = True
+            self.result = "ran"
             self._on_command()
+        elif "is cached - skipping run" in str(record.msg):
+            self.result = "from the run cache"
 
 
 def _repository(root: Path) -> "Repo":

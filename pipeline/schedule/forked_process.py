@@ -15,10 +15,9 @@ from typing import Any
 
 from components.training.interrupt import die_with_parent
 
-GRACE_S = 30.0
+GRACE_S = float(os.environ.get("RATEWRIGHT_GRACE_S") or 30)
 """Seconds that a process has to end after it was asked to; then it is killed, with all that it started."""
 _ASK_AGAIN_S = 1.0
-_SAVING_S = 10.0
 
 Message = dict[str, Any]
 """What a process tells: JSON."""
@@ -118,7 +117,7 @@ class ForkedProcess:
         waited = time.monotonic() - self._ended_at
         if waited > GRACE_S:
             self.kill()
-        elif waited > (_SAVING_S if (self._status or 0) < 0 else 0) and not self._group_asked:
+        elif waited > (GRACE_S / 3 if (self._status or 0) < 0 else 0) and not self._group_asked:
             self._group_asked = True
             with suppress(ProcessLookupError):
                 os.killpg(self.pid, signal.SIGTERM)

@@ -118,7 +118,7 @@ class LocalRunner:
         """Run all stages that can run; returns how each of those ended.
 
         Args:
-            start: Starts a stage.
+            start: Starts a stage. One for which it raises OSError has failed.
             watcher: Is told what happens.
             pause: Waits until it is time to look at the running stages again.
             stop_requests: How often the user asked to stop. Once stops running stages, twice kills them.
@@ -130,10 +130,13 @@ class LocalRunner:
                 stopped = requests
                 for job in self._running.values():
                     job.stop() if requests == 1 else job.kill()
+            before = len(self.outcomes)
             if not stopped:
                 self._start_ready(start, watcher)
             if not self._running:
-                return self.outcomes
+                if len(self.outcomes) == before:
+                    return self.outcomes
+                continue
             pause()
             self._collect(watcher)
             watcher.looked(self._running.keys())
@@ -148,10 +151,16 @@ class LocalRunner:
             begun = node.name in self._running or node.name in self.outcomes
             if begun or demand.slots > len(self._free) or demand.gpus > self._free_gpus or not self._is_ready(node):
                 continue
+            try:
+                job = start(node)
+            except OSError as error:  # a full disk, no process left
+                self.outcomes[node.name] = Outcome(Result.FAILED, why=f"it could not be started: {error}")
+                watcher.ended(node, self.outcomes[node.name])
+                return
             taken, self._free = self._free[: demand.slots], self._free[demand.slots :]
             self._taken[node.name] = taken
             self._free_gpus -= demand.gpus
-            self._running[node.name] = start(node)
+            self._running[node.name] = job
             watcher.started(node, taken)
 
     def _is_ready(self, node: StageNode) -> bool:

@@ -147,7 +147,7 @@ class _Watcher:
         self._display.started(node, self._runs[node.name])
 
     def ended(self, node: StageNode, outcome: Outcome) -> None:
-        del self._runs[node.name]
+        self._runs.pop(node.name, None)
         if outcome.result is Result.RAN:
             began, slots = self._began[node.name]
             try:

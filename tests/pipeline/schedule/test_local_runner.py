@@ -158,3 +158,18 @@ def test_a_request_to_stop_stops_what_runs_and_a_second_one_kills() -> None:
     assert machine.jobs["a"].told == ["stop"]
     assert machine.jobs["b"].told == ["stop", "kill"]
     assert run.never_started() == ["c"]
+
+
+def test_a_stage_that_cannot_be_started_has_failed() -> None:
+    machine = Machine({"a": 1, "b": 1, "c": 1})
+
+    def start(node: StageNode) -> TurnsJob:
+        if node.name == "a":
+            raise OSError(28, "No space left on device")
+        return machine.start(node)
+
+    nodes = [StageNode("a", ()), StageNode("b", ()), StageNode("c", ("a",))]
+    outcomes = runner(nodes, machine, Demand(1), keep_going=True).run(start, machine, machine.pause)
+    assert outcomes["a"].why == "it could not be started: [Errno 28] No space left on device"
+    assert outcomes["b"].good
+    assert "c" not in outcomes
