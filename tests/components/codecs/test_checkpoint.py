@@ -7,9 +7,11 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
+from components.arrays import Rgb
 from components.codecs import checkpoint
 from components.codecs.base import Codec
-from components.codecs.table import CODECS, codec_class
+from components.codecs.table import CODECS, build, codec_class
+from components.codecs.tensors import to_tensor
 from components.errors import CheckpointError, RatewrightError
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -166,3 +168,20 @@ def test_hostile_metadata_is_a_checkpoint_error(codec: str, hyperparameters: str
     path = tmp_path / "c.safetensors"
     save_file({"weight": torch.zeros(2)}, path, {"codec": codec, "hyperparameters": hyperparameters})
     refused(path)
+
+
+def test_a_codec_with_further_parts_begins_as_the_one_without(
+    tmp_path: Path, make_codec: Callable[..., Codec], photograph: Rgb
+) -> None:
+    plain, path, x = make_codec("haar_hyper"), tmp_path / "plain.safetensors", to_tensor(photograph[:128, :128])
+    checkpoint.save(plain, path)
+    grouped = build("haar_hyper", {**plain.hyperparameters, "groups": [8, 24]}).eval()
+    with pytest.raises(CheckpointError, match="do not fit"):
+        checkpoint.load_into(grouped, path)
+    checkpoint.load_into(grouped, path, further_parts=True)
+    with torch.inference_mode():
+        assert torch.equal(grouped(x).bits, plain(x).bits)
+        assert torch.equal(grouped(x).x_hat, plain(x).x_hat)
+    checkpoint.save(grouped, path)
+    with pytest.raises(CheckpointError, match="it has no entropy.groups"):
+        checkpoint.load_into(plain, path, further_parts=True)

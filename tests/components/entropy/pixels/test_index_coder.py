@@ -16,8 +16,7 @@ def noise(height: int, width: int, bits: int) -> IndexMap:
 
 def page_indices() -> IndexMap:
     """Sixteen greys of a page of text, white first."""
-    indices: IndexMap = np.uint8(15) - (page()[:, :, 0] >> 4)
-    return indices
+    return (15 - (page()[:, :, 0] >> 4)).astype(np.uint8)
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 300), (300, 1), (2, 3), (64, 256), (65, 257), (130, 77)])
