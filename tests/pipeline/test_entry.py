@@ -72,3 +72,30 @@ def test_an_error_is_one_line_on_standard_error() -> None:
     done = run_stage("broken", "-q")
     assert done.returncode == 2
     assert done.stderr == "error: no such thing\n"
+
+
+ENDING = """
+import atexit
+import gc
+
+from pipeline.entry import guarded, uncollected
+
+atexit.register(lambda: print(gc.get_freeze_count() > 0))
+
+
+def action() -> None:
+    with uncollected():
+        print(gc.isenabled())
+    print(gc.isenabled())
+
+
+guarded(action)
+"""
+
+
+def test_libraries_are_not_looked_through_for_garbage() -> None:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, "-c", ENDING], capture_output=True, text=True, check=True, env=environment, timeout=300
+    )
+    assert done.stdout.split() == ["False", "True", "True"]
