@@ -24,7 +24,10 @@ for line in sys.stdin:
         os.chdir(folder)
         os.environ.update(variables)
         try:
-            runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+            if sys.argv[0] == "-c":
+                exec(sys.argv.pop(1), {"__name__": "__main__"})
+            else:
+                runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
             code = 0
         except SystemExit as end:
             code = end.code if isinstance(end.code, int) else int(end.code is not None)
@@ -40,7 +43,7 @@ for line in sys.stdin:
 
 
 class Forks:
-    """Runs one program at a time, as `python -m` does, in a fork of `parent`.
+    """Runs one program at a time in a fork of `parent`: a module as `python -m` does, or with "-c" first a text.
 
     Args:
         parent: A process of PARENT.

@@ -5,7 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from components.codecs.table import CODECS
 from pipeline.config.profiles import profile_names, write_profile
 from pipeline.schedule.dvc_graph import all_graphs, stage_nodes
 from pipeline.schedule.stage_nodes import COMMITTED, Graphs, StageNode, dump, load
+from tests.forks import Forks, forks
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 Clone = tuple[Path, dict[str, str]]
@@ -47,25 +48,25 @@ print(json.dumps({
 """
 
 
-def run_probe(home: Path, **settings: str) -> dict[str, Any]:
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forks]:
+    """Processes that have imported Airflow, and know of no settings of this project."""
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("RATEWRIGHT_")}
+    environment |= {"AIRFLOW__CORE__LOAD_EXAMPLES": "False", "PYTHONPATH": str(CHECKOUT)}
+    home = tmp_path_factory.mktemp("airflow")
+    with forks(home, environment | {"AIRFLOW_HOME": str(home)}, ["airflow.sdk"]) as run:
+        yield run
+
+
+def run_probe(run: Forks, **settings: str) -> dict[str, Any]:
     """What a process that parses the DAGs says of them."""
-    apart = {key: value for key, value in os.environ.items() if not key.startswith("RATEWRIGHT_")}
-    environment = {
-        **apart,
-        "AIRFLOW_HOME": str(home),
-        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
-        "PYTHONPATH": str(CHECKOUT),
-        **settings,
-    }
-    done = subprocess.run([sys.executable, "-c", PROBE], env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return dict(json.loads(done.stdout.splitlines()[-1]))
+    return dict(json.loads(run.well("-c", PROBE, variables=settings).splitlines()[-1]))
 
 
 @pytest.fixture(scope="module")
-def probe(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+def probe(run: Forks) -> dict[str, Any]:
     """The DAGs without settings."""
-    return run_probe(tmp_path_factory.mktemp("airflow"))
+    return run_probe(run)
 
 
 @pytest.fixture(scope="module")
@@ -114,17 +115,17 @@ def test_runs_of_one_id_have_names_of_their_own(drawn: dict[str, dict[str, Any]]
     assert len({each["run"] for each in drawn.values()}) == len(drawn)
 
 
-def test_a_profile_is_scheduled_where_it_has_a_cron(drawn: dict[str, dict[str, Any]], tmp_path: Path) -> None:
+def test_a_profile_is_scheduled_where_it_has_a_cron(run: Forks, drawn: dict[str, dict[str, Any]]) -> None:
     schedules = {each["dag"]: each["schedule"] for each in drawn.values()}
     assert schedules.pop("retrain") == "AssetOrTimeSchedule"
     assert set(schedules.values()) == {"NullTimetable"}
-    chosen = run_probe(tmp_path, RATEWRIGHT_RETRAIN_PAPER_004_CRON="0 3 * * 0")["retrain"]
+    chosen = run_probe(run, RATEWRIGHT_RETRAIN_PAPER_004_CRON="0 3 * * 0")["retrain"]
     assert chosen["paper-004"]["schedule"] == "CronTriggerTimetable"
     assert chosen["real"]["schedule"] == "NullTimetable"
 
 
-def test_workers_that_share_nothing_wait_for_no_workspace(tmp_path: Path) -> None:
-    dags = run_probe(tmp_path, RATEWRIGHT_REPOSITORY="https://git.invalid/codecs.git")["retrain"]
+def test_workers_that_share_nothing_wait_for_no_workspace(run: Forks) -> None:
+    dags = run_probe(run, RATEWRIGHT_REPOSITORY="https://git.invalid/codecs.git")["retrain"]
     assert dags["real"]["edges"]["prepare"] == []
     assert "workspace" not in dags["real"]["edges"]
 
@@ -228,15 +229,12 @@ print(json.dumps([*said, taken_by("retrain_real", "manual"), taken_by("retrain",
 """
 
 
-def test_one_run_at_a_time_has_the_workspace(tmp_path: Path) -> None:
-    environment = {**os.environ, "AIRFLOW_HOME": str(tmp_path), "PYTHONPATH": str(CHECKOUT)}
-    environment["RATEWRIGHT_WORKSPACE"] = str(tmp_path)
-    done = subprocess.run(
-        [sys.executable, "-c", WORKSPACE], env=environment, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout.splitlines()[-1]) == [True, False, True, True, False]
-    assert "the workspace is in use by retrain weekly" in done.stdout + done.stderr
+def test_one_run_at_a_time_has_the_workspace(run: Forks, tmp_path: Path) -> None:
+    done = run("-c", WORKSPACE, variables={"RATEWRIGHT_WORKSPACE": str(tmp_path)})
+    out, err = done.stdout.decode(), done.stderr.decode()
+    assert done.returncode == 0, err
+    assert json.loads(out.splitlines()[-1]) == [True, False, True, True, False]
+    assert "the workspace is in use by retrain weekly" in out + err
 
 
 ALERT = """
@@ -264,16 +262,16 @@ print(received[0])
 """
 
 
-def test_a_failure_reaches_the_webhook(tmp_path: Path) -> None:
-    environment = {**os.environ, "AIRFLOW_HOME": str(tmp_path), "PYTHONPATH": str(CHECKOUT)}
-    done = subprocess.run([sys.executable, "-c", ALERT], env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout.splitlines()[-1]) == {
+def test_a_failure_reaches_the_webhook(run: Forks) -> None:
+    done = run("-c", ALERT)
+    out, err = done.stdout.decode(), done.stderr.decode()
+    assert done.returncode == 0, err
+    assert json.loads(out.splitlines()[-1]) == {
         "dag": "retrain",
         "run": "weekly",
         "task": "train.wcae",
         "tries": 3,
         "error": "no memory left",
     }
-    assert "train.wcae failed after 3 tries: no memory left" in done.stdout + done.stderr
-    assert "the alert did not reach" in done.stdout + done.stderr
+    assert "train.wcae failed after 3 tries: no memory left" in out + err
+    assert "the alert did not reach" in out + err

@@ -154,7 +154,7 @@ def test_a_group_learns_from_the_one_before_it() -> None:
     for groups in ((), (CHANNELS // 2, CHANNELS // 2)):
         entropy = prior(context="none", groups=groups).train()
         optimizer = torch.optim.Adam(entropy.parameters(), lr=1e-2)
-        for _ in range(150):
+        for _ in range(50):
             optimizer.zero_grad()
             loss = entropy(y).bits.mean()
             loss.backward()

@@ -154,7 +154,7 @@ def test_after_a_loss_that_is_not_finite_training_goes_on_at_half_the_rate(
 def test_training_goes_back_to_the_weights_it_has(trainer: Trainer) -> None:
     """To the initial ones before the first validation, then to the best ones: what is validated next are those."""
     config = changed(SHORT, validation_patches=1)
-    initial = trainer.make_codec("wcae", seed=1).state_dict()
+    initial = trainer.make_codec(trainer.name, seed=1).state_dict()
     returned: list[dict[str, torch.Tensor]] = []
 
     class Snapshots(Watch):
@@ -193,7 +193,7 @@ from components.training.config import TrainingConfig
 from components.training.loop import train
 from tests.components.training.trainer import Watch
 torch.manual_seed(1)
-codec, watch, factors = codec_class("wcae")(), Watch(), iter([1.0, math.nan])
+codec, watch, factors = codec_class("nowcae")(), Watch(), iter([1.0, math.nan])
 loss = codec.loss
 if os.environ["RANK"] == "1":
     def spoilt(*arguments):

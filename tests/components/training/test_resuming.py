@@ -120,7 +120,7 @@ class Tell:
 
 config = TrainingConfig(**json.loads(sys.argv[3]))
 torch.manual_seed(1)
-codec = codec_class("wcae")()
+codec = codec_class("nowcae")()
 def a_rate(codec):
     return 0.4 + float(next(codec.parameters()).detach().abs().mean())
 train(codec, Shards(str(shards)), config, seed=9, state_path=state, fingerprint="this run", callback=Tell(),

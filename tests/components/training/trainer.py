@@ -72,7 +72,7 @@ class Trainer:
         shards: Path,
         state: Path,
         prepare: Callable[[Codec], None] = lambda _: None,
-        name: str = "wcae",
+        name: str = "nowcae",
     ):
         """prepare: called with each fresh codec."""
         self.make_codec, self.shards, self.state, self.prepare, self.name = make_codec, shards, state, prepare, name
