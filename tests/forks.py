@@ -20,9 +20,11 @@ for line in sys.stdin:
         for number, (name, flags) in enumerate([("in", os.O_RDONLY), ("out", os.O_WRONLY), ("err", os.O_WRONLY)]):
             os.dup2(os.open(f"{scratch}/{name}", flags), number)
         sys.stdin = open(0)
-        folder, variables, sys.argv = json.loads(line)
+        folder, environment, sys.argv = json.loads(line)
         os.chdir(folder)
-        os.environ.update(variables)
+        os.environ.clear()
+        os.environ.update(environment)
+        sys.path[:0] = filter(None, environment.get("PYTHONPATH", "").split(os.pathsep))
         try:
             if sys.argv[0] == "-c":
                 exec(sys.argv.pop(1), {"__name__": "__main__"})
@@ -48,49 +50,44 @@ class Forks:
     Args:
         parent: A process of PARENT.
         scratch: The folder that PARENT was given, for what goes in and out.
-        cwd: Where programs run that are not told where.
+        environment: What programs have that are not told otherwise.
     """
 
-    def __init__(self, parent: "subprocess.Popen[str]", scratch: Path, cwd: Path):
-        self._parent, self._scratch, self._cwd = parent, scratch, cwd
+    def __init__(self, parent: "subprocess.Popen[str]", scratch: Path, environment: dict[str, str]):
+        self._parent, self._scratch, self.environment = parent, scratch, environment
 
     def __call__(
-        self,
-        module: str,
-        *arguments: str,
-        stdin: bytes = b"",
-        cwd: Path | None = None,
-        variables: dict[str, str] | None = None,
+        self, *arguments: str, cwd: Path, environment: dict[str, str] | None = None, stdin: bytes = b""
     ) -> subprocess.CompletedProcess[bytes]:
-        """What a program said, and its exit code; `variables` are added to its environment."""
+        """What a program said that ran in the folder `cwd`, and its exit code."""
         assert self._parent.stdin is not None
         assert self._parent.stdout is not None
         for name, data in (("in", stdin), ("out", b""), ("err", b"")):
             (self._scratch / name).write_bytes(data)
-        self._parent.stdin.write(json.dumps([str(cwd or self._cwd), variables or {}, [module, *arguments]]) + "\n")
+        request = [str(cwd), self.environment if environment is None else environment, arguments]
+        self._parent.stdin.write(json.dumps(request) + "\n")
         self._parent.stdin.flush()
         code = int(self._parent.stdout.readline())
         out, err = ((self._scratch / name).read_bytes() for name in ("out", "err"))
-        return subprocess.CompletedProcess([module, *arguments], code, out, err)
+        return subprocess.CompletedProcess(arguments, code, out, err)
 
-    def well(
-        self, module: str, *arguments: str, cwd: Path | None = None, variables: dict[str, str] | None = None
-    ) -> str:
-        """What a program wrote on standard output; one that fails fails the test, which shows what it said."""
-        done = self(module, *arguments, cwd=cwd, variables=variables)
-        assert done.returncode == 0, f"{module} {' '.join(arguments)}\n{done.stdout.decode()}\n{done.stderr.decode()}"
-        return done.stdout.decode()
+    def well(self, *arguments: str, cwd: Path, environment: dict[str, str] | None = None) -> str:
+        """What a program said; one that fails fails the test, which shows it."""
+        done = self(*arguments, cwd=cwd, environment=environment)
+        said = done.stdout.decode() + done.stderr.decode()
+        assert done.returncode == 0, f"{' '.join(arguments)}\n{said}"
+        return said
 
 
 @contextmanager
-def forks(cwd: Path, environment: dict[str, str], imports: Sequence[str]) -> Iterator[Forks]:
-    """Processes in the folder `cwd`, from one that has imported the modules `imports` and ends with the context."""
+def forks(environment: dict[str, str], imports: Sequence[str]) -> Iterator[Forks]:
+    """Processes forked from one that has imported the modules `imports` and ends with the context."""
     with tempfile.TemporaryDirectory() as scratch:
         command = [sys.executable, "-c", PARENT, scratch, *imports]
         with subprocess.Popen(
-            command, cwd=cwd, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            command, cwd=scratch, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         ) as parent:
             try:
-                yield Forks(parent, Path(scratch), cwd)
+                yield Forks(parent, Path(scratch), environment)
             finally:
                 parent.communicate()

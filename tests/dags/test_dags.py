@@ -15,10 +15,11 @@ from components.codecs.table import CODECS
 from pipeline.config.profiles import profile_names, write_profile
 from pipeline.schedule.dvc_graph import all_graphs, stage_nodes
 from pipeline.schedule.stage_nodes import COMMITTED, Graphs, StageNode, dump, load
-from tests.forks import Forks, forks
+from tests.forks import forks
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 Clone = tuple[Path, dict[str, str]]
+Run = Callable[..., subprocess.CompletedProcess[bytes]]
 
 PROBE = """
 import json, sys, time
@@ -49,22 +50,23 @@ print(json.dumps({
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forks]:
-    """Processes that have imported Airflow, and know of no settings of this project."""
+def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
+    """A function (program, settings) that runs it where Airflow is imported, and no other settings are known."""
     environment = {key: value for key, value in os.environ.items() if not key.startswith("RATEWRIGHT_")}
     environment |= {"AIRFLOW__CORE__LOAD_EXAMPLES": "False", "PYTHONPATH": str(CHECKOUT)}
-    home = tmp_path_factory.mktemp("airflow")
-    with forks(home, environment | {"AIRFLOW_HOME": str(home)}, ["airflow.sdk"]) as run:
-        yield run
+    with forks(environment | {"AIRFLOW_HOME": str(tmp_path_factory.mktemp("airflow"))}, ["airflow.sdk"]) as python:
+        yield lambda program, **settings: python("-c", program, cwd=CHECKOUT, environment=python.environment | settings)
 
 
-def run_probe(run: Forks, **settings: str) -> dict[str, Any]:
+def run_probe(run: Run, **settings: str) -> dict[str, Any]:
     """What a process that parses the DAGs says of them."""
-    return dict(json.loads(run.well("-c", PROBE, variables=settings).splitlines()[-1]))
+    done = run(PROBE, **settings)
+    assert done.returncode == 0, done.stderr.decode()
+    return dict(json.loads(done.stdout.splitlines()[-1]))
 
 
 @pytest.fixture(scope="module")
-def probe(run: Forks) -> dict[str, Any]:
+def probe(run: Run) -> dict[str, Any]:
     """The DAGs without settings."""
     return run_probe(run)
 
@@ -115,7 +117,7 @@ def test_runs_of_one_id_have_names_of_their_own(drawn: dict[str, dict[str, Any]]
     assert len({each["run"] for each in drawn.values()}) == len(drawn)
 
 
-def test_a_profile_is_scheduled_where_it_has_a_cron(run: Forks, drawn: dict[str, dict[str, Any]]) -> None:
+def test_a_profile_is_scheduled_where_it_has_a_cron(run: Run, drawn: dict[str, dict[str, Any]]) -> None:
     schedules = {each["dag"]: each["schedule"] for each in drawn.values()}
     assert schedules.pop("retrain") == "AssetOrTimeSchedule"
     assert set(schedules.values()) == {"NullTimetable"}
@@ -124,7 +126,7 @@ def test_a_profile_is_scheduled_where_it_has_a_cron(run: Forks, drawn: dict[str,
     assert chosen["real"]["schedule"] == "NullTimetable"
 
 
-def test_workers_that_share_nothing_wait_for_no_workspace(run: Forks) -> None:
+def test_workers_that_share_nothing_wait_for_no_workspace(run: Run) -> None:
     dags = run_probe(run, RATEWRIGHT_REPOSITORY="https://git.invalid/codecs.git")["retrain"]
     assert dags["real"]["edges"]["prepare"] == []
     assert "workspace" not in dags["real"]["edges"]
@@ -229,8 +231,8 @@ print(json.dumps([*said, taken_by("retrain_real", "manual"), taken_by("retrain",
 """
 
 
-def test_one_run_at_a_time_has_the_workspace(run: Forks, tmp_path: Path) -> None:
-    done = run("-c", WORKSPACE, variables={"RATEWRIGHT_WORKSPACE": str(tmp_path)})
+def test_one_run_at_a_time_has_the_workspace(run: Run, tmp_path: Path) -> None:
+    done = run(WORKSPACE, RATEWRIGHT_WORKSPACE=str(tmp_path))
     out, err = done.stdout.decode(), done.stderr.decode()
     assert done.returncode == 0, err
     assert json.loads(out.splitlines()[-1]) == [True, False, True, True, False]
@@ -262,8 +264,8 @@ print(received[0])
 """
 
 
-def test_a_failure_reaches_the_webhook(run: Forks) -> None:
-    done = run("-c", ALERT)
+def test_a_failure_reaches_the_webhook(run: Run) -> None:
+    done = run(ALERT)
     out, err = done.stdout.decode(), done.stderr.decode()
     assert done.returncode == 0, err
     assert json.loads(out.splitlines()[-1]) == {

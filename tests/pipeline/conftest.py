@@ -3,9 +3,7 @@
 import os
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,12 +24,28 @@ TARGET_BPP, TOLERANCE = 0.3, 0.05
 """A rate that JPEG reaches on pictures this small, and how far below it a calibration may stay, as a share."""
 
 
+IMPORTS = (
+    "cv2",
+    "dvc.cli.parser",
+    "dvc.repo.reproduce",
+    "dvc.scm",
+    "matplotlib.figure",
+    "mlflow.pyfunc",
+    "mlflow.store.tracking.sqlalchemy_store",
+    "networkx",
+    "safetensors.torch",
+    "typer",
+)
+"""Of other projects what takes long to import."""
+
+
 @dataclass(frozen=True)
 class Checkout:
     """A repository of the pipeline, and the environment that its commands run in."""
 
     root: Path
     environment: dict[str, str]
+    python: Forks
 
     def run(self, *command: str, cwd: Path | None = None) -> str:
         """The output of a command; one that fails fails the test, which shows what it said."""
@@ -41,19 +55,23 @@ class Checkout:
         assert done.returncode == 0, f"{' '.join(command)}\n{done.stdout}\n{done.stderr}"
         return done.stdout
 
-    def ratewright(self, *commands: tuple[str, ...], cwd: Path | None = None) -> str:
-        """The output of commands of `ratewright`, one after another in one process."""
-        program = "import sys; from pipeline.cli import app\n"
-        program += "".join(f"app({list(command)!r}, standalone_mode=False)\n" for command in commands)
-        return self.run(sys.executable, "-c", program, cwd=cwd)
+    def module(self, *arguments: str, cwd: Path | None = None, **variables: str) -> str:
+        """What a Python module said; one that fails fails the test, which shows it."""
+        return self.python.well(*arguments, cwd=cwd or self.root, environment={**self.environment, **variables})
+
+    def ratewright(self, *arguments: str, cwd: Path | None = None, **variables: str) -> str:
+        """What a command of `ratewright` said."""
+        return self.module("pipeline.cli", *arguments, cwd=cwd, **variables)
+
+    def refused(self, *arguments: str) -> str:
+        """What a command of `ratewright` said that ended as one does for a mistake."""
+        done = self.python("pipeline.cli", *arguments, cwd=self.root, environment=self.environment)
+        assert done.returncode == 2, done.stderr.decode()
+        return done.stderr.decode()
 
     def dvc(self, *arguments: str) -> str:
         """What a command of DVC and the stages that it ran said."""
-        return self.run("sh", "-c", 'exec dvc "$@" 2>&1', "dvc", *arguments)
-
-    def forks(self, *imports: str) -> AbstractContextManager[Forks]:
-        """Programs in processes of their own that start fast, as they find these modules imported."""
-        return forks(self.root, self.environment, imports)
+        return self.module("dvc", *arguments)
 
     def read(self, path: str) -> Any:
         """A JSON file of the run."""
@@ -69,7 +87,7 @@ class Checkout:
     def copy_to(self, folder: Path) -> "Checkout":
         """The same repository in another folder, with its data and what DVC keeps."""
         shutil.copytree(self.root, folder, symlinks=True)
-        return Checkout(folder, {**self.environment, "PYTHONPATH": str(folder)})
+        return Checkout(folder, {**self.environment, "PYTHONPATH": str(folder)}, self.python)
 
 
 def stages_run(said: str) -> list[str]:
@@ -77,9 +95,24 @@ def stages_run(said: str) -> list[str]:
     return [line.split("'")[1] for line in said.splitlines() if line.startswith("Running stage")]
 
 
+@pytest.fixture(scope="session")
+def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database with MLflow's tables, which take it a second to make."""
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+    path = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
+    store = SqlAlchemyStore(f"sqlite:///{path}", path.with_name("mlartifacts").as_uri())  # type: ignore[no-untyped-call]
+    store.engine.dispose()
+    return path
+
+
 @pytest.fixture
-def own_mlflow(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """No tracking URI from outside, and none left behind: MLflow keeps it in the environment too."""
+def own_mlflow(empty_database: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """No tracking URI from outside, and none left behind: MLflow keeps it in the environment too.
+
+    The test's folder has a database.
+    """
+    shutil.copy(empty_database, tmp_path)
     variables = ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI")
     for name in variables:
         monkeypatch.delenv(name, raising=False)
@@ -90,7 +123,17 @@ def own_mlflow(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def finished(photographs: list[Rgb], tmp_path_factory: pytest.TempPathFactory) -> Checkout:
+def python(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forks]:
+    """Processes that have imported what takes long, and nothing of the project; they know of no settings."""
+    quiet = {"MLFLOW_DISABLE_TELEMETRY": "true", "NO_ALBUMENTATIONS_UPDATE": "1", "OMP_NUM_THREADS": "1"}
+    environment = environment_of(tmp_path_factory.getbasetemp()) | quiet
+    del environment["PYTHONPATH"]
+    with forks(environment, IMPORTS) as python:
+        yield python
+
+
+@pytest.fixture(scope="session")
+def finished(photographs: list[Rgb], python: Forks, tmp_path_factory: pytest.TempPathFactory) -> Checkout:
     """The repository after `dvc repro`, committed: wcae and JPEG on small pictures. Who changes it takes a copy."""
     shared = tmp_path_factory.getbasetemp()
     if "PYTEST_XDIST_WORKER" in os.environ:  # a worker's folder lies in the session's
@@ -99,14 +142,14 @@ def finished(photographs: list[Rgb], tmp_path_factory: pytest.TempPathFactory) -
     with FileLock(shared / "finished.lock"):
         if not made.exists():
             make_clone(root)
-            checkout = Checkout(root, environment_of(root))
+            checkout = Checkout(root, environment_of(root), python)
             write_pictures(root / "pictures", photographs)
             checkout.change_params(on_small_pictures)
             checkout.dvc("repro")
             checkout.run("git", "add", "-A")
             checkout.run("git", "commit", "-q", "-m", "a run")
             made.touch()
-    return Checkout(root, environment_of(root))
+    return Checkout(root, environment_of(root), python)
 
 
 def write_pictures(folder: Path, photographs: list[Rgb]) -> None:

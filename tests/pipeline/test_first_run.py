@@ -2,7 +2,6 @@
 
 import csv
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,7 +9,6 @@ from PIL import Image
 
 from pipeline.reporting.archive import KeptRun
 from pipeline.reporting.results_pages import plots, section
-from tests.forks import Forks
 from tests.pipeline.conftest import TARGET_BPP, TOLERANCE, Checkout, stages_run
 
 
@@ -63,13 +61,6 @@ def test_a_second_run_runs_register_alone_and_changes_nothing(copy: Checkout) ->
     assert copy.run("git", "status", "--porcelain") == ""
 
 
-@pytest.fixture(scope="module")
-def run(copy: Checkout) -> Iterator[Forks]:
-    """Commands of the copy."""
-    with copy.forks("mlflow", "pipeline.cli", "pipeline.reporting.kept_runs", "pipeline.registry.loading") as run:
-        yield run
-
-
 @pytest.fixture
 def photo(finished: Checkout, tmp_path: Path) -> Path:
     with Image.open(finished.root / "data" / "raw" / "bundled-test" / "0.png") as picture:
@@ -77,19 +68,19 @@ def photo(finished: Checkout, tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_the_champion_codes_a_photograph_from_another_folder(run: Forks, photo: Path) -> None:
+def test_the_champion_codes_a_photograph_from_another_folder(finished: Checkout, photo: Path) -> None:
     """By its name in the registry; the stream's model hash finds it again."""
     champion = f"models:/image-codec-{TARGET_BPP}bpp@champion"
-    run.well("pipeline.cli", "compress", "photo.png", "photo.rw", "--model", champion, cwd=photo)
-    run.well("pipeline.cli", "decompress", "photo.rw", "back.png", cwd=photo)
-    assert "101x73" in run.well("pipeline.cli", "info", "photo.rw", cwd=photo)
+    finished.ratewright("compress", "photo.png", "photo.rw", "--model", champion, cwd=photo)
+    finished.ratewright("decompress", "photo.rw", "back.png", cwd=photo)
+    assert "101x73" in finished.ratewright("info", "photo.rw", cwd=photo)
     with Image.open(photo / "back.png") as back:
         assert back.size == (101, 73)
 
 
-def test_a_run_that_is_kept(copy: Checkout, run: Forks, photo: Path) -> None:
+def test_a_run_that_is_kept(copy: Checkout, photo: Path) -> None:
     """Figures as data, no address of a mirror, and a checkpoint that compresses without a registry."""
-    assert "results/flagship" in run.well("pipeline.cli", "keep", "flagship")
+    assert "results/flagship" in copy.ratewright("keep", "flagship")
     kept = copy.root / "results" / "flagship"
     board = copy.read("results/flagship/leaderboard.json")
     assert board == copy.read("leaderboard.json")
@@ -107,26 +98,24 @@ def test_a_run_that_is_kept(copy: Checkout, run: Forks, photo: Path) -> None:
     assert "mirror: null" in (kept / "params.yaml").read_text()
     assert sorted(path.name for path in kept.glob("bundled-test_*.png"))
 
-    nowhere = {"MLFLOW_TRACKING_URI": "http://127.0.0.1:9"}
     for command in (("compress", "photo.png", "photo.rw"), ("decompress", "photo.rw", "back.png")):
-        run.well("pipeline.cli", *command, cwd=photo, variables=nowhere)
+        copy.ratewright(*command, cwd=photo, MLFLOW_TRACKING_URI="http://127.0.0.1:9")
     with Image.open(photo / "back.png") as back:
         assert back.size == (101, 73)
 
-    kept_run = KeptRun.read(kept)
+    run = KeptRun.read(kept)
     for row in board["rows"]:
-        assert f"{row['psnr_db']:.2f}" in section(kept_run)
-    assert "bundled-test_psnr_db.png" in plots(kept_run)
+        assert f"{row['psnr_db']:.2f}" in section(run)
+    assert "bundled-test_psnr_db.png" in plots(run)
 
 
-def test_a_run_that_dvc_lock_does_not_know_is_not_kept(copy: Checkout, run: Forks) -> None:
+def test_a_run_that_dvc_lock_does_not_know_is_not_kept(copy: Checkout) -> None:
     lock = copy.root / "dvc.lock"
     text = lock.read_text()
     lock.write_text(text.replace("steps: 12", "steps: 13"))
-    done = run("pipeline.cli", "keep", "other")
+    said = copy.refused("keep", "other")
     lock.write_text(text)
-    assert done.returncode == 2, done.stderr
-    assert b"train@wcae, steps: dvc.lock says 13, run.json says 12" in done.stderr
+    assert "train@wcae, steps: dvc.lock says 13, run.json says 12" in said
     assert not (copy.root / "results" / "other").exists()
 
 

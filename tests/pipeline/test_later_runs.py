@@ -12,7 +12,6 @@ from components.codecs.checkpoint import read_facts
 from components.storage.atomic import sha256_of
 from pipeline.schedule.dvc_graph import stage_nodes
 from pipeline.stages import calibrate, choose, evaluate, report, shard, train
-from tests.forks import Forks
 from tests.pipeline.conftest import SETS, TARGET_BPP, TOLERANCE, Checkout, stages_run
 from tests.small_profile import small_params
 
@@ -30,10 +29,6 @@ ADDED = {
 """A variant without a lambda: its bit depth and width are picked below the target, wherever they lie."""
 
 
-IMPORTS = ("dvc.cli.parser", "dvc.repo.reproduce", "dvc.scm", "networkx", "pipeline.schedule.code_hashes")
-"""Of DVC what takes long to import, and what hashes the code."""
-
-
 def add_two(document: dict[str, Any]) -> None:
     """Add a variant, and one that goes on from wcae on pictures of its own."""
     document["variants"]["added"] = ADDED
@@ -48,9 +43,9 @@ def add_two(document: dict[str, Any]) -> None:
     }
 
 
-def would_run(run: Forks) -> list[str]:
+def would_run(checkout: Checkout) -> list[str]:
     """The stages that `dvc repro` runs first, before it knows what they change; `register` always is one of them."""
-    return [name for name in stages_run(run.well("dvc", "repro", "--dry")) if name != "register"]
+    return [name for name in stages_run(checkout.dvc("repro", "--dry")) if name != "register"]
 
 
 def test_a_changed_parameter_runs_its_own_stages_and_what_follows(finished: Checkout, tmp_path: Path) -> None:
@@ -60,8 +55,7 @@ def test_a_changed_parameter_runs_its_own_stages_and_what_follows(finished: Chec
     assert checkout.read("leaderboard.json")["metric"] == "ssim"
     assert "wcae" in checkout.dvc("metrics", "diff", "--all")
     checkout.change_params(lambda document: document["variants"]["wcae"]["train"].update(steps=8))
-    said = checkout.dvc("repro", "--dry")
-    assert stages_run(said) == ["train@wcae", "calibrate@wcae", "choose", "register"]
+    assert would_run(checkout) == ["train@wcae", "calibrate@wcae", "choose"]
 
 
 def test_changed_code_runs_what_uses_it(finished: Checkout, tmp_path: Path) -> None:
@@ -71,20 +65,19 @@ def test_changed_code_runs_what_uses_it(finished: Checkout, tmp_path: Path) -> N
         """What would run after an addition to a file, which is taken back."""
         before = (checkout.root / path).read_text()
         (checkout.root / path).write_text(f"{before}{addition}\n")
-        run.well("pipeline.schedule.code_hashes", "--write")
-        found = would_run(run)
+        checkout.module("pipeline.schedule.code_hashes", "--write")
+        found = would_run(checkout)
         (checkout.root / path).write_text(before)
         return set(found)
 
     learned = {"train@wcae", "calibrate@wcae", "evaluate@wcae"}
-    with checkout.forks(*IMPORTS) as run:
-        assert after("components/training/loop.py", "# A comment.") == set()
-        assert after("components/codecs/variants/nowcae.py") == set()
-        assert after("components/codecs/variants/wcae.py") == learned
-        assert after("components/training/loop.py") == {"train@wcae", "calibrate@wcae"}
-        assert after("components/metrics/quality.py") == {*learned, "evaluate_baseline@jpeg"}
-        assert after("pipeline/reporting/style.py") == {"report"}
-        assert after("profiles/manifests/kodak.json", "") == {f"fetch@{name}" for name in SETS}
+    assert after("components/training/loop.py", "# A comment.") == set()
+    assert after("components/codecs/variants/nowcae.py") == set()
+    assert after("components/codecs/variants/wcae.py") == learned
+    assert after("components/training/loop.py") == {"train@wcae", "calibrate@wcae"}
+    assert after("components/metrics/quality.py") == {*learned, "evaluate_baseline@jpeg"}
+    assert after("pipeline/reporting/style.py") == {"report"}
+    assert after("profiles/manifests/kodak.json", "") == {f"fetch@{name}" for name in SETS}
 
 
 @pytest.fixture(scope="module")
@@ -155,20 +148,19 @@ def test_dvc_runs_what_is_new_and_what_its_start_changes(grown: Checkout, tmp_pa
     checkout = grown.copy_to(tmp_path / "checkout")
     own = {f"{stage}@added" for stage in ("train", "calibrate", "evaluate")}
     tuned = ("shard_fine_tuned", "fine_tune", "calibrate_fine_tuned", "evaluate_fine_tuned")
-    with checkout.forks(*IMPORTS) as run:
-        assert set(would_run(run)) == own | {f"{stage}@wcae_ft" for stage in tuned} | {"choose", "report"}
-        run.well("dvc", "commit", "--force")
-        assert would_run(run) == []
+    assert set(would_run(checkout)) == own | {f"{stage}@wcae_ft" for stage in tuned} | {"choose", "report"}
+    checkout.dvc("commit", "--force")
+    assert would_run(checkout) == []
 
-        text = (checkout.root / "params.yaml").read_text()
-        (checkout.root / "params.yaml").write_text(text.replace("learning_rate: 1e-09", "learning_rate: 1e-06"))
-        assert would_run(run) == ["fine_tune@wcae_ft", "calibrate_fine_tuned@wcae_ft", "choose"]
+    text = (checkout.root / "params.yaml").read_text()
+    (checkout.root / "params.yaml").write_text(text.replace("learning_rate: 1e-09", "learning_rate: 1e-06"))
+    assert would_run(checkout) == ["fine_tune@wcae_ft", "calibrate_fine_tuned@wcae_ft", "choose"]
 
-        (checkout.root / "params.yaml").write_text(text)
-        before = read_facts(checkout.root / "models" / "wcae_ft" / "trained.safetensors")["training"]
-        start = checkout.root / "models" / "wcae" / "trained.safetensors"
-        start.write_bytes((checkout.root / "models" / "wcae" / "calibrated.safetensors").read_bytes())
-        assert "fine_tune@wcae_ft" in would_run(run)
+    (checkout.root / "params.yaml").write_text(text)
+    before = read_facts(checkout.root / "models" / "wcae_ft" / "trained.safetensors")["training"]
+    start = checkout.root / "models" / "wcae" / "trained.safetensors"
+    start.write_bytes((checkout.root / "models" / "wcae" / "calibrated.safetensors").read_bytes())
+    assert "fine_tune@wcae_ft" in would_run(checkout)
     train.run(checkout.root, "wcae_ft")
     after = read_facts(checkout.root / "models" / "wcae_ft" / "trained.safetensors")["training"]
     assert after != before, "a training is not gone on with from another start"

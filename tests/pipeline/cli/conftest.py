@@ -34,8 +34,8 @@ ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
 class Cli:
     """`ratewright` in the folder `cwd`, with checkpoints, a picture and a stream in it."""
 
-    def __init__(self, cwd: Path, coder: LearnedCoder, run: Forks):
-        self.cwd, self.coder, self._run = cwd, coder, run
+    def __init__(self, cwd: Path, coder: LearnedCoder, python: Forks):
+        self.cwd, self.coder, self._python = cwd, coder, python
 
     def fresh(self, *arguments: str, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
         """In a process of its own, from the start."""
@@ -49,7 +49,7 @@ class Cli:
         )
 
     def __call__(self, *arguments: str, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
-        return self._run("pipeline.cli", *arguments, stdin=stdin)
+        return self._python("pipeline.cli", *arguments, cwd=self.cwd, stdin=stdin)
 
     def well(self, *arguments: str, stdin: bytes = b"") -> bytes:
         done = self(*arguments, stdin=stdin)
@@ -80,5 +80,5 @@ def cli(make_codec: Callable[..., Codec], photograph: Rgb, tmp_path_factory: pyt
     checkpoint.save(make_codec("atc_progressive"), cwd / "progressive.safetensors")
     (cwd / "in.png").write_bytes(encode_png(photograph))
     (cwd / "good.rw").write_bytes(LearnedCoder(codec).encode(photograph))
-    with forks(cwd, ENVIRONMENT, IMPORTS) as run:
-        yield Cli(cwd, LearnedCoder(codec), run)
+    with forks(ENVIRONMENT, IMPORTS) as python:
+        yield Cli(cwd, LearnedCoder(codec), python)

@@ -10,6 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.forks import Forks
 from tests.services.running_airflow import free_port, wait_for
 
 ROOT = Path(__file__).parents[3]
@@ -32,7 +33,7 @@ def _quiet_mlflow() -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def run_other_code(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., str]:
+def run_other_code(python: Forks, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., str]:
     """A function (program, arguments) that runs a program on a copy of the sources that decodes to negatives."""
     tree = tmp_path_factory.mktemp("other_code")
     for name in ("components", "pipeline"):
@@ -43,16 +44,7 @@ def run_other_code(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., st
     tensors.write_text(text.replace(PIXELS, "rgb: Rgb = ((1 - x[0].clamp(0, 1)) * 255)"))
 
     def run(program: str, *arguments: str) -> str:
-        done = subprocess.run(
-            [sys.executable, "-c", program, *arguments],
-            cwd=tree,
-            env={**os.environ, "PYTHONPATH": str(tree)},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
-        return done.stdout
+        return python.well("-c", program, *arguments, cwd=tree, environment={**os.environ, "PYTHONPATH": str(tree)})
 
     return run
 

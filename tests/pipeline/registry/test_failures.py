@@ -2,8 +2,6 @@
 
 import json
 import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -17,6 +15,7 @@ from pipeline.registry.loading import codec_that_wrote, registered_codec
 from pipeline.registry.models import CHAMPION, RegisteredModel
 from pipeline.registry.promotion import roll_back
 from pipeline.registry.runs import Run, training_seconds
+from tests.forks import Forks
 
 # MLflow and its dependencies warn; that is not for this project to fix.
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -87,11 +86,10 @@ def test_a_server_that_fails_meanwhile_is_one_line(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("failing_server")
-def test_a_rollback_that_fails_exits_with_one_line() -> None:
-    command = [sys.executable, "-m", "pipeline.cli", "rollback", "codec"]
-    done = subprocess.run(command, cwd=ROOT, env={**os.environ}, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith("error: codec version 2: ")
+def test_a_rollback_that_fails_exits_with_one_line(python: Forks) -> None:
+    done = python("pipeline.cli", "rollback", "codec", cwd=ROOT, environment={**os.environ})
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert done.stderr.startswith(b"error: codec version 2: ")
     assert len(done.stderr.splitlines()) == 1
 
 

@@ -26,6 +26,7 @@ from pipeline.registry.loading import codec_that_wrote, registered_codec
 from pipeline.registry.model_files import write_code
 from pipeline.registry.models import RegisteredModel
 from pipeline.registry.runs import Run
+from tests.forks import Forks
 
 # MLflow and its dependencies warn; that is not for this project to fix.
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -172,10 +173,10 @@ for path in map(Path, sys.argv[1:]):
 """
 
 
-def test_the_code_of_every_codec_is_whole(tmp_path: Path) -> None:
+def test_the_code_of_every_codec_is_whole(python: Forks, tmp_path: Path) -> None:
     paths = [write_code(name, tmp_path) for name in CODECS]
     assert len({*paths}) == len(CODECS)
-    subprocess.run([sys.executable, "-c", EVERY_CODE, *map(str, paths)], cwd=ROOT, check=True)
+    python.well("-c", EVERY_CODE, *map(str, paths), cwd=ROOT)
 
 
 @pytest.mark.parametrize("model", [OTHER, None], ids=["named", "looked up"])
@@ -191,13 +192,16 @@ def test_the_command_line_decodes_with_the_code_of_the_version(
     assert np.array_equal(decode_rgb(Path(decoded).read_bytes()), negative(todays))
 
 
-def test_an_error_of_the_code_of_a_version_is_one_line(versions: Versions, photograph: Rgb, tmp_path: Path) -> None:
+def test_an_error_of_the_code_of_a_version_is_one_line(
+    versions: Versions, python: Forks, photograph: Rgb, tmp_path: Path
+) -> None:
     (tmp_path / "s.rw").write_bytes(versions.coders[0].encode(photograph))
-    command = [sys.executable, "-m", "pipeline.cli", "decompress", str(tmp_path / "s.rw"), str(tmp_path / "out.png")]
-    done = subprocess.run([*command, "--model", OTHER], cwd=ROOT, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith(f"error: {tmp_path / 's.rw'}: this stream was written by model ")
-    assert done.stderr.count("\n") == 1
+    files = (str(tmp_path / "s.rw"), str(tmp_path / "out.png"))
+    done = python("pipeline.cli", "decompress", *files, "--model", OTHER, cwd=ROOT, environment={**os.environ})
+    said = done.stderr.decode()
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert said.startswith(f"error: {tmp_path / 's.rw'}: this stream was written by model ")
+    assert said.count("\n") == 1
     assert not (tmp_path / "out.png").exists()
 
 

@@ -22,7 +22,7 @@ REAL = Path(__file__).parents[3] / "results" / "real"
 def kept(finished: Checkout, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkout with the run `small` in results/, and pages with its tables."""
     copy = finished.copy_to(tmp_path_factory.mktemp("kept") / "checkout")
-    copy.ratewright(("keep", "small"))
+    copy.ratewright("keep", "small")
     run = KeptRun.read(copy.root / "results" / "small")
     for page, content in (("README.md", summary), ("docs/results.md", section)):
         path = copy.root / page
