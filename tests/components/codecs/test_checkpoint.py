@@ -183,5 +183,5 @@ def test_a_codec_with_further_parts_begins_as_the_one_without(
         assert torch.equal(grouped(x).bits, plain(x).bits)
         assert torch.equal(grouped(x).x_hat, plain(x).x_hat)
     checkpoint.save(grouped, path)
-    with pytest.raises(CheckpointError, match="it has no entropy.groups"):
+    with pytest.raises(CheckpointError, match=r"it has no entropy\.groups"):
         checkpoint.load_into(plain, path, further_parts=True)
