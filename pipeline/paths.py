@@ -94,6 +94,11 @@ class Layout:
         """States of trainings on a Ray cluster, if params.yaml names no other storage."""
         return self.root / "work" / "ray"
 
+    @property
+    def sweep(self) -> Path:
+        """The clones that unfinished experiments of sweeps run in, and what their stages said."""
+        return self.root / "work" / "sweep"
+
     def resumable(self, stage: str, name: str) -> Path:
         """Folder for the unfinished work of a stage; DVC, which clears outputs, does not touch it."""
         return self.root / "work" / stage / name

@@ -8,11 +8,14 @@ from rich.table import Table
 from rich.text import Text
 
 from components.metrics.table import METRICS, Metric
+from pipeline.config import params
 from pipeline.documents import Leaderboard
+from pipeline.schedule.grid import labels, word
 
 if TYPE_CHECKING:
     from components.evaluation.paired import Difference
     from pipeline.schedule.garbage import Garbage
+    from pipeline.schedule.sweep import Measured
 
 _LOSSLESS_COLUMNS = {
     "bpp": ("Rate, bpp", ".4f"),
@@ -23,6 +26,9 @@ _LOSSLESS_COLUMNS = {
     "parameters": ("Parameters", ","),
 }
 """Heading and number format of each column, by the field of a row."""
+
+_SWEPT = ("bpp", "psnr_db", "ms_ssim")
+"""Figures of a sweep's table."""
 
 
 def lossy_table(board: Leaderboard) -> Table:
@@ -52,6 +58,28 @@ def differences_table(title: str, test_set: str, figures: Mapping[str, "Differen
         interval = "-" if low is None else f"{low:+.3g} to {high:+.3g}"
         rows.append([_label(METRICS[figure]), f"{mean:+.3g}", interval, str(pictures)])
     return _table(f"{title}, {test_set}", ["figure", "difference", "95 % interval", "pictures"], rows)
+
+
+def sweep_table(results: Sequence["Measured"]) -> Table:
+    """The params and the figures of a sweep's experiments, a row for each codec that an experiment measured."""
+    keys = labels(results[0].experiment.point)
+    rows, starred = [], False
+    for experiment, evaluations in ((each.experiment, each.evaluations) for each in results):
+        begin = [experiment.name, *(word(value) for value in experiment.point.values())]
+        test_set = params.loads(experiment.settings).data.test
+        for evaluation in evaluations:
+            measured = evaluation.test_sets[test_set]
+            point = measured.compared(evaluation.target_bpp)
+            starred |= point is None
+            name = evaluation.name + ("" if point else " *")
+            figures = (getattr(point or measured.as_calibrated, field) for field in _SWEPT)
+            rows.append([*begin, name, *(_figure(figure, ".5g") for figure in figures)])
+        if not evaluations:
+            rows.append([*begin, *"-" * (1 + len(_SWEPT))])
+    headings = ["experiment", *keys, "codec", *(_label(METRICS[field]) for field in _SWEPT)]
+    table = _table("", headings, rows)
+    table.caption = "* as calibrated: it has no setting that meets the target on the test set" if starred else None
+    return table
 
 
 def garbage_table(found: Sequence["Garbage"]) -> Table:

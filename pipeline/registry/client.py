@@ -1,6 +1,7 @@
 """The MLflow client: where the tracking server is, and the experiment that every run belongs to.
 
 MLFLOW_TRACKING_URI says where the server is; by default everything lies in mlflow.db and mlartifacts/ in the checkout.
+Artifacts lie beside an sqlite database, whoever makes it; a server has a place of its own for them.
 Only the modules of this package import mlflow, and they do so inside functions: the import takes seconds.
 """
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 EXPERIMENT = "ratewright"
+_SQLITE = "sqlite:///"
 
 
 class TrackingError(RatewrightError):
@@ -25,8 +27,10 @@ class TrackingError(RatewrightError):
 
 
 def uri(root: Path) -> str:
-    """The tracking URI in use for the checkout at `root`."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or _database(root)
+    """The tracking URI in use for the checkout at `root`; that of an sqlite database has an absolute path."""
+    where = os.environ.get("MLFLOW_TRACKING_URI") or f"{_SQLITE}{root / 'mlflow.db'}"
+    file = _sqlite_file(where)
+    return where if file is None else f"{_SQLITE}{file}"
 
 
 def client(root: Path) -> "MlflowClient":
@@ -40,10 +44,10 @@ def client(root: Path) -> "MlflowClient":
     for name in ("mlflow", "alembic"):
         logging.getLogger(name).setLevel(logging.WARNING)
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")  # it would stand beside a command's errors
-    # A server has its own place for artifacts; a database in the checkout needs one beside it.
-    artifacts = None if "MLFLOW_TRACKING_URI" in os.environ else (root / "mlartifacts").as_uri()
     where = uri(root)
-    with uncollected(), in_one_line(f"MLflow at {where}"), _database_lock(root):
+    file = _sqlite_file(where)
+    artifacts = None if file is None else (file.parent / "mlartifacts").as_uri()
+    with uncollected(), in_one_line(f"MLflow at {where}"), _database_lock(file):
         import mlflow
 
         mlflow.set_tracking_uri(where)  # which sets the environment variable too
@@ -81,20 +85,21 @@ def first_line(error: BaseException) -> str:
     return text.splitlines()[0] if text else type(error).__name__
 
 
-def _database(root: Path) -> str:
-    return f"sqlite:///{root / 'mlflow.db'}"
+def _sqlite_file(where: str) -> Path | None:
+    """The file of an sqlite database; None for a server."""
+    return Path(where.removeprefix(_SQLITE)).absolute() if where.startswith(_SQLITE) else None
 
 
 @contextmanager
-def _database_lock(root: Path) -> Iterator[None]:
-    """An exclusive file lock on the checkout's own database, released when the process ends.
+def _database_lock(file: Path | None) -> Iterator[None]:
+    """An exclusive file lock on an sqlite database, released when the process ends.
 
-    Two stages that start together on an empty checkout would both create the tables, and break them.
+    Two stages that start together without one would both create the tables, and break them.
     """
-    if uri(root) != _database(root):
+    if file is None:
         yield
         return
     from filelock import FileLock
 
-    with FileLock(root / "mlflow.db.lock"):
+    with FileLock(f"{file}.lock"):
         yield

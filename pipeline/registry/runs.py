@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 
 TRAINING_S = "training_s"
 """Metric of a training's run: its seconds, interruptions left out."""
+
+EXPERIMENT_TAG = "dvc_experiment"
+"""Tag of a run with the name of DVC's experiment that it belongs to."""
 
 _DIGEST_LENGTH = 36  # MLflow takes no longer digest of a data set
 
@@ -142,7 +146,10 @@ class Run:
         """A new run with its parameters and data sets."""
         from mlflow.entities import Param
 
-        run = self._client.create_run(experiment_id(self._client), run_name=name, tags={"identity": identity})
+        tags = {"identity": identity}
+        if experiment := os.environ.get("DVC_EXP_NAME"):  # of `dvc exp run` and `ratewright sweep`
+            tags[EXPERIMENT_TAG] = experiment
+        run = self._client.create_run(experiment_id(self._client), run_name=name, tags=tags)
         run_id = str(run.info.run_id)
         self._client.log_batch(run_id, params=[Param(key, str(value)) for key, value in _flat(parameters).items()])
         if data:

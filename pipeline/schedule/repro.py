@@ -108,9 +108,9 @@ def reproduce(
         RatewrightError: DVC refuses the stages, or another run works in this checkout.
     """
     work = root / "work"
-    with only_run(work / "repro" / "lock", os.getpid(), display.say), _stop_requests() as stop_requests:
+    with only_run(work / "repro" / "lock", os.getpid(), display.say), stop_requests() as requests:
         dvc_stages.load_dvc(root)
-        plan = _planned(root, targets, work / "logs" / "plan.log", display, stop_requests)
+        plan = _planned(root, targets, work / "logs" / "plan.log", display, requests)
         times = StageTimes(work / "repro" / "times.json")
         estimate = estimates(plan.nodes, times.seconds)
         runner = LocalRunner(
@@ -124,10 +124,10 @@ def reproduce(
                 run = StageRun(root, node, plan.order, plan.present, work / "logs", display.say)
                 return watcher.begun(node, run)
 
-            runner.run(start, watcher, watcher.pause, stop_requests)
+            runner.run(start, watcher, watcher.pause, requests)
         finally:
             display.end()
-        return Summary(plan, runner.outcomes, runner.never_started(), stop_requests() > 0, work / "logs")
+        return Summary(plan, runner.outcomes, runner.never_started(), requests() > 0, work / "logs")
 
 
 class _Watcher:
@@ -202,7 +202,7 @@ def _planned(root: Path, targets: Sequence[str], log: Path, display: Display, st
 
 
 @contextmanager
-def _stop_requests() -> Iterator[Callable[[], int]]:
+def stop_requests() -> Iterator[Callable[[], int]]:
     """Yield a function that tells how often the user asked to stop: a second time counts for Ctrl-C alone."""
     requests = 0
 

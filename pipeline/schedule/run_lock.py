@@ -10,6 +10,10 @@ from components.errors import RatewrightError
 from pipeline.schedule.forked_process import GRACE_S
 
 
+class Busy(RatewrightError):
+    """A run that goes on holds the lock."""
+
+
 @contextmanager
 def only_run(path: Path, holder: int, say: Callable[[str], None]) -> Iterator[None]:
     """Hold the lock of a checkout's runs. Stages hold it too, so that those of a killed run are waited for.
@@ -20,7 +24,8 @@ def only_run(path: Path, holder: int, say: Callable[[str], None]) -> Iterator[No
         say: Called with a line if there is something to wait for.
 
     Raises:
-        RatewrightError: Another run holds the lock.
+        Busy: Another run holds the lock.
+        RatewrightError: Stages of a killed run hold it, and do not end.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     named = path.with_suffix(".pid")
@@ -30,9 +35,7 @@ def only_run(path: Path, holder: int, say: Callable[[str], None]) -> Iterator[No
     except Timeout:
         other = named.read_text() if named.exists() else "?"
         if Path(f"/proc/{other}").exists():
-            raise RatewrightError(
-                f"another run (process {other}) works in this checkout: wait for it or stop it"
-            ) from None
+            raise Busy(f"another run (process {other}) works in this checkout: wait for it or stop it") from None
         say("waiting for the stages of a killed run to end")
         try:
             lock.acquire(timeout=2 * GRACE_S)

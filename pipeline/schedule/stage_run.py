@@ -5,9 +5,10 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 from components.errors import RatewrightError
@@ -48,6 +49,7 @@ class StageRun:
         present: Collection[str],
         folder: Path,
         say: Callable[[str], None],
+        environment: Mapping[str, str] = MappingProxyType({}),
     ):
         """Start it.
 
@@ -58,6 +60,7 @@ class StageRun:
             present: Names of the stages that dvc.lock had before the run.
             folder: Where logs lie.
             say: Called with lines for the user, such as why it waits.
+            environment: Variables added to those of this process.
 
         Raises:
             OSError: No process or file can be made.
@@ -76,8 +79,8 @@ class StageRun:
             _reproduce(root, node.name, order, present, tell)
 
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
-        environment = {PROGRESS_VARIABLE: str(self._progress), "PATH": path, "PYTHONUNBUFFERED": "1"}
-        self.process = ForkedProcess(work, self.log, environment)
+        own = {PROGRESS_VARIABLE: str(self._progress), "PATH": path, "PYTHONUNBUFFERED": "1"}
+        self.process = ForkedProcess(work, self.log, {**environment, **own})
 
     def poll(self) -> Outcome | None:
         """Its end; None while it runs."""
@@ -160,6 +163,7 @@ def _reproduce(
     root: Path, name: str, order: Sequence[str], present: Collection[str], tell: Callable[[Message], None]
 ) -> None:
     """What the stage's process does. The log of a run before stays if the command need not run."""
+    os.chdir(root)  # DVC looks for stages from the current folder on
     kept = os.fstat(1).st_size
     forwarding = Forwarding()
 

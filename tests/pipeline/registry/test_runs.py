@@ -9,7 +9,7 @@ import pytest
 from components.errors import RatewrightError
 from components.training.interrupt import Interrupted
 from pipeline.registry.client import client
-from pipeline.registry.runs import DataInput, Run
+from pipeline.registry.runs import EXPERIMENT_TAG, DataInput, Run
 
 pytestmark = [
     pytest.mark.usefixtures("own_mlflow"),
@@ -65,3 +65,13 @@ def test_a_run_that_fails_is_marked_and_one_that_is_stopped_stays_open(tmp_path:
     ):
         assert entered(tmp_path, error) == (run_id, expected)
     assert entered(tmp_path)[0] != run_id, "what finished is not continued"
+
+
+def test_a_run_names_the_experiment_of_dvc_that_it_belongs_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Run(tmp_path, "train wcae", "one", {}) as run:
+        pass
+    assert EXPERIMENT_TAG not in client(tmp_path).get_run(run.id).data.tags
+    monkeypatch.setenv("DVC_EXP_NAME", "wcae-learning_rate=0.001")
+    with Run(tmp_path, "train wcae", "other", {}) as run:
+        pass
+    assert client(tmp_path).get_run(run.id).data.tags[EXPERIMENT_TAG] == "wcae-learning_rate=0.001"
