@@ -73,7 +73,7 @@ take-gpu: venv ## the weights that it left, as the output of its stage; ARGS=haa
 	python -m pipeline.portable.take $(ARGS)
 
 benchmarks: venv ## the measurements, each as a ratio against a named peer
-	for each in training loader range_coder lossless startup scaling; do python -m benchmarks.$$each; done
+	for each in training loader range_coder lossless palettes startup scaling; do python -m benchmarks.$$each; done
 
 benchmarks-gpu: venv ## those that need a GPU; ARGS="--compile --batch-size 64 --json gpu.json"
 	python -m benchmarks.gpu $(ARGS)

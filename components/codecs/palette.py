@@ -36,15 +36,20 @@ class PaletteCoding(NamedTuple):
 class Drawing:
     """A picture of few colours that lie in runs.
 
-    Args:
-        colours: (n, 3) all of them, uint8.
-        numbers: (H, W) the colour of each pixel.
+    Attributes:
+        with_colours: The coding with a palette of at most so many colours, 1 to 64.
     """
 
     def __init__(self, colours: Rgb, numbers: NDArray[np.intp]):
+        """Set up.
+
+        Args:
+            colours: (n, 3) all of them, uint8.
+            numbers: (H, W) the colour of each pixel.
+        """
         self._colours, self._numbers = colours, numbers
         self._counts = np.bincount(numbers.ravel(), minlength=len(colours))
-        self._coded: Callable[[int], PaletteCoding] = cache(self._code)
+        self.with_colours: Callable[[int], PaletteCoding] = cache(self._with_colours)
 
     @property
     def rgb(self) -> Rgb:
@@ -59,16 +64,16 @@ class Drawing:
         sizes = [size for size in _SIZES if size <= len(self._colours)] or [1]
 
         def cost(at: int) -> float:
-            coding = self._coded(sizes[at])
+            coding = self.with_colours(sizes[at])
             return 8 * sum(map(len, coding.sections)) / self._numbers.size + error_weight * coding.mse
 
         at = len(sizes) // 2
         for step in (-1, 1):
             while 0 <= at + step < len(sizes) and cost(at + step) < cost(at):
                 at += step
-        return self._coded(sizes[at])
+        return self.with_colours(sizes[at])
 
-    def _code(self, size: int) -> PaletteCoding:
+    def _with_colours(self, size: int) -> PaletteCoding:
         palette, indices_of_colours, mse = _palette(self._colours, self._counts, size)
         indices = encode_indices(indices_of_colours[self._numbers], _bits(len(palette)))
         return PaletteCoding((palette.tobytes(), indices), mse)
