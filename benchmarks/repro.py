@@ -1,0 +1,132 @@
+"""`ratewright repro` beside its peer, `dvc repro`: a cold run of the small profile, and the cost of a stage.
+
+    python -m benchmarks.repro                                        # the whole profile: half an hour on two cores
+    python -m benchmarks.repro --stages shard --plot cores.svg        # the data alone: a minute
+
+Both run in fresh clones of the commit that is checked out. The plot shows what each slot did when. The costs are
+processor seconds, those of the command included, of stages that do nothing but `echo`.
+"""
+
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from matplotlib import rc_context
+from matplotlib.figure import Figure
+from ruamel.yaml import YAML
+
+from benchmarks.common import command_line, console
+from components.storage.atomic import read_json
+from pipeline.config.profiles import write_profile
+from pipeline.paths import CHECKOUT
+from pipeline.reporting.style import LEARNED, STYLE, WIDTH
+
+SINGLE = 5
+"""Stages that a DVC process each runs."""
+
+
+def run(root: Path, *command: str, code: Path = CHECKOUT) -> tuple[float, float]:
+    """Run a command in `root`; returns its seconds and its processor seconds, with all that it started."""
+    environment = {**os.environ, "PYTHONPATH": str(code), "DVC_NO_ANALYTICS": "1"}
+    environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
+    for name in ("MLFLOW_TRACKING_URI", "OMP_NUM_THREADS"):
+        environment.pop(name, None)
+    before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
+    subprocess.run(command, cwd=root, env=environment, check=True, stdout=subprocess.DEVNULL)
+    seconds, after = time.monotonic() - started, resource.getrusage(resource.RUSAGE_CHILDREN)
+    return seconds, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+def ratewright(*arguments: str) -> tuple[str, ...]:
+    """The command line of `ratewright repro`."""
+    return (sys.executable, "-m", "pipeline.cli", "repro", *arguments)
+
+
+def cold(root: Path, command: Sequence[str]) -> tuple[float, float]:
+    """Seconds and processor seconds of a command in a fresh clone with the small profile."""
+    subprocess.run(["git", "clone", "--quiet", str(CHECKOUT), str(root)], check=True)
+    write_profile(root, "small", mirror=None)
+    return run(root, *command, code=root)
+
+
+def recorded(root: Path) -> dict[str, Any]:
+    """What dvc.lock says of the stages without figures that a clock gave."""
+    stages = YAML(typ="safe").load(root / "dvc.lock")["stages"]
+    timed = ("evaluate", "choose", "report", "register")
+    return {name: each for name, each in stages.items() if not name.startswith(timed)}
+
+
+def draw(times: dict[str, Any], to: Path) -> None:
+    """Draw what each slot did when."""
+    began = min(each["started"] for each in times.values())
+    slots = 1 + max(slot for each in times.values() for slot in each["slots"])
+    with rc_context(STYLE):
+        figure = Figure(figsize=(WIDTH, 1 + 0.9 * slots), layout="constrained")
+        axes = figure.subplots()
+        for name, each in times.items():
+            for slot in each["slots"]:
+                start = each["started"] - began
+                axes.barh(slot, each["seconds"], left=start, height=0.9, color=LEARNED, edgecolor="white")
+                axes.text(start, slot, f" {name}", rotation=90, fontsize=5, color="white", va="center", clip_on=True)
+        axes.set(xlabel="seconds", yticks=range(slots), ylabel="slot", title="what each slot did")
+        figure.savefig(to)
+
+
+def cost(folder: Path, count: int) -> None:
+    """Print the processor seconds of a stage that does nothing, with each of three ways to run it."""
+    for name in ("parallel", "single", "each"):
+        root = folder / name
+        (root / "out").mkdir(parents=True)
+        (root / "profiles").symlink_to(CHECKOUT / "profiles")
+        write_profile(root, "small", mirror=None)
+        (root / ".gitignore").write_text("/out/\n/work/\n")
+        stage = {"cmd": "echo ${item} > out/${item}", "outs": ["out/${item}"]}
+        YAML().dump({"stages": {"echo": {"foreach": list(range(count)), "do": stage}}}, root / "dvc.yaml")
+        for command in (["git", "init", "--quiet"], ["dvc", "init", "--quiet"]):
+            run(root, *command)
+    _, ours = run(folder / "parallel", *ratewright())
+    _, peer = run(folder / "single", "dvc", "repro")
+    each = sum(
+        run(folder / "each", "dvc", "--wait-for-lock", "repro", "--single-item", f"echo@{number}")[1]
+        for number in range(SINGLE)
+    )
+    console.print(
+        f"a stage that does nothing, of {count}: {ours / count:.2f} processor seconds; dvc repro {peer / count:.2f}, "
+        f"ratio {ours / peer:.2f}; a dvc process each {each / SINGLE:.2f}"
+    )
+
+
+def main() -> None:
+    """Print the seconds of both cold runs and their ratio, then the costs of a stage; draw the plot."""
+    parser = command_line(__doc__)
+    parser.add_argument("--stages", nargs="*", default=[], help="stages to run, with what they need; all by default")
+    parser.add_argument("--jobs", type=int, help="stages at a time; by default, as many as there are cores")
+    parser.add_argument("--plot", type=Path, help="where to draw what each slot did: a name that ends in .svg or .png")
+    parser.add_argument("--idle-stages", type=int, default=40, help="stages that do nothing, for the costs")
+    options = parser.parse_args()
+    jobs = [] if options.jobs is None else ["--jobs", str(options.jobs)]
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        cost(folder / "idle", options.idle_stages)
+        seconds, cpu = cold(folder / "parallel", ratewright(*options.stages, *jobs))
+        times = read_json(folder / "parallel" / "work" / "repro" / "times.json")["stages"]
+        if options.plot is not None:
+            draw(times, options.plot)
+        peer, peer_cpu = cold(folder / "single", ["dvc", "repro", *options.stages])
+        same, other = recorded(folder / "parallel"), recorded(folder / "single")
+        equal = sum(other[stage] == found for stage, found in same.items())
+        console.print(
+            f"small profile, {len(times)} stages: {seconds:.0f} s, {cpu:.0f} processor seconds; "
+            f"dvc repro {peer:.0f} s, {peer_cpu:.0f} processor seconds; ratio {peer / seconds:.2f}"
+        )
+        console.print(f"{equal} of {len(same)} stages that measure no time left the same bytes")
+
+
+if __name__ == "__main__":
+    main()
