@@ -1,16 +1,18 @@
 """DVC's part of a parallel run: the plan of the stages, and one stage reproduced. Each runs in a process of its own."""
 
+import gc
 import json
 import logging
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from components.errors import RatewrightError, one_line
 from components.storage.atomic import write_json
-from pipeline.schedule.dvc_lock_file import stages_in, write_in_order
+from pipeline.schedule.dvc_lock_file import stages_in, use_own_entry
 
 if TYPE_CHECKING:
     from dvc.repo import Repo
@@ -18,6 +20,11 @@ if TYPE_CHECKING:
 BUSY_S = 1.0
 """Seconds between two attempts at a stage whose files another DVC uses."""
 
+_LATE = (
+    "dulwich.index", "dvc.parsing.interpolate", "dvc.repo.graph", "dvc.repo.index", "dvc.repo.reproduce", "dvc.rwlock",
+    "dvc.stage.cache", "dvc.stage.run", "dvc.utils.strictyaml", "dvc_data.hashfile.status", "pyparsing", "psutil",
+)  # fmt: skip
+"""What DVC imports when it reproduces its first stage."""
 _LOOK_AT_LOCK_S = 0.05
 """Seconds between two looks at DVC's lock. DVC's own half second costs each stage several of them."""
 
@@ -42,12 +49,10 @@ def load_dvc(root: Path) -> None:
     Raises:
         RatewrightError: `root` is not in a repository of DVC.
     """
-    with _errors(), _repository(root) as repo:
-        repo.stage  # noqa: B018 - opening it imports the most
-        import dvc.repo.graph
-        import dvc.repo.index
-        import dvc.repo.reproduce
-        import dvc.stage.run  # noqa: F401
+    with _errors(), _repository(root):  # opening it imports the most
+        for module in _LATE:
+            import_module(module)
+    gc.freeze()  # what is here stays: the collector of a forked process need not walk it, nor copy its pages
 
 
 def plan(root: Path, targets: Sequence[str]) -> dict[str, Any]:
@@ -112,7 +117,7 @@ def reproduce(
     from dvc.lock import LockError
     from dvc.stage.exceptions import StageCmdFailedError
 
-    write_in_order(order, present)
+    use_own_entry(name, order, present)
     heard = _Listener(on_command)
     logging.getLogger("dvc").addHandler(heard)
     with _errors(), _repository(root) as repo:

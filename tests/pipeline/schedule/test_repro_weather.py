@@ -207,8 +207,8 @@ def test_a_full_disk(small_disk: Path) -> None:
 DUMP = """
 import resource, sys
 from dvc.repo import Repo, lock_repo
-from pipeline.schedule.dvc_lock_file import write_in_order
-write_in_order([], [])
+from pipeline.schedule.dvc_lock_file import use_own_entry
+use_own_entry("last", [], [])
 with Repo() as repo, lock_repo(repo):
     stage, = repo.stage.collect("last")
     stage.reproduce(force=True)
