@@ -26,7 +26,18 @@ Clone = tuple[Path, dict[str, str]]
 """A checkout, and the environment that its commands run in."""
 
 
-LONGEST = ("test_first_run.py", "test_ranks.py", "test_exactness.py", "test_later_runs.py")
+LONGEST = (
+    "test_first_run.py",  # makes the finished run, which the other worker waits for if it asks for it meanwhile
+    "test_ranks.py",
+    "test_own_code.py",
+    "test_exactness.py",
+    "test_later_runs.py",
+    "test_codecs.py",
+    "test_divergence.py",
+    "test_portable.py",
+    "test_gc.py",
+    "test_code_hashes.py",
+)
 """The files that take longest. Begun last, one of them would keep one worker waiting for the other."""
 
 
