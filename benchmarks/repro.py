@@ -13,7 +13,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,9 +30,9 @@ SINGLE = 5
 """Stages that a DVC process each runs."""
 
 
-def run(root: Path, *command: str, code: Path = CHECKOUT) -> tuple[float, float]:
-    """Run a command in `root`; returns its seconds and its processor seconds, with all that it started."""
-    environment = {**os.environ, "PYTHONPATH": str(code), "DVC_NO_ANALYTICS": "1"}
+def run(root: Path, *command: str) -> tuple[float, float]:
+    """Run a command in a clone; returns its seconds and its processor seconds, with all that it started."""
+    environment = {**os.environ, "PYTHONPATH": str(root), "DVC_NO_ANALYTICS": "1"}
     environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
     for name in ("MLFLOW_TRACKING_URI", "OMP_NUM_THREADS"):
         environment.pop(name, None)
@@ -48,11 +47,11 @@ def ratewright(*arguments: str) -> tuple[str, ...]:
     return (sys.executable, "-m", "pipeline.cli", "repro", *arguments)
 
 
-def cold(root: Path, command: Sequence[str]) -> tuple[float, float]:
-    """Seconds and processor seconds of a command in a fresh clone with the small profile."""
+def fresh_clone(root: Path) -> Path:
+    """A clone of the commit that is checked out, with the small profile."""
     subprocess.run(["git", "clone", "--quiet", str(CHECKOUT), str(root)], check=True)
     write_profile(root, "small", mirror=None)
-    return run(root, *command, code=root)
+    return root
 
 
 def recorded(root: Path) -> dict[str, Any]:
@@ -78,27 +77,31 @@ def draw(times: dict[str, Any], to: Path) -> None:
         figure.savefig(to)
 
 
-def cost(folder: Path, count: int) -> None:
+def idle_clone(root: Path) -> Path:
+    """A fresh clone whose stages do nothing but write a line into each of their outputs."""
+    yaml = YAML(typ="safe")
+    document = yaml.load(fresh_clone(root) / "dvc.yaml")
+    for stage in document["stages"].values():
+        body = stage.get("do", stage)
+        outputs = [*body["outs"], *body.get("metrics", ())]
+        body["cmd"] = "; ".join(f"mkdir -p $(dirname {path}); echo 1 > {path}" for path in outputs)
+    document.pop("plots")
+    yaml.dump(document, root / "dvc.yaml")
+    return root
+
+
+def cost(folder: Path) -> None:
     """Print the processor seconds of a stage that does nothing, with each of three ways to run it."""
-    for name in ("parallel", "single", "each"):
-        root = folder / name
-        (root / "out").mkdir(parents=True)
-        (root / "profiles").symlink_to(CHECKOUT / "profiles")
-        write_profile(root, "small", mirror=None)
-        (root / ".gitignore").write_text("/out/\n/work/\n")
-        stage = {"cmd": "echo ${item} > out/${item}", "outs": ["out/${item}"]}
-        YAML().dump({"stages": {"echo": {"foreach": list(range(count)), "do": stage}}}, root / "dvc.yaml")
-        for command in (["git", "init", "--quiet"], ["dvc", "init", "--quiet"]):
-            run(root, *command)
-    _, ours = run(folder / "parallel", *ratewright())
-    _, peer = run(folder / "single", "dvc", "repro")
+    _, ours = run(parallel := idle_clone(folder / "parallel"), *ratewright())
+    _, peer = run(idle_clone(folder / "single"), "dvc", "repro")
+    stages = list(YAML(typ="safe").load(parallel / "dvc.lock")["stages"])
     each = sum(
-        run(folder / "each", "dvc", "--wait-for-lock", "repro", "--single-item", f"echo@{number}")[1]
-        for number in range(SINGLE)
+        run(parallel, "dvc", "--wait-for-lock", "repro", "--force", "--single-item", name)[1]
+        for name in stages[:SINGLE]
     )
     console.print(
-        f"a stage that does nothing, of {count}: {ours / count:.2f} processor seconds; dvc repro {peer / count:.2f}, "
-        f"ratio {ours / peer:.2f}; a dvc process each {each / SINGLE:.2f}"
+        f"a stage that does nothing, of {len(stages)}: {ours / len(stages):.2f} processor seconds; dvc repro "
+        f"{peer / len(stages):.2f}, ratio {ours / peer:.2f}; a dvc process each {each / SINGLE:.2f}"
     )
 
 
@@ -108,18 +111,18 @@ def main() -> None:
     parser.add_argument("--stages", nargs="*", default=[], help="stages to run, with what they need; all by default")
     parser.add_argument("--jobs", type=int, help="stages at a time; by default, as many as there are cores")
     parser.add_argument("--plot", type=Path, help="where to draw what each slot did: a name that ends in .svg or .png")
-    parser.add_argument("--idle-stages", type=int, default=40, help="stages that do nothing, for the costs")
     options = parser.parse_args()
     jobs = [] if options.jobs is None else ["--jobs", str(options.jobs)]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        cost(folder / "idle", options.idle_stages)
-        seconds, cpu = cold(folder / "parallel", ratewright(*options.stages, *jobs))
-        times = read_json(folder / "parallel" / "work" / "repro" / "times.json")["stages"]
+        cost(folder)
+        parallel, single = fresh_clone(folder / "cold-parallel"), fresh_clone(folder / "cold-single")
+        seconds, cpu = run(parallel, *ratewright(*options.stages, *jobs))
+        times = read_json(parallel / "work" / "repro" / "times.json")["stages"]
         if options.plot is not None:
             draw(times, options.plot)
-        peer, peer_cpu = cold(folder / "single", ["dvc", "repro", *options.stages])
-        same, other = recorded(folder / "parallel"), recorded(folder / "single")
+        peer, peer_cpu = run(single, "dvc", "repro", *options.stages)
+        same, other = recorded(parallel), recorded(single)
         equal = sum(other[stage] == found for stage, found in same.items())
         console.print(
             f"small profile, {len(times)} stages: {seconds:.0f} s, {cpu:.0f} processor seconds; "

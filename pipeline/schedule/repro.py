@@ -210,7 +210,9 @@ def stop_requests() -> Iterator[Callable[[], int]]:
         nonlocal requests
         requests = requests + 1 if number == signal.SIGINT else max(1, requests)
 
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup has a run outlive its terminal
+        numbers.append(signal.SIGHUP)
     before = {number: signal.signal(number, on_signal) for number in numbers}
     try:
         yield lambda: requests

@@ -13,7 +13,7 @@ from pathlib import Path
 from tests.conftest import environment_of
 
 ROOT = Path(__file__).resolve().parents[3]
-PATIENCE_S = 120.0
+PATIENCE_S = 300.0
 """Longest time that a test waits for something, on a machine that has much else to do."""
 
 PROGRAM = """
