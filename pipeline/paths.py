@@ -99,6 +99,11 @@ class Layout:
         """The clones that unfinished experiments of sweeps run in, and what their stages said."""
         return self.root / "work" / "sweep"
 
+    @property
+    def experiment_clones(self) -> list[Path]:
+        """The clones of the experiments of sweeps that are not finished."""
+        return sorted(path.parent for path in self.sweep.glob("*/.dvc"))
+
     def resumable(self, stage: str, name: str) -> Path:
         """Folder for the unfinished work of a stage; DVC, which clears outputs, does not touch it."""
         return self.root / "work" / stage / name

@@ -56,5 +56,6 @@ def sweep(
         raise SystemExit(128 + signal.SIGINT)
     console.print(sweep_table(running.measured()))
     if failures := running.failures:
-        told = "; ".join(f"{name}: {why}" for name, why in failures.items())
-        raise RatewrightError(f"{len(failures)} of {len(points)} failed. The same command tries them again. {told}")
+        (name, why), *others = failures.items()
+        more = f", and {len(others)} more" if others else ""
+        raise RatewrightError(f"{name}: {why}{more}. The same command tries again what failed")

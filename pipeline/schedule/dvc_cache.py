@@ -8,6 +8,7 @@ from pathlib import Path
 
 from components.errors import RatewrightError
 from components.storage.atomic import read_json
+from pipeline.paths import Layout
 from pipeline.schedule.git import RUNS, Repository
 
 _NAMES = ("*dvc.lock", "*.dvc")
@@ -65,23 +66,29 @@ def _cache(root: Path) -> Path:
 
 
 def _noted(repository: Repository, runs: Sequence[str]) -> set[str]:
-    """Every hash in DVC's files, of the commits of all refs but those of other runs, and of the workspace."""
+    """Every hash in DVC's files: of all refs but other runs', of the workspace, of unfinished experiments."""
     history = ("log", "--full-history", "-m", "--root", "--raw", "--no-renames", "--no-abbrev", "--format=")
     changes = repository.git(*history, f"--exclude={RUNS}*", "--all", *runs, "--", *_NAMES)
     blobs = {line.split()[3] for line in changes.splitlines() if line}
     text = repository.git("cat-file", "--batch", feed="\n".join(blobs))  # a deleted file is one that is missing
     files = repository.git("ls-files", "-z", "--cached", "--others", "--exclude-standard", "--", *_NAMES).split("\0")
-    for path in (repository.root / name for name in files if name):
+    clones = [folder / "dvc.lock" for folder in Layout(repository.root).experiment_clones]
+    for path in [*(repository.root / name for name in files if name), *clones]:
         text += path.read_text() if path.is_file() else ""
     return set(_HASH.findall(text))
 
 
 def refuse_running_stages(root: Path) -> None:
-    """Raise RatewrightError if a process of this machine runs a stage of the checkout.
+    """Raise RatewrightError if a process of this machine runs a stage of the checkout, or of an experiment's clone.
 
     DVC notes there which process reads and writes which output; without one, both tables may be missing.
     """
-    path = root / ".dvc" / "tmp" / "rwlock"
+    for folder in [root, *Layout(root).experiment_clones]:
+        _refuse_use(folder / ".dvc" / "tmp" / "rwlock")
+
+
+def _refuse_use(path: Path) -> None:
+    """Raise RatewrightError if a process that DVC's list of files in use names still runs."""
     try:
         locks = read_json(path)
     except (FileNotFoundError, ValueError):  # DVC truncates the file while it writes it

@@ -5,6 +5,7 @@ from typing import Any
 
 from components.storage.atomic import write_bytes
 from pipeline.config import params
+from pipeline.paths import Layout
 from pipeline.registry.client import uri
 from pipeline.schedule.git import Repository
 from pipeline.schedule.run_commits import LOCK
@@ -38,6 +39,7 @@ def prepare(root: Path, folder: Path, commit: str, settings: str, lock: str) -> 
     write_bytes(folder / ".git" / "objects" / "info" / "alternates", f"{objects.resolve()}\n".encode())
     repository.git("checkout", "--quiet", "--force", "--detach", commit)
     _share_cache(root, folder)
+    _link_weights(Layout(root).weights, Layout(folder).weights)
     write_bytes(folder / params.FILE, settings.encode())
     if lock:
         write_bytes(folder / LOCK, lock.encode())
@@ -75,6 +77,14 @@ def _share_cache(root: Path, folder: Path) -> None:
         _merge(theirs, {"cache": {"dir": str(cache_folder(root)), "type": _LINKS}})
         # What DVC knows of the clone's files goes with the clone.
         _merge(theirs, {"core": {"site_cache_dir": str(folder / ".dvc" / "tmp" / "site")}})
+
+
+def _link_weights(ours: Path, theirs: Path) -> None:
+    """Have the clone read downloaded weights from the checkout, and download others into it."""
+    ours.mkdir(parents=True, exist_ok=True)
+    theirs.parent.mkdir(exist_ok=True)
+    if not theirs.is_symlink():
+        theirs.symlink_to(ours)
 
 
 def _merge(into: dict[str, Any], other: dict[str, Any]) -> None:

@@ -58,6 +58,9 @@ def garbage(root: Path) -> list[Garbage]:
     found = [Garbage(ref, why, 0, partial(_delete_ref, repository, ref)) for ref, why in refs.items()]
     for folder in forgotten_clones(scratch_folder()):
         found.append(_folder(folder, "clone of a run that failed, no attempt for 15 days"))
+    for folder in Layout(root).experiment_clones:
+        if now - folder.stat().st_mtime > FORGOTTEN_S:
+            found.append(_folder(folder, "clone of an experiment that is not finished, no attempt for 15 days"))
     for run in failed_runs(root, now - FORGOTTEN_S):
         what = f"MLflow run {run.name} {run.id}"
         why = "failed, not resumed for 15 days, of no registered version"

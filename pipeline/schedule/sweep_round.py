@@ -21,7 +21,7 @@ from pipeline.schedule.run_commits import LOCK
 from pipeline.schedule.stage_nodes import StageNode
 from pipeline.schedule.stage_run import StageRun
 from pipeline.schedule.stage_times import StageTimes
-from pipeline.schedule.sweep_graph import sweep_graph
+from pipeline.schedule.sweep_graph import ExperimentStage, sweep_graph
 from pipeline.schedule.sweep_plan import Experiment
 
 CACHED_S = 1.0
@@ -80,8 +80,7 @@ class Round:
             self._display.end()
         if not stop_requests():
             for name in runner.never_started():
-                waiting = self._stages[name]
-                self._failures.setdefault(waiting.experiment.name, f"{waiting.stage} needs what failed elsewhere")
+                self._fail_blocked(self._stages[name])
         return self._failures
 
     def started(self, node: StageNode, slots: Sequence[int]) -> None:
@@ -136,10 +135,18 @@ class Round:
         try:
             record(self._repository, self._base, experiment.name, experiment.settings, (folder / LOCK).read_text())
         except (RatewrightError, OSError) as error:  # a full disk: the others may have an end of their own
-            self._failures[experiment.name] = f"is not recorded: {one_line(error)}"
+            self._failures[experiment.name] = f"it cannot be recorded: {one_line(error)}"
+            self._display.say(f"failed    {experiment.name}: {self._failures[experiment.name]}")
             return
         shutil.rmtree(folder, ignore_errors=True)
         self._display.say(f"recorded  {experiment.name}")
+
+    def _fail_blocked(self, blocked: ExperimentStage) -> None:
+        """Have an experiment fail because another one did, unless it failed itself."""
+        name = blocked.experiment.name
+        if name not in self._failures:
+            self._failures[name] = f"{blocked.stage} needs what failed in another experiment"
+            self._display.say(f"failed    {name}: {self._failures[name]}")
 
     def _estimates(self) -> dict[str, float]:
         """Seconds that each stage will take, by the times of sweeps and of the checkout's own runs."""

@@ -83,6 +83,10 @@ def test_what_any_commit_needs_stays(checkout: Checkout) -> None:
     checkout.git("update-ref", f"{RUNS}failed", "HEAD")
     checkout.git("reset", "-q", "--hard", "HEAD~1")
     needed.append(checkout.track("in the workspace alone"))
+    unfinished = checkout.cached("of an unfinished experiment")
+    clone = checkout.root / "work" / "sweep" / "point"
+    (clone / ".dvc").mkdir(parents=True)
+    (clone / "dvc.lock").write_text(f"md5: {unfinished.parent.name}{unfinished.name}\n")
     folder = checkout.cached(json.dumps([{"md5": lost[0].parent.name + lost[0].name, "relpath": "file"}]), ".dir")
     (checkout.root / ".dvc" / "cache" / "files" / "md5" / "ab").mkdir(exist_ok=True)
     (checkout.root / ".dvc" / "cache" / "files" / "md5" / "ab" / "half-written.tmp").touch()
@@ -94,6 +98,7 @@ def test_what_any_commit_needs_stays(checkout: Checkout) -> None:
     said = checkout.dvc("gc", "--workspace", "--all-commits", "--all-experiments", "--dry", "--force")
     by_dvc = {Path(line.removeprefix("Removing ")) for line in said.splitlines() if line.startswith("Removing /")}
     assert {*found} <= by_dvc
+    needed.append(unfinished)
     remove_unneeded(checkout.root, [f"{RUNS}running"])
     assert not any(path.exists() for path in found)
     assert all(path.exists() for path in needed)
