@@ -10,6 +10,7 @@ import numpy as np
 from rich.console import Console
 from ruamel.yaml import YAML
 
+from components.arrays import Rgb
 from components.data.shard_spec import ShardSpec
 from components.data.shard_writer import SourceImage, write_shards
 from components.distributed.parallel_map import in_processes
@@ -35,6 +36,12 @@ class Clock:
 
     def on_validation(self, validation: Validation) -> None:
         """Do nothing."""
+
+
+def middle(rgb: Rgb, side: int) -> Rgb:
+    """The middle of a picture (H, W, 3), of at most `side` pixels a side."""
+    top, left = (max(0, length - side) // 2 for length in rgb.shape[:2])
+    return np.ascontiguousarray(rgb[top : top + side, left : left + side])
 
 
 def command_line(description: str | None) -> argparse.ArgumentParser:

@@ -2,11 +2,12 @@
 
 Each row has the quantiser step at which the files of the pictures together have the rate. Run:
 
-    OMP_NUM_THREADS=1 python -m benchmarks.efforts FOLDER [--every 6] [--efforts 0,1,2,3,4,5] [--bpp 0.15] \
-        [--checkpoint results/flagship/champion.safetensors]
+    OMP_NUM_THREADS=1 python -m benchmarks.efforts FOLDER [--every 6] [--side 256] [--efforts 0,1,2,3,4,5] \
+        [--bpp 0.15] [--checkpoint results/flagship/champion.safetensors]
 
 FOLDER holds pictures, such as data/raw/kodak after `ratewright use real` and `dvc repro fetch`; --every N takes each
-N-th. High efforts take hours: 200 s for a million pixels at effort 9, three times over.
+N-th, and --side N the middle of at most N pixels a side. High efforts take hours: 200 s for a million pixels at effort
+9, three times over.
 """
 
 from dataclasses import replace
@@ -15,7 +16,7 @@ from pathlib import Path
 
 from rich.table import Table
 
-from benchmarks.common import command_line, console
+from benchmarks.common import command_line, console, middle
 from components.arrays import Rgb
 from components.codecs.baselines.lossy import BASELINES, avif_encode
 from components.codecs.checkpoint import load
@@ -30,10 +31,10 @@ from pipeline.paths import CHECKOUT, Layout
 TOLERANCE = 0.01
 
 
-def pictures_of(folder: Path, every: int) -> list[tuple[str, Rgb]]:
-    """Name and pixels of each `every`-th picture of a folder."""
+def pictures_of(folder: Path, every: int, side: int) -> list[tuple[str, Rgb]]:
+    """Name and pixels of each `every`-th picture of a folder, or of its middle of `side` pixels a side."""
     paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in PICTURE_SUFFIXES)
-    return [(path.name, decode_rgb(path.read_bytes())) for path in paths[::every]]
+    return [(path.name, middle(decode_rgb(path.read_bytes()), side)) for path in paths[::every]]
 
 
 def main() -> None:
@@ -41,11 +42,12 @@ def main() -> None:
     parser = command_line(__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--every", type=int, default=1)
+    parser.add_argument("--side", type=int, default=1 << 30)
     parser.add_argument("--efforts", default="0,1,2,3,4,5")
     parser.add_argument("--bpp", type=float, default=0.15)
     parser.add_argument("--checkpoint", type=Path, default=Layout(CHECKOUT).archived_checkpoint("flagship"))
     options = parser.parse_args()
-    pictures = pictures_of(options.folder, options.every)
+    pictures = pictures_of(options.folder, options.every, options.side)
     rgbs = [rgb for _, rgb in pictures]
 
     def figures(coder: Coder) -> RatePoint:

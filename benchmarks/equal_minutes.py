@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from ruamel.yaml import YAML
 
-from benchmarks.common import Clock, command_line, console
+from benchmarks.common import Clock, command_line, console, middle
 from components.arrays import Rgb
 from components.codecs.checkpoint import save
 from components.codecs.coder import LearnedCoder
@@ -59,13 +59,7 @@ class Log(Clock):
 def crops(folder: Path) -> list[Rgb]:
     """The middles of a fetched set's pictures."""
     pictures = (decode_rgb((folder / file.name).read_bytes()) for file in Manifest.read(folder / MANIFEST).files)
-    return [middle(rgb) for rgb in pictures]
-
-
-def middle(rgb: Rgb) -> Rgb:
-    """The middle of a picture, of at most 512x512 pixels."""
-    top, left = (max(0, side - SIDE) // 2 for side in rgb.shape[:2])
-    return rgb[top : top + SIDE, left : left + SIDE]
+    return [middle(rgb, SIDE) for rgb in pictures]
 
 
 def measured(codec: TransformCodec, pictures: list[Rgb]) -> dict[str, float]:

@@ -8,7 +8,8 @@ DEFAULT_EFFORT = 1
 """What `compress` does: each element of the latents goes to the better of the two nearest integers."""
 
 STEPS = {2: 6, 3: 12, 4: 20, 5: 40, 6: 80, 7: 200, 8: 400, 9: 1000}
-"""Efforts that refine the latents by gradient, and their number of steps. Effort 0 rounds to the nearest integers."""
+"""Efforts that refine the latents by gradient, and their number of steps. The default's bitstream remains where it is
+the better one. Effort 0 rounds to the nearest integers."""
 
 EFFORTS = range(10)
 

@@ -32,8 +32,8 @@ from .context import ContextModel, NoContext
 from .gain import FACTOR_BITS, GainVector, pack_shift, unpack_shift
 from .hyper_latents import HyperLatents
 from .range_coder import SymbolDecoder, SymbolEncoder
-from .rdo_quantisation import rdo_quantised
-from .refinement import Relaxation
+from .rdo_quantisation import SQUARES_PER_BIT, rdo_quantised
+from .refinement import REFINED_SQUARES_PER_BIT, Relaxation, moved_near
 from .relaxation import (
     EntropyOutput,
     GainRange,
@@ -157,6 +157,23 @@ class HyperPrior(nn.Module):
         y_hat = self._run_passes(psi, [partial(quantise, part) for part in self.context.split(y)], integers=False)
         return y_hat, torch.stack(bits).sum(dim=0)
 
+    def near_decisions(self, y: Tensor, z: Tensor, gain: float) -> Tensor:
+        """Latents y (B, channels, h, w), moved near the symbols that `encode` sends for them, as `refine` starts."""
+        gains = self.gains(constant_log_gain(y, gain))
+        psi, _ = self.side.relaxed(z, torch.round)
+        parts = self.context.split(y)
+        moved: list[list[Tensor]] = [[] for _ in parts]
+
+        def decide(targets: Tensor, moved: list[Tensor], parameters: Tensor, channels: slice) -> Tensor:
+            centre, own = self.symbols.centre(parameters), gains[:, channels]
+            symbols = self._rdo_quantised(targets[:, channels], parameters, own)
+            moved.append(moved_near((targets[:, channels] - centre) * own, symbols) / own + centre)
+            y_hat: Tensor = symbols / own + centre
+            return y_hat
+
+        self._run_passes(psi, [partial(decide, *each) for each in zip(parts, moved, strict=True)], integers=False)
+        return self.context.merge([torch.cat(each, dim=1) for each in moved])
+
     def encode(self, y: Tensor, gain: float) -> tuple[bytes, ...]:
         """Latents y (1, channels, h, w), quantised with steps of 1 / gain, to one section: shift of the gain, z, y."""
         return self._encode(y, self.hyper_latents(y), gain, self._rdo_quantised)
@@ -164,6 +181,10 @@ class HyperPrior(nn.Module):
     def encode_rounded(self, y: Tensor, z: Tensor, gain: float) -> tuple[bytes, ...]:
         """`encode` without decisions: every element of y and of the hyper-latents z goes to the nearest integer."""
         return self._encode(y, z, gain, self._rounded)
+
+    def encode_refined(self, y: Tensor, z: Tensor, gain: float) -> tuple[bytes, ...]:
+        """`encode` of refined y and z: what remains to be decided is little, and bits weigh less in it."""
+        return self._encode(y, z, gain, partial(self._rdo_quantised, squares_per_bit=REFINED_SQUARES_PER_BIT))
 
     def _encode(self, y: Tensor, z: Tensor, gain: float, quantised: _Quantiser) -> tuple[bytes, ...]:
         encoder, shift = SymbolEncoder(), self.gains.shift_of(gain)
@@ -208,14 +229,16 @@ class HyperPrior(nn.Module):
         """The symbols nearest to y: whole steps of 1 / gains from the centre."""
         return ((y - self.symbols.centre(parameters)) * gains).round()
 
-    def _rdo_quantised(self, y: Tensor, parameters: Tensor, gains: Tensor) -> Tensor:
+    def _rdo_quantised(
+        self, y: Tensor, parameters: Tensor, gains: Tensor, squares_per_bit: float = SQUARES_PER_BIT
+    ) -> Tensor:
         """The symbols of y that an encoder sends: whole steps of 1 / gains from the centre."""
         centre = self.symbols.centre(parameters)
 
         def bits(steps: Tensor) -> Tensor:
             return element_bits(self.symbols.likelihood(parameters, steps / gains + centre, gains))
 
-        return rdo_quantised((y - centre) * gains, bits)
+        return rdo_quantised((y - centre) * gains, bits, squares_per_bit)
 
     def _run_passes(self, psi: Tensor, passes: Sequence[_Pass], integers: bool) -> Tensor:
         """Quantised latents (B, channels, h, w), in fixed point if `integers`, pass after pass."""

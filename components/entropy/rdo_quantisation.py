@@ -5,18 +5,19 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-_SQUARES_PER_BIT = 0.05
+SQUARES_PER_BIT = 0.05
 """Squared quantiser steps that a bit is worth: gave the best pictures at equal rates (docs/experiments.md)."""
 
 
-def rdo_quantised(steps: Tensor, bits: Callable[[Tensor], Tensor]) -> Tensor:
-    """Quantise to the nearest or the second nearest integer, whichever costs less: squared error + 0.05 * bits.
+def rdo_quantised(steps: Tensor, bits: Callable[[Tensor], Tensor], squares_per_bit: float = SQUARES_PER_BIT) -> Tensor:
+    """Quantise to the nearest or the second nearest integer, whichever costs less: squared error + weight * bits.
 
     The decoder needs no change: it reads the integers that were sent.
 
     Args:
         steps: values in quantiser steps, in any shape.
         bits: the rate of integers of that shape, element by element.
+        squares_per_bit: the weight of bits, in squared quantiser steps.
 
     Returns:
         Whole numbers of the same shape and type.
@@ -25,6 +26,6 @@ def rdo_quantised(steps: Tensor, bits: Callable[[Tensor], Tensor]) -> Tensor:
     other = nearest + torch.sign(steps - nearest)
 
     def cost(chosen: Tensor) -> Tensor:
-        return (steps - chosen).square() + _SQUARES_PER_BIT * bits(chosen)
+        return (steps - chosen).square() + squares_per_bit * bits(chosen)
 
     return torch.where(cost(other) < cost(nearest), other, nearest)

@@ -2,9 +2,9 @@
 
 Stochastic Gumbel annealing (Yang, Bamler and Mandt, NeurIPS 2020, arXiv 2006.04240) replaces rounding by a noisy value
 between the two nearest integers, which comes closer to one of them step by step, and descends on the codec's loss. It
-takes thousands of steps. Departures, for tens of them: the fewer the steps, the less noise; and an element with a small
-gradient moves in proportion to it, so that elements which matter little stay. The settings were found on pictures of
-CID22 (docs/experiments.md).
+takes thousands of steps. Departures, for tens of them: it starts from what the default encoder decides; the fewer the
+steps, the less noise; an element with a small gradient moves in proportion to it, so that elements which matter little
+stay; and the end is decided on, not rounded. The settings were found on pictures of CID22 (docs/experiments.md).
 """
 
 import math
@@ -28,12 +28,18 @@ class RefinableEntropyModel(Protocol):
     def relaxed(self, y: Tensor, z: Tensor, gain: float, relax: Relaxation) -> tuple[Tensor, Tensor]:
         """y_hat, and the bits of both, with `relax` in place of rounding and gradients to y and z."""
 
+    def near_decisions(self, y: Tensor, z: Tensor, gain: float) -> Tensor:
+        """y, moved near the integers that the default encoder sends for it: where a refinement starts."""
+
     def encode_rounded(self, y: Tensor, z: Tensor, gain: float) -> tuple[bytes, ...]:
         """Round both, and code them to sections."""
 
+    def encode_refined(self, y: Tensor, z: Tensor, gain: float) -> tuple[bytes, ...]:
+        """Decide on refined y, round refined z, and code them to sections."""
+
 
 _LEARNING_RATE, _SHORT = (
-    0.1,
+    0.05,
     20,
 )  # in quantiser steps, of so many gradients or fewer; less by 1 / sqrt(gradients) of more
 _LAST_RATE = 0.1  # of the cosine schedule, as a share of the first one
@@ -42,6 +48,9 @@ _NOISE, _MOST_NOISE = 0.04, 0.5  # for each sqrt(gradients), and at most; 1 is G
 _HOTTEST, _COLDEST = 0.3, 0.2  # the first and the last temperature
 _MOMENTUM, _MEMORY = 0.7, 0.9  # Adam's betas
 _DAMPING = 3.0  # what a gradient is divided by at the least, in root mean squares of all elements
+_START = 0.45  # at most, from the decided integer: nearer to it, soft rounding has no gradient
+REFINED_SQUARES_PER_BIT = 0.01
+"""Squared quantiser steps that a bit is worth once elements are refined, as rate has moved them already."""
 _EDGE = 1e-4  # distance from the integers at which log-odds stay finite
 
 
@@ -110,6 +119,11 @@ def soft_rounded(values: Tensor, temperature: float, noise: float, generator: to
     log_odds = (torch.atanh(share) - torch.atanh(1 - share)) / temperature
     uniform = torch.rand(values.shape, generator=generator, device=values.device)
     return low + torch.sigmoid((log_odds + noise * torch.logit(uniform, eps=1e-6)) / temperature)
+
+
+def moved_near(values: Tensor, decisions: Tensor) -> Tensor:
+    """Values in quantiser steps, moved so far that they round to the decisions (whole numbers)."""
+    return decisions + (values - decisions).clamp(-_START, _START)
 
 
 class _DampedAdam:

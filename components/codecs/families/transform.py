@@ -11,7 +11,6 @@ from ...entropy.refinement import RefinableEntropyModel, Relaxation, refine
 from ...entropy.relaxation import EntropyOutput
 from ...errors import RatewrightError
 from ..base import Codec, Scalar
-from ..bitstream import check_size
 from ..effort import DEFAULT_EFFORT, STEPS, Progress
 from ..rate_parameter import RateParameter
 from ..tensors import Reconstruction
@@ -106,8 +105,8 @@ GAIN_TO_WEIGHT = 2.0
 """Exponent of the distortion's weight over the gain. At high rates distortion grows with the square of the step."""
 RATE_OVER_GAIN = 0.9
 """Slope of log rate over log gain, measured around 0.15 bpp."""
-_REFINEMENT_WEIGHT = 0.5
-"""Of the distortion while latents are refined: at equal rates, finer steps with fewer bits each are the better ones."""
+_SLOPE_OVER_GAIN = 1.0
+"""What the weight of an error rises faster with the gain, as the slope of rate over distortion does at low rates."""
 
 
 class LearnedPriorCodec(TransformCodec):
@@ -155,28 +154,42 @@ class LearnedPriorCodec(TransformCodec):
         self.entropy.fix_encoder()
 
     def encode_at_effort(self, x: Tensor, gain: float, effort: int, on_progress: Progress) -> tuple[bytes, ...]:
-        """Sections of latents that are rounded to the nearest integers, from effort 2 on after a refinement on L."""
+        """Sections at effort 0 of rounded latents; above the default of refined ones, or of `encode` if L is less."""
         entropy = self.entropy
         if not isinstance(entropy, RefinableEntropyModel):
             return super().encode_at_effort(x, gain, effort, on_progress)
-        if effort in STEPS:
-            y, z = self._refined(entropy, x, gain, STEPS[effort], on_progress)
-        else:
-            y = self.latents(x)
-            z = entropy.hyper_latents(y)
-        with torch.inference_mode():
-            return entropy.encode_rounded(y, z, gain)
-
-    def _refined(
-        self, entropy: RefinableEntropyModel, x: Tensor, gain: float, steps: int, on_progress: Progress
-    ) -> tuple[Tensor, Tensor]:
-        """The refined latents and hyper-latents of a picture (1, 3, H, W)."""
+        y = self.latents(x)
+        if effort not in STEPS:
+            with torch.inference_mode():
+                return entropy.encode_rounded(y, entropy.hyper_latents(y), gain)
         error_weight = self.error_weight(gain)
         if error_weight is None:
             raise RatewrightError(f"codec {self.name!r} has no lambda: efforts above {DEFAULT_EFFORT} need one")
-        check_size(x.shape[-1], x.shape[-2])
-        lmbda = _REFINEMENT_WEIGHT * error_weight
-        padded, done = self.pad(x), count(1)
+        padded, lmbda = self.pad(x), error_weight * gain**_SLOPE_OVER_GAIN
+        better_y, better_z = self._refined(entropy, padded, gain, lmbda, STEPS[effort], on_progress)
+        with torch.inference_mode():
+            candidates = (entropy.encode_refined(better_y, better_z, gain), self.encode(y, gain))
+            return min(candidates, key=lambda sections: self._cost(padded, sections, lmbda))
+
+    def _cost(self, padded: Tensor, sections: tuple[bytes, ...], lmbda: float) -> float:
+        """L of a padded picture (1, 3, H, W) and the bytes that code it."""
+        tile, halo = self.tile // self.latent_stride, self.halo // self.latent_stride
+        y_hat = self.decode(sections, *padded.shape[-2:])
+        x_hat = in_tiles(self.synthesise, y_hat, self.latent_stride, tile, halo)
+        bits = padded.new_tensor([8.0 * sum(map(len, sections))])
+        return self.loss(padded, Reconstruction(x_hat, bits), lmbda).total.item()
+
+    def _refined(
+        self,
+        entropy: RefinableEntropyModel,
+        padded: Tensor,
+        gain: float,
+        lmbda: float,
+        steps: int,
+        on_progress: Progress,
+    ) -> tuple[Tensor, Tensor]:
+        """Latents and hyper-latents of a padded picture (1, 3, H, W), refined on L."""
+        done = count(1)
         blocks = self.stride // self.latent_stride  # positions of y to a side for each of z
         total = steps * number_of_tiles(padded, self.tile, self.halo)
 
@@ -189,6 +202,7 @@ class LearnedPriorCodec(TransformCodec):
 
             y = self.analyse(tile)
             z = entropy.hyper_latents(y)
+            y = entropy.near_decisions(y, z, gain)
             y, z = refine(y, z, loss, step_size=1 / gain, steps=steps, on_step=lambda: on_progress(next(done), total))
             return torch.cat((pixel_unshuffle(y, blocks), z), dim=1)
 

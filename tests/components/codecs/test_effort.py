@@ -5,12 +5,14 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
 from components.arrays import Rgb
 from components.codecs.base import Codec
 from components.codecs.checkpoint import load
 from components.codecs.coder import LearnedCoder
 from components.codecs.effort import DEFAULT_EFFORT, STEPS
+from components.codecs.families import transform
 from components.codecs.tensors import to_tensor
 from components.errors import RatewrightError
 from pipeline.paths import CHECKOUT, Layout
@@ -35,18 +37,26 @@ def part() -> Rgb:
 
 
 def loss_at(codec: Codec, rgb: Rgb, effort: int) -> float:
-    """R + lambda * gain^2 * 255^2 * MSE of the real bitstream."""
+    """R + lambda * gain^3 * 255^2 * MSE of the real bitstream."""
     assert codec.trained_lmbda is not None
     coder = LearnedCoder(codec, GAIN, effort=effort)
     data = coder.encode(rgb)
     error = np.square(coder.decode(data).astype(float) - rgb).mean()
-    return float(8 * len(data) / rgb[..., 0].size + codec.trained_lmbda * GAIN**2 * error)
+    return float(8 * len(data) / rgb[..., 0].size + codec.trained_lmbda * GAIN**3 * error)
 
 
 def test_more_effort_lowers_the_loss(winner: Codec, part: Rgb) -> None:
     rounded, decided, refined, longer = (loss_at(winner, part, effort) for effort in (0, DEFAULT_EFFORT, 2, 4))
     assert longer < refined < decided < rounded
     assert longer < 0.985 * decided
+
+
+def test_a_refinement_that_fails_gives_the_default(winner: Codec, part: Rgb, monkeypatch: pytest.MonkeyPatch) -> None:
+    def worse(y: Tensor, z: Tensor, *_: object, **__: object) -> tuple[Tensor, Tensor]:
+        return y + 1, z
+
+    monkeypatch.setattr(transform, "refine", worse)
+    assert LearnedCoder(winner, GAIN, effort=2).encode(part) == LearnedCoder(winner, GAIN).encode(part)
 
 
 def test_refined_bitstreams_are_equal_each_time(winner: Codec, part: Rgb) -> None:

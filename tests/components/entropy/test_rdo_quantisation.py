@@ -18,6 +18,12 @@ def test_a_value_nearly_between_two_becomes_the_cheaper() -> None:
     assert found.tolist() == [[0, 0, 1, 1], [-1, 0, 0, 2]]
 
 
+def test_bits_of_more_weight_decide_more() -> None:
+    steps = torch.tensor([0.55, 0.7])
+    assert rdo_quantised(steps, bits, 0.01).tolist() == [1, 1]
+    assert rdo_quantised(steps, bits, 0.2).tolist() == [0, 0]
+
+
 def test_no_other_of_all_whole_numbers_costs_less() -> None:
     steps = torch.randn(1000, generator=torch.Generator().manual_seed(0)) * 3
     chosen = rdo_quantised(steps, bits)

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from components.entropy.context import HierarchicalContext
 from components.entropy.hyperprior import HyperPrior
-from components.entropy.refinement import RefinableEntropyModel, Relaxation, refine, soft_rounded
+from components.entropy.refinement import RefinableEntropyModel, Relaxation, moved_near, refine, soft_rounded
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -50,15 +50,60 @@ def test_refinement_finds_better_integers_than_rounding() -> None:
     assert loss(y, better_z, torch.round) < rounded, "z was refined"
 
 
-@pytest.mark.parametrize("gain", [1.0, 0.4])
-def test_the_relaxed_rate_is_that_of_real_bytes(gain: float) -> None:
+def test_moved_values_round_to_the_decisions() -> None:
+    values = torch.tensor([0.2, 0.6, -0.6, 1.49])
+    decisions = torch.tensor([0.0, 0.0, -1.0, 1.0])
+    moved = moved_near(values, decisions)
+    assert torch.equal(moved.round(), decisions)
+    torch.testing.assert_close(moved, torch.tensor([0.2, 0.45, -0.6, 1.45]))
+
+
+@pytest.fixture(params=[(), (5, 7)], ids=["no groups", "groups"])
+def model(request: pytest.FixtureRequest) -> HyperPrior:
+    """A model that has seen latents of `some_latents` once."""
     torch.manual_seed(0)
     model = HyperPrior(
-        12, hyper_channels=8, features=20, context=lambda channels: HierarchicalContext(channels, features=6)
+        12,
+        hyper_channels=8,
+        features=20,
+        context=lambda channels: HierarchicalContext(channels, features=6),
+        groups=request.param,
     )
-    y = 6 * torch.randn(1, 12, 32, 32)
-    model.train()(y)
-    model.eval()
+    model.train()(some_latents())
+    return model.eval()
+
+
+def some_latents() -> Tensor:
+    return 6 * torch.randn(1, 12, 32, 32, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.mark.parametrize("gain", [1.0, 0.4])
+def test_a_refinement_starts_where_the_default_encoder_decides(model: HyperPrior, gain: float) -> None:
+    gain /= 6  # few steps for each element
+    y = some_latents()
+    with torch.no_grad():
+        z = model.hyper_latents(y)
+        start = model.near_decisions(y, z, gain)
+        decided = model.decode(model.encode(y, gain), (12, 32, 32))
+        rounded = model.decode(model.encode_rounded(start, z, gain), (12, 32, 32))
+        plain = model.decode(model.encode_rounded(y, z, gain), (12, 32, 32))
+    assert ((rounded - decided).abs() < 0.1 / gain).float().mean() > 0.99
+    assert ((plain - decided).abs() < 0.1 / gain).float().mean() < 0.99
+    assert (start - y).abs().max() < 0.6 / gain
+
+
+def test_refined_latents_are_decided_on_less(model: HyperPrior) -> None:
+    y, gain = some_latents(), 0.1
+    with torch.no_grad():
+        z = model.hyper_latents(y)
+        encoded = (model.encode(y, gain), model.encode_refined(y, z, gain), model.encode_rounded(y, z, gain))
+    decided, refined, rounded = (len(sections[0]) for sections in encoded)
+    assert decided < refined < rounded
+
+
+@pytest.mark.parametrize("gain", [1.0, 0.4])
+def test_the_relaxed_rate_is_that_of_real_bytes(model: HyperPrior, gain: float) -> None:
+    y = some_latents()
     assert isinstance(model, RefinableEntropyModel)
     with torch.no_grad():
         z = model.hyper_latents(y)
