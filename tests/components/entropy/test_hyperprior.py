@@ -72,7 +72,7 @@ def test_an_encoder_sends_what_is_worth_its_bits(
     with torch.inference_mode():
         bits, y_hat = coded()
         torch.testing.assert_close(entropy(y).y_hat, y_hat, rtol=0, atol=2 / UNIT)
-        monkeypatch.setattr(hyperprior, "rdo_quantised", lambda steps, _: steps.round())
+        monkeypatch.setattr(hyperprior, "rdo_quantised", lambda steps, *_: steps.round())
         bits_of_rounded, rounded = coded()
     errors, errors_of_rounded = (float((y - each).square().sum()) for each in (y_hat, rounded))
     assert bits < 0.99 * bits_of_rounded
