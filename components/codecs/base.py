@@ -15,7 +15,7 @@ from . import bitstream
 from .bitstream import Bitstream
 from .discriminator import Discriminator
 from .effort import DEFAULT_EFFORT, Progress, check_effort, no_progress
-from .palette import PaletteCoding, decode_palette
+from .palette import PALETTE_SECTIONS, decode_palette
 from .rate_parameter import RateParameter
 from .tensors import Loss, Reconstruction, to_tensor
 from .tiling import in_tiles
@@ -179,10 +179,6 @@ class Codec(nn.Module, ABC):
         with torch.inference_mode():
             return self._packed(self.encode(latents, self.gain.item() if gain is None else gain), size)
 
-    def pack_palette(self, coding: PaletteCoding, size: Sequence[int]) -> bytes:
-        """The bitstream of a picture of `size` (height, width) that a palette codes."""
-        return self._packed(coding.sections, size)
-
     def error_weight(self, gain: float) -> float | None:  # noqa: ARG002
         """Bits per pixel that a squared error of 1, of values from 0 to 255, is worth at a gain; None if unknown."""
         return None
@@ -247,18 +243,14 @@ class Codec(nn.Module, ABC):
         return parsed
 
     def _decode_latents(self, stream: Bitstream) -> Tensor:
-        if self._is_palette(stream):
+        if self.palettes and len(stream.sections) == PALETTE_SECTIONS:
             raise BitstreamError("this stream holds a palette and no latents")
         height, width = (-(-side // self.stride) * self.stride for side in (stream.height, stream.width))
         with torch.inference_mode():
             return self.decode(stream.sections, height, width)
 
-    def _is_palette(self, stream: Bitstream) -> bool:
-        """Whether a stream holds a palette: it has two sections, and that of latents has one."""
-        return self.palettes and len(stream.sections) == 2
-
     def _decompress_one(self, stream: Bitstream) -> Tensor:
-        if self._is_palette(stream):
+        if self.palettes and len(stream.sections) == PALETTE_SECTIONS:
             return to_tensor(decode_palette(stream.sections, stream.height, stream.width)).to(self.gain.device)
         y_hat = self._decode_latents(stream)
         tile, halo = self.tile // self.latent_stride, self.halo // self.latent_stride

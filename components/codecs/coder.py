@@ -78,7 +78,7 @@ def cheaper_stream(codec: Codec, stream: bytes, drawn: Drawing | None, gain: flo
     if drawn is None or error_weight is None:
         return stream
     rgb, coding = drawn.rgb, drawn.coded(error_weight)
-    with_palette = codec.pack_palette(coding, rgb.shape[:2])
+    with_palette = Bitstream(codec.name, codec.model_hash(), rgb.shape[1], rgb.shape[0], coding.sections).pack()
     mse = np.square(to_rgb(codec.decompress([stream])).astype(np.float64) - rgb).mean()
     bits_saved = 8 * (len(stream) - len(with_palette)) / (rgb.shape[0] * rgb.shape[1])
     return with_palette if bits_saved + error_weight * (mse - coding.mse) > 0 else stream

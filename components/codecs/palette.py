@@ -15,6 +15,8 @@ from ..arrays import Rgb
 from ..entropy.pixels.index_coder import IndexMap, decode_indices, encode_indices
 from ..errors import BitstreamError
 
+PALETTE_SECTIONS = 2
+"""Sections of a stream with a palette; one with latents has one."""
 _SIZES = 1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64
 """Colours of the palettes that are tried."""
 _LEAST_EQUAL = 0.5
