@@ -68,12 +68,13 @@ def load(path: Path, *, codec: str | None = None) -> tuple[Codec, dict[str, Any]
     return built.eval(), facts
 
 
-def load_into(codec: Codec, path: Path) -> None:
+def load_into(codec: Codec, path: Path, *, further_parts: bool = False) -> None:
     """Copy the weights of a checkpoint into a codec.
 
     Args:
         codec: the checkpoint's own, or another with parameters of the same names and shapes.
         path: of the checkpoint.
+        further_parts: the codec may have parameters that the checkpoint lacks; they stay as they are.
 
     Raises:
         CheckpointError: the file is not readable, or the weights do not fit.
@@ -82,7 +83,9 @@ def load_into(codec: Codec, path: Path) -> None:
     from safetensors.torch import load_file
 
     try:
-        codec.load_state_dict(load_file(path))
+        further = codec.load_state_dict(load_file(path), strict=not further_parts)
+        if further.unexpected_keys:
+            raise RuntimeError(f"it has no {', '.join(further.unexpected_keys)}")
     except (OSError, SafetensorError) as error:
         raise CheckpointError(f"{path}: not a readable checkpoint ({one_line(error)})") from error
     except RuntimeError as error:

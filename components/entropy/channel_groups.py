@@ -32,6 +32,11 @@ class ChannelGroups(nn.Module):
             entropy_parameters(before + features, parameters_each * size)
             for before, size in zip(ends[:-1], sizes[1:], strict=True)
         )
+        with torch.no_grad():  # a codec that gets groups begins as it was without
+            for network in self.networks:
+                assert isinstance(network, nn.Sequential)
+                for parameter in network[-1].parameters():
+                    parameter.zero_()
 
     def parameters_of(
         self,

@@ -92,7 +92,7 @@ class TrainingJob:
         messages = codec.load_pretrained(weights)
         if self.start is not None:
             with fetched(self.start) as path:
-                checkpoint.load_into(codec, path)
+                checkpoint.load_into(codec, path, further_parts=True)
             messages = []
         return codec, messages
 

@@ -1,5 +1,6 @@
 """The parameters in params.yaml as typed, checked objects. No other module opens the file."""
 
+import re
 from collections import Counter
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -66,8 +67,10 @@ class FineTuned(Variant):
     """A codec that is trained from another variant's checkpoint on, on a data set of its own."""
 
     start: str
-    """The variant whose checkpoint it starts from: of `variants`, or above it in `fine_tuned`. Both have the same
-    hyper-parameters, but for `gain_range`, which training alone uses."""
+    """The checkpoint that it starts from: models/NAME/trained.safetensors of a variant in `variants` or above it in
+    `fine_tuned`, or that of a kept run, such as results/flagship/champion.safetensors. A variant has the same
+    hyper-parameters, but for `gain_range`, which training alone uses. A kept one's codec may lack parts, such as
+    `groups`; they begin with new weights."""
     data: str
     """Data set that it is trained on."""
 
@@ -172,10 +175,13 @@ class Params(Settings):
 
     def _fault_of(self, variant: FineTuned, above: dict[str, Variant]) -> str | None:
         """The reason why a fine-tuned variant does not fit the rest of the file; None if it does."""
-        if variant.start not in above:
-            return f"start: no variant {variant.start!r} above it; there are {', '.join(above)}"
-        if _structure(variant) != _structure(above[variant.start]):
-            return f"hyperparameters: not those of {variant.start}, which it starts from"
+        start = trained_variant(variant.start)
+        if start is None and not variant.start.startswith("results/"):
+            return f"start: {variant.start} is neither models/NAME/trained.safetensors nor a file in results/"
+        if start is not None and start not in above:
+            return f"start: no variant {start!r} above it; there are {', '.join(above)}"
+        if start is not None and _structure(variant) != _structure(above[start]):
+            return f"hyperparameters: not those of {start}, which it starts from"
         if variant.data not in self.datasets:
             return f"data: datasets does not define {variant.data}"
         if variant.data == self.data.test:
@@ -206,6 +212,12 @@ class Params(Settings):
     def shards_of(self, name: str) -> str:
         """Name of the shards that variant `name` is trained on: a fine-tuned variant has its own."""
         return name if name in self.fine_tuned else self.data.train
+
+
+def trained_variant(start: str) -> str | None:
+    """The variant of a checkpoint models/NAME/trained.safetensors; None for another path."""
+    found = re.fullmatch(r"models/([^/]+)/trained\.safetensors", start)
+    return found and found[1]
 
 
 def _structure(variant: Variant) -> dict[str, Any]:

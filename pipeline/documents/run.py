@@ -26,7 +26,7 @@ class Start(Section):
     """The checkpoint that a fine-tuned variant started from."""
 
     variant: str
-    """The variant whose checkpoint it is."""
+    """The variant whose checkpoint it is; the file, if it is a kept run's."""
     sha256: str
     """Hash of the file."""
     lmbda: float | None

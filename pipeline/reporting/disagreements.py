@@ -113,6 +113,7 @@ def _trainings(run: KeptRun) -> Iterator[Disagreement]:
         if train.get("precision", "auto") != "auto":
             pairs["precision"] = (train["precision"], budget.precision)
         begun = run.parameters["fine_tuned"].get(name, {}).get("start")
+        begun = begun and (params.trained_variant(begun) or begun)
         pairs["start"] = (begun, budget.start and budget.start.variant)
         yield from _compare(stage, ("dvc.lock", "run.json"), pairs)
         if budget.start and (start := run.run.variants.get(budget.start.variant)):

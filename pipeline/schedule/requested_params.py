@@ -59,8 +59,8 @@ def _select_variants(document: dict[str, Any], names: Sequence[str]) -> None:
         raise RatewrightError(f"no variant {', '.join(unknown)}; there are {', '.join(known)}")
     needed = {*names}
     for name, variant in reversed([*document["fine_tuned"].items()]):  # which start from variants above them
-        if name in needed:
-            needed.add(variant["start"])
+        if name in needed and (start := params.trained_variant(variant["start"])):
+            needed.add(start)
     for name in {*known} - needed:
         for section in ("variants", "fine_tuned", "efforts", "resources"):
             document.get(section, {}).pop(name, None)

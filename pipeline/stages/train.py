@@ -70,8 +70,12 @@ def start_of(variant: Variant, layout: Layout) -> Start | None:
     """The checkpoint that a fine-tuned variant starts from."""
     if not isinstance(variant, FineTuned):
         return None
-    path = layout.trained(variant.start)
-    return Start(variant=variant.start, sha256=sha256_of(path), lmbda=checkpoint.read_facts(path)["lmbda"])
+    path = layout.root / variant.start
+    return Start(
+        variant=params.trained_variant(variant.start) or variant.start,
+        sha256=sha256_of(path),
+        lmbda=checkpoint.read_facts(path)["lmbda"],
+    )
 
 
 def job_of(name: str, settings: Params, layout: Layout, start: Start | None) -> TrainingJob:
@@ -93,7 +97,7 @@ def job_of(name: str, settings: Params, layout: Layout, start: Start | None) -> 
         state=str(layout.resumable("train", name) / "state.safetensors"),
         seed=settings.seed,
         weights=weight_files(training.weights, layout.weights),
-        start=None if start is None else str(layout.trained(start.variant)),
+        start=str(layout.root / variant.start) if isinstance(variant, FineTuned) else None,
         save_every_s=settings.resources_of(name).save_every_s,
     )
 

@@ -39,7 +39,7 @@ def add_two(document: dict[str, Any]) -> None:
     document["variants"]["added"] = ADDED
     wcae = document["variants"]["wcae"]
     document["fine_tuned"]["wcae_ft"] = {
-        "start": "wcae",
+        "start": "models/wcae/trained.safetensors",
         "data": "bundled-calibration",
         "codec": "wcae",
         "hyperparameters": wcae["hyperparameters"],

@@ -131,7 +131,11 @@ def test_a_name_is_a_variant_or_a_baseline(document: Document) -> None:
 def tuned(document: Document) -> Document:
     """The small profile with wcae_ft, which starts from wcae and is trained on the calibration set."""
     wcae = document["variants"]["wcae"]
-    document["fine_tuned"]["wcae_ft"] = {**deepcopy(wcae), "start": "wcae", "data": "bundled-calibration"}
+    document["fine_tuned"]["wcae_ft"] = {
+        **deepcopy(wcae),
+        "start": "models/wcae/trained.safetensors",
+        "data": "bundled-calibration",
+    }
     return document
 
 
@@ -150,7 +154,7 @@ def test_a_fine_tuned_variant_is_a_variant_with_shards_of_its_own(tuned: Documen
 
 
 def test_a_fine_tuned_variant_may_start_from_another_above_it(tuned: Document) -> None:
-    again = {**deepcopy(tuned["fine_tuned"]["wcae_ft"]), "start": "wcae_ft"}
+    again = {**deepcopy(tuned["fine_tuned"]["wcae_ft"]), "start": "models/wcae_ft/trained.safetensors"}
     again["hyperparameters"]["gain_range"] = 0.5  # which training alone uses
     tuned["fine_tuned"]["wcae_ft_again"] = again
     assert list(params.parse(tuned, "params.yaml").all_variants)[-2:] == ["wcae_ft", "wcae_ft_again"]
@@ -161,8 +165,9 @@ def test_a_fine_tuned_variant_may_start_from_another_above_it(tuned: Document) -
 @pytest.mark.parametrize(
     ("key", "value", "why"),
     [
-        ("start", "wace", "no variant 'wace' above it; there are wcae, nowcae"),
-        ("start", "wcae_ft", "no variant 'wcae_ft' above it"),
+        ("start", "models/wace/trained.safetensors", "no variant 'wace' above it; there are wcae, nowcae"),
+        ("start", "models/wcae_ft/trained.safetensors", "no variant 'wcae_ft' above it"),
+        ("start", "wcae", "wcae is neither models/NAME/trained.safetensors nor a file in results/"),
         ("hyperparameters", {"N": 3}, "not those of wcae, which it starts from"),
         ("data", "clic", "datasets does not define clic"),
         ("data", "bundled-test", "bundled-test is the test set"),

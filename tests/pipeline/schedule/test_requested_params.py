@@ -31,8 +31,8 @@ def test_a_fine_tuned_variant_brings_the_one_that_it_starts_from(
     document = yaml.load(small_text())
     wcae = document["variants"]["wcae"]
     document["fine_tuned"] = {
-        "wcae_ft": {**wcae, "start": "wcae", "data": "bundled-calibration"},
-        "wcae_ft_again": {**wcae, "start": "wcae_ft", "data": "bundled-calibration"},
+        "wcae_ft": {**wcae, "start": "models/wcae/trained.safetensors", "data": "bundled-calibration"},
+        "wcae_ft_again": {**wcae, "start": "models/wcae_ft/trained.safetensors", "data": "bundled-calibration"},
     }
     document["efforts"] = {"wcae_ft": [1], "wcae_ft_again": [1], "haar_hyper": [2]}
     document["resources"] = {"default": {"cpus": 2}, "gmm": {"cpus": 1}}

@@ -71,7 +71,12 @@ def test_a_start_whose_weights_do_not_fit(tree: Path, make_codec: Callable[..., 
     checkpoint.save(make_codec("wcae"), tree / "models" / "wcae" / "trained.safetensors", lmbda=0.01)
     document = small_params()
     wcae = document["variants"]["wcae"]
-    document["fine_tuned"]["wcae_ft"] = {**wcae, "start": "wcae", "data": "bundled-calibration", "codec": "nowcae"}
+    document["fine_tuned"]["wcae_ft"] = {
+        **wcae,
+        "start": "models/wcae/trained.safetensors",
+        "data": "bundled-calibration",
+        "codec": "nowcae",
+    }
     said = refused(tree, "wcae_ft", document)
     assert "models/wcae/trained.safetensors: the weights do not fit codec 'nowcae'" in said
 

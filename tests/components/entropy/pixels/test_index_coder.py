@@ -16,7 +16,8 @@ def noise(height: int, width: int, bits: int) -> IndexMap:
 
 def page_indices() -> IndexMap:
     """Sixteen greys of a page of text, white first."""
-    return 15 - (page()[:, :, 0] >> 4)
+    indices: IndexMap = np.uint8(15) - (page()[:, :, 0] >> 4)
+    return indices
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 300), (300, 1), (2, 3), (64, 256), (65, 257), (130, 77)])
