@@ -6,7 +6,6 @@ import logging
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,11 +19,6 @@ if TYPE_CHECKING:
 BUSY_S = 1.0
 """Seconds between two attempts at a stage whose files another DVC uses."""
 
-_LATE = (
-    "dulwich.index", "dvc.parsing.interpolate", "dvc.repo.graph", "dvc.repo.index", "dvc.repo.reproduce", "dvc.rwlock",
-    "dvc.stage.cache", "dvc.stage.run", "dvc.utils.strictyaml", "dvc_data.hashfile.status", "pyparsing", "psutil",
-)  # fmt: skip
-"""What DVC imports when it reproduces its first stage."""
 _LOOK_AT_LOCK_S = 0.05
 """Seconds between two looks at DVC's lock. DVC's own half second costs each stage several of them."""
 
@@ -50,8 +44,19 @@ def load_dvc(root: Path) -> None:
         RatewrightError: `root` is not in a repository of DVC.
     """
     with _errors(), _repository(root):  # opening it imports the most
-        for module in _LATE:
-            import_module(module)
+        # what DVC imports when it reproduces its first stage
+        import dulwich.index  # noqa: F401
+        import dvc.parsing.interpolate
+        import dvc.repo.graph
+        import dvc.repo.index
+        import dvc.repo.reproduce
+        import dvc.rwlock
+        import dvc.stage.cache
+        import dvc.stage.run
+        import dvc.utils.strictyaml  # noqa: F401
+        import dvc_data.hashfile.status  # noqa: F401
+        import psutil  # noqa: F401
+        import pyparsing  # noqa: F401
     gc.freeze()  # what is here stays: the collector of a forked process need not walk it, nor copy its pages
 
 

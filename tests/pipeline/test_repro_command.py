@@ -4,9 +4,11 @@ import io
 import json
 import os
 import pty
+import re
 import signal
 import subprocess
 import sys
+import threading
 from contextlib import suppress
 from pathlib import Path
 
@@ -80,16 +82,21 @@ def test_ctrl_c_in_a_terminal(tmp_path: Path) -> None:
         stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True,
     )  # fmt: skip
     os.close(theirs)
+    shown = bytearray()
+
+    def read() -> None:  # all the time: a terminal that nobody reads holds up who writes to it
+        with suppress(OSError):  # the end of a terminal that nobody has open
+            while True:
+                shown.extend(os.read(ours, 1 << 16))
+
+    reader = threading.Thread(target=read)
+    reader.start()
     stage = repository.pid("slow.pid")
-    shown = b""
-    while b"slow" not in shown.rpartition(b"running")[2]:
-        shown += os.read(ours, 1 << 16)
+    wait_for(lambda: re.search(rb"slow .*running", shown) is not None, "the table shows the stage")
     os.killpg(process.pid, signal.SIGINT)
-    with suppress(OSError):  # the end of a terminal that nobody has open
-        while True:
-            shown += os.read(ours, 1 << 16)
-    os.close(ours)
     assert process.wait(PATIENCE_S) == 128 + signal.SIGINT
+    reader.join()
+    os.close(ours)
     wait_for(lambda: not Path(f"/proc/{stage}").exists(), "the stage ends")
     assert b"stopped   slow in" in shown
     assert b"stopped. The same command goes on" in shown
