@@ -1,8 +1,6 @@
 """Objects in DVC's cache that no commit, no run and no file of the workspace needs."""
 
 import re
-import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -32,7 +30,7 @@ def unneeded_objects(root: Path, runs: Sequence[str]) -> list[Path]:
     Raises:
         RatewrightError: Git fails.
     """
-    found = {path.parent.name + path.name: path for path in sorted((_cache(root) / "files" / "md5").glob("??/*"))}
+    found = {path.parent.name + path.name: path for path in sorted((cache_folder(root) / "files" / "md5").glob("??/*"))}
     needed = _noted(Repository(root), runs)
     for name in [name for name in needed if name.endswith(".dir") and name in found]:
         needed.update(_HASH.findall(found[name].read_text()))
@@ -55,14 +53,15 @@ def remove_unneeded(root: Path, runs: Sequence[str]) -> None:
 
 def is_shared(root: Path) -> bool:
     """Whether the cache lies outside the checkout: other repositories may need what it holds."""
-    return not _cache(root).is_relative_to(root.resolve())
+    return not cache_folder(root).is_relative_to(root.resolve())
 
 
-def _cache(root: Path) -> Path:
-    done = subprocess.run(
-        [sys.executable, "-m", "dvc", "cache", "dir"], cwd=root, capture_output=True, text=True, check=True
-    )
-    return Path(done.stdout.strip()).resolve()
+def cache_folder(root: Path) -> Path:
+    """DVC's cache of the checkout."""
+    from dvc.repo import Repo
+
+    with Repo(str(root)) as repo:
+        return Path(repo.cache.local_cache_dir).resolve()
 
 
 def _noted(repository: Repository, runs: Sequence[str]) -> set[str]:

@@ -7,7 +7,10 @@ import logging
 import shutil
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from components.errors import RatewrightError
 from components.storage.atomic import write_bytes
@@ -17,11 +20,14 @@ from pipeline.entry import guarded
 from pipeline.paths import CHECKOUT
 from pipeline.schedule.stage_nodes import COMMITTED, Graphs, StageNode, dump
 
+if TYPE_CHECKING:
+    from dvc.stage import PipelineStage
+
 logger = logging.getLogger(__name__)
 
 
-def stage_nodes(root: Path) -> list[StageNode]:
-    """The stages of the DVC repository at `root`, each after those that it depends on, otherwise sorted by name.
+def declared_stages(root: Path) -> dict[str, tuple["PipelineStage", tuple[str, ...]]]:
+    """DVC's stages of the repository at `root`, each with the sorted names of those that it needs, and after them.
 
     Raises:
         RatewrightError: DVC refuses dvc.yaml or params.yaml.
@@ -32,20 +38,29 @@ def stage_nodes(root: Path) -> list[StageNode]:
     try:
         with Repo(str(root), uninitialized=True) as repo:
             graph = repo.index.graph
-            upstream = {stage.name: sorted(above.name for above in graph.successors(stage)) for stage in graph}
-            meta = {stage.name: dict(stage.meta or {}) for stage in graph}
+            needs = {stage.name: tuple(sorted(above.name for above in graph.successors(stage))) for stage in graph}
+            stages = {stage.name: stage for stage in graph}
     except DvcException as error:
         raise RatewrightError(f"{root / 'dvc.yaml'}: {error}") from error
-    nodes: dict[str, StageNode] = {}
+    found: dict[str, tuple[PipelineStage, tuple[str, ...]]] = {}
 
     def visit(name: str) -> None:
-        for above in upstream[name]:
+        for above in needs[name]:
             visit(above)
-        nodes.setdefault(name, StageNode.of_meta(name, tuple(upstream[name]), meta[name]))
+        found.setdefault(name, (stages[name], needs[name]))
 
-    for name in sorted(upstream):
+    for name in sorted(stages):
         visit(name)
-    return list(nodes.values())
+    return found
+
+
+def stage_nodes(root: Path) -> list[StageNode]:
+    """The stages of the DVC repository at `root`, each after those that it depends on, otherwise sorted by name.
+
+    Raises:
+        RatewrightError: DVC refuses dvc.yaml or params.yaml.
+    """
+    return [StageNode.of_meta(name, needs, stage.meta or {}) for name, (stage, needs) in declared_stages(root).items()]
 
 
 def all_graphs(root: Path) -> Graphs:
@@ -55,12 +70,19 @@ def all_graphs(root: Path) -> Graphs:
     return {name: _nodes_with(root, text) for name, text in texts.items()}
 
 
-def _nodes_with(root: Path, text: str) -> list[StageNode]:
-    """The stages of dvc.yaml with `text` as params.yaml."""
+@contextmanager
+def with_params(root: Path, text: str) -> Iterator[Path]:
+    """A folder with dvc.yaml of the checkout at `root`, and `text` as params.yaml."""
     with tempfile.TemporaryDirectory() as folder:
         shutil.copy(root / "dvc.yaml", folder)
         (Path(folder) / params.FILE).write_text(text)
-        return stage_nodes(Path(folder))
+        yield Path(folder)
+
+
+def _nodes_with(root: Path, text: str) -> list[StageNode]:
+    """The stages of dvc.yaml with `text` as params.yaml."""
+    with with_params(root, text) as folder:
+        return stage_nodes(folder)
 
 
 def main() -> None:

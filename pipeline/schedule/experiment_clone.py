@@ -7,6 +7,7 @@ from components.storage.atomic import write_bytes
 from pipeline.config import params
 from pipeline.paths import Layout
 from pipeline.registry.client import uri
+from pipeline.schedule.dvc_cache import cache_folder
 from pipeline.schedule.git import Repository
 from pipeline.schedule.run_commits import LOCK
 
@@ -55,14 +56,6 @@ def environment(root: Path, folder: Path, commit: str, name: str) -> dict[str, s
         "DVC_EXP_BASELINE_REV": commit,
         "DVC_EXP_NAME": name,
     }
-
-
-def cache_folder(root: Path) -> Path:
-    """DVC's cache of the checkout."""
-    from dvc.repo import Repo
-
-    with Repo(str(root)) as repo:
-        return Path(repo.cache.local_cache_dir).resolve()
 
 
 def _share_cache(root: Path, folder: Path) -> None:

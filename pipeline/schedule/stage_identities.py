@@ -2,8 +2,6 @@
 
 import hashlib
 import json
-import shutil
-import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,8 +9,8 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-from components.errors import RatewrightError
 from pipeline.config import params
+from pipeline.schedule.dvc_graph import declared_stages, with_params
 from pipeline.schedule.stage_nodes import StageNode
 
 
@@ -41,33 +39,13 @@ def stages_under(root: Path, text: str) -> Stages:
     Raises:
         RatewrightError: DVC refuses dvc.yaml with these params.
     """
-    from dvc.exceptions import DvcException
-    from dvc.repo import Repo
-
     document = YAML(typ="safe").load(text)
-    with tempfile.TemporaryDirectory() as folder:
-        shutil.copy(root / "dvc.yaml", folder)
-        (Path(folder) / params.FILE).write_text(text)
-        try:
-            with Repo(folder, uninitialized=True) as repo:
-                graph = repo.index.graph
-                declared = {stage.name: stage for stage in graph}
-                needs = {stage.name: sorted(above.name for above in graph.successors(stage)) for stage in graph}
-        except DvcException as error:
-            raise RatewrightError(f"{root / 'dvc.yaml'}: {error}") from error
     found: dict[str, Stage] = {}
-
-    def visit(name: str) -> None:
-        if name in found:
-            return
-        for above in needs[name]:
-            visit(above)
-        parts = [_declaration(declared[name], document), *(found[above].identity for above in needs[name])]
-        identity = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
-        found[name] = Stage(StageNode.of_meta(name, tuple(needs[name]), declared[name].meta or {}), identity)
-
-    for name in sorted(declared):
-        visit(name)
+    with with_params(root, text) as folder:
+        for name, (stage, needs) in declared_stages(folder).items():
+            parts = [_declaration(stage, document), *(found[above].identity for above in needs)]
+            identity = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+            found[name] = Stage(StageNode.of_meta(name, needs, stage.meta or {}), identity)
     return found
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from components.errors import RatewrightError
 from pipeline.documents import Evaluation
 from pipeline.paths import Layout
-from pipeline.schedule import experiment_clone
+from pipeline.schedule.dvc_cache import cache_folder
 from pipeline.schedule.experiments import evaluations, locked_stages, recorded
 from pipeline.schedule.git import Repository
 from pipeline.schedule.local_runner import Demand
@@ -85,7 +85,7 @@ class Sweep:
 
     def measured(self) -> list[Measured]:
         """What each experiment measured, in the order of the plan."""
-        cache = experiment_clone.cache_folder(self._repository.root)
+        cache = cache_folder(self._repository.root)
         found = []
         for experiment in self._plan.experiments:
             _, lock = recorded(self._repository, self._plan.base, experiment.name) or ("", "")

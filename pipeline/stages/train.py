@@ -87,9 +87,10 @@ def job_of(name: str, settings: Params, layout: Layout, start: Start | None) -> 
         training = training.model_copy(update={"lmbda": start.lmbda})
     started = None if start is None else start.model_dump()
     data_hash = sha256_of(shards / "index.json")
+    parts = (variant.model_dump(), settings.seed, settings.threads, settings.target_bpp, data_hash, started)
     return TrainingJob(
         name=f"train {name}",
-        fingerprint=fingerprint(variant.model_dump(), settings.seed, settings.target_bpp, data_hash, started),
+        fingerprint=fingerprint(*parts),
         codec=variant.codec,
         hyperparameters=variant.hyperparameters,
         config=training,

@@ -105,8 +105,8 @@ GAIN_TO_WEIGHT = 2.0
 """Exponent of the distortion's weight over the gain. At high rates distortion grows with the square of the step."""
 RATE_OVER_GAIN = 0.9
 """Slope of log rate over log gain, measured around 0.15 bpp."""
-_SLOPE_OVER_GAIN = 1.0
-"""What the weight of an error rises faster with the gain, as the slope of rate over distortion does at low rates."""
+_GAIN_TO_SLOPE = 3.0
+"""Exponent of the encoder's slope of rate over distortion over the gain, measured from gain 0.5 to 1."""
 
 
 class LearnedPriorCodec(TransformCodec):
@@ -142,8 +142,8 @@ class LearnedPriorCodec(TransformCodec):
         return rate + lmbda * distortion
 
     def error_weight(self, gain: float) -> float | None:
-        """lmbda at gain 1; at high rates distortion grows with the square of the step."""
-        return None if self.trained_lmbda is None else self.trained_lmbda * gain**GAIN_TO_WEIGHT
+        """lmbda at gain 1, and the slope of rate over distortion at others."""
+        return None if self.trained_lmbda is None else self.trained_lmbda * gain**_GAIN_TO_SLOPE
 
     def fix_encoder(self) -> None:
         """See Codec.fix_encoder; for entropy models that can do so."""
@@ -162,10 +162,10 @@ class LearnedPriorCodec(TransformCodec):
         if effort not in STEPS:
             with torch.inference_mode():
                 return entropy.encode_rounded(y, entropy.hyper_latents(y), gain)
-        error_weight = self.error_weight(gain)
-        if error_weight is None:
+        lmbda = self.error_weight(gain)
+        if lmbda is None:
             raise RatewrightError(f"codec {self.name!r} has no lambda: efforts above {DEFAULT_EFFORT} need one")
-        padded, lmbda = self.pad(x), error_weight * gain**_SLOPE_OVER_GAIN
+        padded = self.pad(x)
         better_y, better_z = self._refined(entropy, padded, gain, lmbda, STEPS[effort], on_progress)
         with torch.inference_mode():
             candidates = (entropy.encode_refined(better_y, better_z, gain), self.encode(y, gain))
