@@ -29,6 +29,8 @@ Clone = tuple[Path, dict[str, str]]
 LONGEST = (
     "test_first_run.py",  # makes the finished run, which the other worker waits for if it asks for it meanwhile
     "test_ranks.py",
+    "test_repro.py",
+    "test_sweep.py",
     "test_own_code.py",
     "test_exactness.py",
     "test_later_runs.py",

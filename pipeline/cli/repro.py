@@ -28,8 +28,8 @@ def repro(
     """
     from pipeline.cli.repro_display import TAIL, display_on, tail
     from pipeline.config import params
-    from pipeline.schedule.demands import capacity, demands
-    from pipeline.schedule.repro import reproduce
+    from pipeline.schedule.local.demands import capacity, demands
+    from pipeline.schedule.local.repro import reproduce
 
     root = checkout()
     settings = params.load(root)

@@ -10,11 +10,11 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from pipeline.schedule.critical_path import seconds_left
-from pipeline.schedule.local_runner import Outcome, Result
-from pipeline.schedule.repro import Display, Plan
+from pipeline.schedule.local.critical_path import seconds_left
+from pipeline.schedule.local.repro import Display, Plan
+from pipeline.schedule.local.runner import Outcome, Result
+from pipeline.schedule.local.stage_run import StageRun
 from pipeline.schedule.stage_nodes import StageNode
-from pipeline.schedule.stage_run import StageRun
 
 TAIL = 20
 """Lines of a failed stage's log that are shown."""

@@ -35,11 +35,11 @@ def sweep(
     from pipeline.cli.repro_display import display_on
     from pipeline.cli.tables import sweep_table
     from pipeline.config import params
-    from pipeline.schedule.demands import capacity
     from pipeline.schedule.git import Repository
-    from pipeline.schedule.grid import axis, draw, grid
-    from pipeline.schedule.sweep import Sweep
-    from pipeline.schedule.sweep_plan import plan
+    from pipeline.schedule.local.demands import capacity
+    from pipeline.schedule.sweeps.grid import axis, draw, grid
+    from pipeline.schedule.sweeps.sweep import Sweep
+    from pipeline.schedule.sweeps.sweep_plan import plan
 
     axes = [axis(setting) for setting in settings or []]
     if not axes:

@@ -10,12 +10,12 @@ from rich.text import Text
 from components.metrics.table import METRICS, Metric
 from pipeline.config import params
 from pipeline.documents import Leaderboard
-from pipeline.schedule.grid import labels, word
+from pipeline.schedule.sweeps.grid import labels, word
 
 if TYPE_CHECKING:
     from components.evaluation.paired import Difference
     from pipeline.schedule.garbage import Garbage
-    from pipeline.schedule.sweep import Measured
+    from pipeline.schedule.sweeps.sweep import Measured
 
 _LOSSLESS_COLUMNS = {
     "bpp": ("Rate, bpp", ".4f"),

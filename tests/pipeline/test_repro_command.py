@@ -18,12 +18,12 @@ from rich.console import Console
 from pipeline.cli.repro_display import LiveTable, duration, tail
 from pipeline.config.params import loads
 from pipeline.entry import PROGRESS_VARIABLE, progress
-from pipeline.schedule.demands import capacity, demands
-from pipeline.schedule.local_runner import Demand, Outcome, Result
+from pipeline.schedule.local.demands import capacity, demands
+from pipeline.schedule.local.repro import Plan
+from pipeline.schedule.local.runner import Demand, Outcome, Result
+from pipeline.schedule.local.stage_run import StageRun
 from pipeline.schedule.machine import gpus
-from pipeline.schedule.repro import Plan
 from pipeline.schedule.stage_nodes import StageNode
-from pipeline.schedule.stage_run import StageRun
 from tests.pipeline.schedule.small_repository import PATIENCE_S, SmallRepository, wait_for
 from tests.small_profile import small_text
 

@@ -21,8 +21,8 @@ import json, sys
 from pathlib import Path
 from pipeline.cli.repro_display import PlainLines
 from pipeline.entry import console, guarded
-from pipeline.schedule.local_runner import Demand
-from pipeline.schedule.repro import reproduce
+from pipeline.schedule.local.runner import Demand
+from pipeline.schedule.local.repro import reproduce
 
 slots, keep_going, *targets = sys.argv[1:]
 

@@ -11,14 +11,14 @@ from types import FrameType
 from typing import Protocol
 
 from components.errors import RatewrightError
-from pipeline.schedule import dvc_stages
-from pipeline.schedule.critical_path import estimates, longest_paths
-from pipeline.schedule.forked_process import ForkedProcess, Message
-from pipeline.schedule.local_runner import Demand, LocalRunner, Outcome, Result
-from pipeline.schedule.run_lock import only_run
+from pipeline.schedule.local import dvc_stages
+from pipeline.schedule.local.critical_path import estimates, longest_paths
+from pipeline.schedule.local.forked_process import ForkedProcess, Message
+from pipeline.schedule.local.run_lock import only_run
+from pipeline.schedule.local.runner import Demand, LocalRunner, Outcome, Result
+from pipeline.schedule.local.stage_run import LOCK_PATIENCE_S, StageRun, log_of
+from pipeline.schedule.local.stage_times import StageTimes
 from pipeline.schedule.stage_nodes import StageNode
-from pipeline.schedule.stage_run import LOCK_PATIENCE_S, StageRun, log_of
-from pipeline.schedule.stage_times import StageTimes
 
 LOOK_S = 0.25
 """Seconds between two looks at the running stages, if none of them tells something."""

@@ -8,14 +8,14 @@ import pytest
 
 from components.errors import RatewrightError
 from pipeline.config import params
-from pipeline.schedule.experiments import locked_stages
 from pipeline.schedule.git import Repository
-from pipeline.schedule.grid import axis, grid
-from pipeline.schedule.sweep_graph import sweep_graph
-from pipeline.schedule.sweep_plan import SweepPlan, plan
+from pipeline.schedule.sweeps.experiments import locked_stages
+from pipeline.schedule.sweeps.grid import axis, grid
+from pipeline.schedule.sweeps.sweep_graph import sweep_graph
+from pipeline.schedule.sweeps.sweep_plan import SweepPlan, plan
 from tests.small_profile import small_text
 
-CHECKOUT = Path(__file__).resolve().parents[3]
+CHECKOUT = Path(__file__).resolve().parents[4]
 RATES = "variants.wcae.train.learning_rate=0.001,0.002"
 
 

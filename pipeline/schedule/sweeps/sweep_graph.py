@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from pipeline.schedule.stage_nodes import StageNode
-from pipeline.schedule.sweep_plan import Experiment
+from pipeline.schedule.sweeps.sweep_plan import Experiment
 
 
 @dataclass(frozen=True)

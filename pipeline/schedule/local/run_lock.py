@@ -7,7 +7,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from components.errors import RatewrightError
-from pipeline.schedule.forked_process import GRACE_S
+from pipeline.schedule.local.forked_process import GRACE_S
 
 
 class Busy(RatewrightError):

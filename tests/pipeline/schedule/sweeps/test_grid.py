@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from components.errors import RatewrightError
-from pipeline.schedule.grid import Axis, Range, axis, draw, grid, labels, names
+from pipeline.schedule.sweeps.grid import Axis, Range, axis, draw, grid, labels, names
 
 
 @pytest.mark.parametrize(

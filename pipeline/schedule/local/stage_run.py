@@ -13,10 +13,10 @@ from typing import NamedTuple
 
 from components.errors import RatewrightError
 from pipeline.entry import PROGRESS_VARIABLE
-from pipeline.schedule import dvc_stages
-from pipeline.schedule.dvc_stages import CommandFailed
-from pipeline.schedule.forked_process import ForkedProcess, Forwarding, Message
-from pipeline.schedule.local_runner import Outcome, Result
+from pipeline.schedule.local import dvc_stages
+from pipeline.schedule.local.dvc_stages import CommandFailed
+from pipeline.schedule.local.forked_process import ForkedProcess, Forwarding, Message
+from pipeline.schedule.local.runner import Outcome, Result
 from pipeline.schedule.stage_nodes import StageNode
 
 _ERROR_WITHIN = 2000

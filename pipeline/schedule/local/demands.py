@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from pipeline.config.params import Params
-from pipeline.schedule.local_runner import Demand
+from pipeline.schedule.local.runner import Demand
 from pipeline.schedule.machine import cores, gpus
 from pipeline.schedule.stage_nodes import StageNode
 

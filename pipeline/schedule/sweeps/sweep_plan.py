@@ -7,11 +7,11 @@ from typing import Any
 from components.errors import RatewrightError
 from pipeline.config import params
 from pipeline.config.edits import edited
-from pipeline.schedule.experiments import check_name, lock_of
 from pipeline.schedule.git import Repository
-from pipeline.schedule.grid import Point, names
 from pipeline.schedule.run_commits import LOCK
-from pipeline.schedule.stage_identities import Stages, closure, stages_under
+from pipeline.schedule.sweeps.experiments import check_name, lock_of
+from pipeline.schedule.sweeps.grid import Point, names
+from pipeline.schedule.sweeps.stage_identities import Stages, closure, stages_under
 
 _MEASURES = "evaluate"
 """The beginning of the names of stages that measure a codec."""

@@ -4,8 +4,8 @@ from collections.abc import Collection, Mapping, Sequence
 
 import pytest
 
-from pipeline.schedule.critical_path import longest_paths
-from pipeline.schedule.local_runner import Demand, LocalRunner, Outcome, Result
+from pipeline.schedule.local.critical_path import longest_paths
+from pipeline.schedule.local.runner import Demand, LocalRunner, Outcome, Result
 from pipeline.schedule.stage_nodes import StageNode
 
 GOOD = Outcome(Result.RAN)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from components.errors import RatewrightError, one_line
 from components.storage.atomic import write_json
-from pipeline.schedule.dvc_lock_file import stages_in, use_own_entry
+from pipeline.schedule.local.dvc_lock_file import stages_in, use_own_entry
 
 if TYPE_CHECKING:
     from dvc.repo import Repo

@@ -10,13 +10,13 @@ from components.errors import RatewrightError
 from pipeline.documents import Evaluation
 from pipeline.paths import Layout
 from pipeline.schedule.dvc_cache import cache_folder
-from pipeline.schedule.experiments import evaluations, locked_stages, recorded
 from pipeline.schedule.git import Repository
-from pipeline.schedule.local_runner import Demand
-from pipeline.schedule.repro import Display, stop_requests
-from pipeline.schedule.run_lock import Busy, only_run
-from pipeline.schedule.sweep_plan import Experiment, SweepPlan
-from pipeline.schedule.sweep_round import Round
+from pipeline.schedule.local.repro import Display, stop_requests
+from pipeline.schedule.local.run_lock import Busy, only_run
+from pipeline.schedule.local.runner import Demand
+from pipeline.schedule.sweeps.experiments import evaluations, locked_stages, recorded
+from pipeline.schedule.sweeps.sweep_plan import Experiment, SweepPlan
+from pipeline.schedule.sweeps.sweep_round import Round
 
 OTHERS_S = 1.0
 """Seconds between two looks whether another sweep has left an experiment."""

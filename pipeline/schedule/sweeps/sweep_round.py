@@ -9,20 +9,21 @@ from dataclasses import replace
 from components.errors import RatewrightError, one_line
 from pipeline.config import params
 from pipeline.paths import Layout
-from pipeline.schedule import dvc_stages, experiment_clone
-from pipeline.schedule.critical_path import estimates, longest_paths
-from pipeline.schedule.demands import demands
-from pipeline.schedule.experiments import locked_stages, record
-from pipeline.schedule.forked_process import ForkedProcess
 from pipeline.schedule.git import Repository
-from pipeline.schedule.local_runner import Demand, LocalRunner, Outcome, Result
-from pipeline.schedule.repro import LOOK_S, Display, Plan
+from pipeline.schedule.local import dvc_stages
+from pipeline.schedule.local.critical_path import estimates, longest_paths
+from pipeline.schedule.local.demands import demands
+from pipeline.schedule.local.forked_process import ForkedProcess
+from pipeline.schedule.local.repro import LOOK_S, Display, Plan
+from pipeline.schedule.local.runner import Demand, LocalRunner, Outcome, Result
+from pipeline.schedule.local.stage_run import StageRun
+from pipeline.schedule.local.stage_times import StageTimes
 from pipeline.schedule.run_commits import LOCK
 from pipeline.schedule.stage_nodes import StageNode
-from pipeline.schedule.stage_run import StageRun
-from pipeline.schedule.stage_times import StageTimes
-from pipeline.schedule.sweep_graph import ExperimentStage, sweep_graph
-from pipeline.schedule.sweep_plan import Experiment
+from pipeline.schedule.sweeps import experiment_clone
+from pipeline.schedule.sweeps.experiments import locked_stages, record
+from pipeline.schedule.sweeps.sweep_graph import ExperimentStage, sweep_graph
+from pipeline.schedule.sweeps.sweep_plan import Experiment
 
 CACHED_S = 1.0
 """Seconds that a stage takes which another experiment runs too: DVC has its outputs by then."""

@@ -18,7 +18,7 @@ from tests.conftest import environment_of
 from tests.pipeline.reporting.written_run import evaluation
 from tests.small_profile import small_text
 
-CHECKOUT = Path(__file__).resolve().parents[3]
+CHECKOUT = Path(__file__).resolve().parents[4]
 RATES = "variants.wcae.train.learning_rate=0.001,0.002"
 NAMES = ["wcae-learning_rate=0.001", "wcae-learning_rate=0.002"]
 PATIENCE_S = 900.0

@@ -207,7 +207,7 @@ def test_a_full_disk(small_disk: Path) -> None:
 DUMP = """
 import resource, sys
 from dvc.repo import Repo, lock_repo
-from pipeline.schedule.dvc_lock_file import use_own_entry
+from pipeline.schedule.local.dvc_lock_file import use_own_entry
 use_own_entry("last", [], [])
 with Repo() as repo, lock_repo(repo):
     stage, = repo.stage.collect("last")

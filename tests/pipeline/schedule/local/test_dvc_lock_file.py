@@ -6,7 +6,7 @@ import pytest
 from dvc.utils.serialize import dumps_yaml, parse_yaml, parse_yaml_for_update
 
 from pipeline.paths import CHECKOUT
-from pipeline.schedule.dvc_lock_file import Entries
+from pipeline.schedule.local.dvc_lock_file import Entries
 
 LOCKS = sorted(CHECKOUT.glob("results/*/dvc.lock"))
 

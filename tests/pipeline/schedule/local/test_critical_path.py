@@ -1,6 +1,6 @@
 """Priorities and times from earlier runs."""
 
-from pipeline.schedule.critical_path import UNKNOWN_S, estimates, longest_paths, seconds_left
+from pipeline.schedule.local.critical_path import UNKNOWN_S, estimates, longest_paths, seconds_left
 from pipeline.schedule.stage_nodes import StageNode
 
 NODES = [

@@ -1,0 +1,1 @@
+"""`ratewright sweep`: DVC experiments whose stages share the local runner."""
