@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from ruamel.yaml import YAML
 
 from components.arrays import Rgb
@@ -16,7 +17,9 @@ from components.training.callback import TrainingCallback, Validation
 from components.training.job import TrainingJob
 from components.training.launchers.local import LocalLauncher
 from components.training.state import TrainingState
+from pipeline.config import params
 from pipeline.documents import read_lines
+from pipeline.paths import Layout
 from pipeline.registry.client import client
 from pipeline.registry.runs import TRAINING_S
 from pipeline.stages import train
@@ -79,6 +82,36 @@ def test_a_start_whose_weights_do_not_fit(tree: Path, make_codec: Callable[..., 
     }
     said = refused(tree, "wcae_ft", document)
     assert "models/wcae/trained.safetensors: the weights do not fit codec 'nowcae'" in said
+
+
+def job(tree: Path, name: str, document: dict[str, Any]) -> TrainingJob:
+    settings, layout = params.parse(document, "params.yaml"), Layout(tree)
+    return train.job_of(name, settings, layout, train.start_of(settings.variant(name), layout))
+
+
+def test_a_kept_run_is_a_start_and_the_codec_may_have_more_parts(tree: Path, make_codec: Callable[..., Codec]) -> None:
+    kept, document = make_codec("haar_hyper"), small_params()
+    checkpoint.save(kept, tree / "results" / "kept" / "champion.safetensors", lmbda=0.01)
+    document["fine_tuned"]["wcae_ft"] = {
+        **document["variants"]["haar_hyper"],
+        "hyperparameters": {**kept.hyperparameters, "groups": [8, 24]},
+        "start": "results/kept/champion.safetensors",
+        "data": "bundled-calibration",
+    }
+    document["fine_tuned"]["wcae_ft"]["train"].pop("lmbda")
+    made = job(tree, "wcae_ft", document)
+    codec, _ = made.initial_codec()
+    assert made.config.lmbda == 0.01
+    assert codec.state_dict().keys() > kept.state_dict().keys()
+    for name, weights in kept.state_dict().items():
+        assert torch.equal(codec.state_dict()[name], weights), name
+
+
+def test_a_training_with_other_threads_is_another_one(tree: Path) -> None:
+    document = small_params()
+    one = job(tree, "wcae", document).fingerprint
+    assert job(tree, "wcae", document).fingerprint == one
+    assert job(tree, "wcae", {**document, "threads": 2}).fingerprint != one
 
 
 def no_database(root: Path) -> None:
