@@ -137,12 +137,27 @@ def test_a_record_excuses_exactly_what_it_names(root: Path) -> None:
     check(root)
 
 
-def test_the_flagship_says_that_its_parts_had_other_shards() -> None:
+def test_the_flagship_is_one_run() -> None:
     run = KeptRun.read(REAL.parent / "flagship")
     provenance.check(run)
-    said = "trained on 3 commits (396f68f59, c2ab0ee57, 1dcb1619c); some of them on other shards of the same pictures"
-    assert said in provenance.sentence(run)
-    assert "minutes of training" not in section(run), "of two parts they are not known"
+    assert provenance.sentence(run) == ""
+    assert "minutes of training" in section(run)
+
+
+def test_variants_on_other_shards_are_told_and_minutes_that_are_not_known_are_not(root: Path) -> None:
+    run = KeptRun.read(root / "results" / "small")
+
+    def change(found: Any) -> None:
+        for variant in found["variants"].values():
+            variant["training_s"] = None
+        variant["data_sha256"] = "f" * 64
+
+    rewrite(run.folder / "run.json", change)
+    provenance.record(KeptRun.read(run.folder))
+    changed = KeptRun.read(run.folder)
+    assert "some of them on other shards of the same pictures" in provenance.sentence(changed)
+    assert "minutes of training" in section(run)
+    assert "minutes of training" not in section(changed)
 
 
 def test_the_reference_run_passes_by_its_record_alone(tmp_path: Path) -> None:
