@@ -27,7 +27,13 @@ PROGRESS_S = 0.5
 """Seconds between two writes of the file."""
 LOG_LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING}
 
-console = Console(markup=False, emoji=False, highlight=False, soft_wrap=True)
+
+def console_on_output() -> Console:
+    """A console on what is standard output now."""
+    return Console(markup=False, emoji=False, highlight=False, soft_wrap=True)
+
+
+console = console_on_output()
 """Standard output, for the results of commands and for progress bars. Messages go through `logging`."""
 
 _LOGGERS = ("pipeline", "components", "__main__")  # a stage is the module __main__ of its process

@@ -179,9 +179,14 @@ class Forwarding:
 
     A request to end goes to the other process, once; this one goes on and takes note of how the other ends. Without
     another process it ends itself, unless it must not: what the other made is being saved.
+
+    Attributes:
+        must_not_end: Whether it goes on without another process.
+        spared: Numbers of processes that do not count, as they do nothing yet.
     """
 
     def __init__(self) -> None:
+        self.spared: set[int] = set()
         self.must_not_end = False
         self._told: set[int] = set()
         signal.signal(signal.SIGTERM, self._on_signal)
@@ -189,7 +194,7 @@ class Forwarding:
     def _on_signal(self, number: int, _: FrameType | None) -> None:
         import psutil
 
-        children = psutil.Process().children()
+        children = [child for child in psutil.Process().children() if child.pid not in self.spared]
         for child in children:
             if child.pid not in self._told:
                 self._told.add(child.pid)

@@ -11,7 +11,7 @@ from types import FrameType
 from typing import Protocol
 
 from components.errors import RatewrightError
-from pipeline.schedule.local import dvc_stages
+from pipeline.schedule.local import dvc_stages, warm_stages
 from pipeline.schedule.local.critical_path import estimates, longest_paths
 from pipeline.schedule.local.forked_process import ForkedProcess, Message
 from pipeline.schedule.local.run_lock import only_run
@@ -111,6 +111,7 @@ def reproduce(
     with only_run(work / "repro" / "lock", os.getpid(), display.say), stop_requests() as requests:
         dvc_stages.load_dvc(root)
         plan = _planned(root, targets, work / "logs" / "plan.log", display, requests)
+        warm_stages.load(root, len(plan.nodes))
         times = StageTimes(work / "repro" / "times.json")
         estimate = estimates(plan.nodes, times.seconds)
         runner = LocalRunner(

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from components.errors import RatewrightError
 from pipeline.entry import PROGRESS_VARIABLE
-from pipeline.schedule.local import dvc_stages
+from pipeline.schedule.local import dvc_stages, warm_stages
 from pipeline.schedule.local.dvc_stages import CommandFailed
 from pipeline.schedule.local.forked_process import ForkedProcess, Forwarding, Message
 from pipeline.schedule.local.runner import Outcome, Result
@@ -176,6 +176,7 @@ def _reproduce(
     def on_busy(text: str) -> None:
         tell({"event": "busy", "text": text})
 
+    warm_stages.fork_commands(root, forwarding.spared)
     try:
         result = dvc_stages.reproduce(root, name, order, present, on_command, on_busy)
     except CommandFailed as error:

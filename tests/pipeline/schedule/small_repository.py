@@ -142,9 +142,9 @@ class SmallRepository:
         }
 
 
-def ended(process: subprocess.Popen[str]) -> Run:
+def ended(process: subprocess.Popen[str], patience_s: float = PATIENCE_S) -> Run:
     """A parallel run, once it has ended."""
-    said, error = process.communicate(timeout=PATIENCE_S)
+    said, error = process.communicate(timeout=patience_s)
     lines = said.splitlines()
     facts = json.loads(lines.pop()) if lines and lines[-1].startswith("{") else {}
     results = facts.get("ended", {})
@@ -159,9 +159,9 @@ def ended(process: subprocess.Popen[str]) -> Run:
     )
 
 
-def wait_for(happened: Callable[[], bool], what: str) -> None:
+def wait_for(happened: Callable[[], bool], what: str, patience_s: float = PATIENCE_S) -> None:
     """Wait until something happened; fail the test if it takes too long."""
-    deadline = time.monotonic() + PATIENCE_S
+    deadline = time.monotonic() + patience_s
     while not happened():
         assert time.monotonic() < deadline, f"waited too long until {what}"
         time.sleep(0.05)
