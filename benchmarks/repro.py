@@ -2,9 +2,11 @@
 
     python -m benchmarks.repro                                        # the whole profile: half an hour on two cores
     python -m benchmarks.repro --stages shard --plot cores.svg        # the data alone: a minute
+    python -m benchmarks.repro --rounds 3 --peer e4e403b              # beside the last commit without the runner
 
-Both run in fresh clones of the commit that is checked out. The plot shows what each slot did when. The costs are
-processor seconds, those of the command included, of stages that do nothing but `echo`.
+Both run in fresh clones of the commit that is checked out; the peer may be of another one. The plot shows what each
+slot did when, in the last round. The costs are processor seconds, those of the command included, of stages that do
+nothing but `echo`.
 """
 
 import os
@@ -13,7 +15,9 @@ import subprocess
 import sys
 import tempfile
 import time
+from argparse import Namespace
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from matplotlib import rc_context
@@ -22,7 +26,6 @@ from ruamel.yaml import YAML
 
 from benchmarks.common import command_line, console
 from components.storage.atomic import read_json
-from pipeline.config.profiles import write_profile
 from pipeline.paths import CHECKOUT
 from pipeline.reporting.style import LEARNED, STYLE, WIDTH
 
@@ -30,14 +33,19 @@ SINGLE = 5
 """Stages that a DVC process each runs."""
 
 
+def environment(root: Path) -> dict[str, str]:
+    """The variables of a command in a clone: this Python's programs, the clone's modules."""
+    variables = {**os.environ, "PYTHONPATH": str(root), "DVC_NO_ANALYTICS": "1"}
+    variables["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{variables['PATH']}"
+    for name in ("MLFLOW_TRACKING_URI", "OMP_NUM_THREADS"):
+        variables.pop(name, None)
+    return variables
+
+
 def run(root: Path, *command: str) -> tuple[float, float]:
     """Run a command in a clone; returns its seconds and its processor seconds, with all that it started."""
-    environment = {**os.environ, "PYTHONPATH": str(root), "DVC_NO_ANALYTICS": "1"}
-    environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
-    for name in ("MLFLOW_TRACKING_URI", "OMP_NUM_THREADS"):
-        environment.pop(name, None)
     before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
-    subprocess.run(command, cwd=root, env=environment, check=True, stdout=subprocess.DEVNULL)
+    subprocess.run(command, cwd=root, env=environment(root), check=True, stdout=subprocess.DEVNULL)
     seconds, after = time.monotonic() - started, resource.getrusage(resource.RUSAGE_CHILDREN)
     return seconds, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
@@ -47,10 +55,10 @@ def ratewright(*arguments: str) -> tuple[str, ...]:
     return (sys.executable, "-m", "pipeline.cli", "repro", *arguments)
 
 
-def fresh_clone(root: Path) -> Path:
-    """A clone of the commit that is checked out, with the small profile."""
+def fresh_clone(root: Path, commit: str = "HEAD") -> Path:
+    """A clone at a commit, with the small profile, which is what each commit has in params.yaml."""
     subprocess.run(["git", "clone", "--quiet", str(CHECKOUT), str(root)], check=True)
-    write_profile(root, "small", mirror=None)
+    subprocess.run(["git", "checkout", "--quiet", "--detach", commit], cwd=root, check=True)
     return root
 
 
@@ -105,30 +113,43 @@ def cost(folder: Path) -> None:
     )
 
 
+def compare(folder: Path, options: Namespace) -> tuple[float, float]:
+    """Print the seconds of one cold run each way; returns them. Draws the plot, if one is asked for."""
+    jobs = [] if options.jobs is None else ["--jobs", str(options.jobs)]
+    parallel, single = fresh_clone(folder / "cold-parallel"), fresh_clone(folder / "cold-single", options.peer)
+    seconds, cpu = run(parallel, *ratewright(*options.stages, *jobs))
+    times = read_json(parallel / "work" / "repro" / "times.json")["stages"]
+    peer, peer_cpu = run(single, "dvc", "repro", *options.stages)
+    console.print(
+        f"small profile, {len(times)} stages: {seconds:.0f} s, {cpu:.0f} processor seconds; "
+        f"dvc repro {peer:.0f} s, {peer_cpu:.0f} processor seconds; ratio {peer / seconds:.2f}"
+    )
+    if options.plot is not None:
+        draw(times, options.plot)
+    if options.peer == "HEAD":
+        same, other = recorded(parallel), recorded(single)
+        equal = sum(other[stage] == found for stage, found in same.items())
+        console.print(f"{equal} of {len(same)} stages that measure no time left the same bytes")
+    return seconds, peer
+
+
 def main() -> None:
-    """Print the seconds of both cold runs and their ratio, then the costs of a stage; draw the plot."""
+    """Print the seconds of both cold runs and their ratio, round after round, and the costs of a stage before."""
     parser = command_line(__doc__)
     parser.add_argument("--stages", nargs="*", default=[], help="stages to run, with what they need; all by default")
     parser.add_argument("--jobs", type=int, help="stages at a time; by default, as many as there are cores")
     parser.add_argument("--plot", type=Path, help="where to draw what each slot did: a name that ends in .svg or .png")
+    parser.add_argument("--rounds", type=int, default=1, help="how often both run; the ratio is of the medians")
+    parser.add_argument("--peer", default="HEAD", help="the commit that `dvc repro` runs")
     options = parser.parse_args()
-    jobs = [] if options.jobs is None else ["--jobs", str(options.jobs)]
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        cost(folder)
-        parallel, single = fresh_clone(folder / "cold-parallel"), fresh_clone(folder / "cold-single")
-        seconds, cpu = run(parallel, *ratewright(*options.stages, *jobs))
-        times = read_json(parallel / "work" / "repro" / "times.json")["stages"]
-        if options.plot is not None:
-            draw(times, options.plot)
-        peer, peer_cpu = run(single, "dvc", "repro", *options.stages)
-        same, other = recorded(parallel), recorded(single)
-        equal = sum(other[stage] == found for stage, found in same.items())
-        console.print(
-            f"small profile, {len(times)} stages: {seconds:.0f} s, {cpu:.0f} processor seconds; "
-            f"dvc repro {peer:.0f} s, {peer_cpu:.0f} processor seconds; ratio {peer / seconds:.2f}"
-        )
-        console.print(f"{equal} of {len(same)} stages that measure no time left the same bytes")
+        cost(Path(name))
+    rounds = []
+    for _ in range(options.rounds):
+        with tempfile.TemporaryDirectory() as name:
+            rounds.append(compare(Path(name), options))
+    ours, peer = (median(each) for each in zip(*rounds, strict=True))
+    console.print(f"medians of {options.rounds}: {ours:.0f} s, dvc repro {peer:.0f} s, ratio {peer / ours:.2f}")
 
 
 if __name__ == "__main__":
