@@ -1,5 +1,6 @@
 """A checkout with the files that the stage `register` reads."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +33,9 @@ BOARD: Json = {
 class Checkout:
     """A folder with the files that `register` reads, like those of the stages before it."""
 
-    def __init__(self, root: Path):
+    def __init__(self, root: Path, empty_database: Path):
         self.root = root
+        shutil.copy(empty_database, root)
         document = small_params()
         document["target_bpp"] = TARGET
         document["registry"]["rate_slack"] = 0.03

@@ -1,6 +1,7 @@
 """The gate measures each version with the code that it carries."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -22,11 +23,12 @@ REGISTER = "import pathlib, sys; from pipeline.stages import register; register.
 def said(
     make_codec: Callable[..., Codec],
     photographs: list[Rgb],
+    empty_database: Path,
     run_other_code: Callable[..., str],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Json:
     """registry.json where the champion carries other code, and the test set has changed since it was registered."""
-    checkout = Checkout(tmp_path_factory.mktemp("checkout"))
+    checkout = Checkout(tmp_path_factory.mktemp("checkout"), empty_database)
     checkout.win(make_codec("wcae", seed=0), 30.0)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MLFLOW_TRACKING_URI", uri(checkout.root))

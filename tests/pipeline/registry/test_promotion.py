@@ -55,10 +55,11 @@ class Story:
 def story(
     make_codec: Callable[..., Codec],
     photographs: list[Rgb],
+    empty_database: Path,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Story:
     """First champion, again, a worse one, a better one, rollback, again, another test set."""
-    checkout = Checkout(tmp_path_factory.mktemp("checkout"))
+    checkout = Checkout(tmp_path_factory.mktemp("checkout"), empty_database)
     write_data_set(checkout.root / "data" / "raw" / "bundled-test", photographs[:2])
     codecs = [make_codec("wcae", seed=seed) for seed in range(3)]
     story = Story(checkout, codecs)

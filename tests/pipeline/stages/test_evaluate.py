@@ -1,5 +1,6 @@
 """A codec that nobody trained, and JPEG, through `evaluate` and `choose`."""
 
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -29,10 +30,14 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def tree(
-    photographs: list[Rgb], make_codec: Callable[..., Codec], tmp_path_factory: pytest.TempPathFactory
+    photographs: list[Rgb],
+    make_codec: Callable[..., Codec],
+    empty_database: Path,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Path]:
     """A checkout after evaluate and choose."""
     root = tmp_path_factory.mktemp("evaluated")
+    shutil.copy(empty_database, root)
     document = small_params()
     document["variants"] = {"plain": {**document["variants"]["haar_hyper"], "codec": "haar_hyper"}}
     document["efforts"] = {"plain": [2, 0, 2]}

@@ -30,7 +30,8 @@ SETS = ("bundled-calibration", "bundled-test")
 TARGET = 0.6
 
 
-def checkout(root: Path, photographs: list[Rgb], target_bpp: float) -> Path:
+def checkout(root: Path, empty_database: Path, photographs: list[Rgb], target_bpp: float) -> Path:
+    shutil.copy(empty_database, root)
     document = small_params()
     document["fine_tuned"], document["target_bpp"], document["baselines"] = {}, target_bpp, list(NAMES)
     with (root / "params.yaml").open("w") as file:
@@ -41,9 +42,9 @@ def checkout(root: Path, photographs: list[Rgb], target_bpp: float) -> Path:
 
 
 @pytest.fixture(scope="module")
-def tree(photographs: list[Rgb], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def tree(photographs: list[Rgb], empty_database: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A checkout after `evaluate` of all three."""
-    root = checkout(tmp_path_factory.mktemp("interpolated"), photographs, TARGET)
+    root = checkout(tmp_path_factory.mktemp("interpolated"), empty_database, photographs, TARGET)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MLFLOW_TRACKING_URI", "")  # what MLflow sets is taken back
         patch.delenv("MLFLOW_TRACKING_URI")
@@ -149,11 +150,11 @@ def test_a_second_evaluation_says_the_same_but_for_seconds(tree: Path, tmp_path:
 
 
 def test_a_target_above_the_highest_quality_takes_its_real_point(
-    photographs: list[Rgb], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    photographs: list[Rgb], empty_database: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     monkeypatch.setattr(evaluate, "CURVE", ())
-    root = checkout(tmp_path, photographs, 30.0)
+    root = checkout(tmp_path, empty_database, photographs, 30.0)
     evaluate.run(root, "heic")
     results = evaluated(root, "heic").test_sets["bundled-test"]
     assert results.around_target is None
@@ -166,14 +167,14 @@ def test_a_target_above_the_highest_quality_takes_its_real_point(
 
 
 def test_a_target_below_the_lowest_quality_has_no_figures(
-    photographs: list[Rgb], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    photographs: list[Rgb], empty_database: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The nearest real point is above the target: it says so in the reason, and is not ranked beside the others."""
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     monkeypatch.setattr(evaluate, "CURVE", ())
     calm = [np.full_like(photographs[0], 99), photographs[2]]
     lowest = bpp_of(AtQuality(BASELINES["heic"], 0), [photographs[2]])
-    root = checkout(tmp_path, calm, 0.9 * lowest)
+    root = checkout(tmp_path, empty_database, calm, 0.9 * lowest)
     write_data_set(root / "data" / "raw" / "bundled-calibration", calm[:1])
     write_data_set(root / "data" / "raw" / "bundled-test", calm[1:])
     evaluate.run(root, "heic")

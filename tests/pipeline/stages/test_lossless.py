@@ -87,9 +87,12 @@ class ZipRows(Codec):
 
 
 @pytest.fixture(scope="module")
-def tree(photographs: list[Rgb], tiny_shards: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def tree(
+    photographs: list[Rgb], tiny_shards: Path, empty_database: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Path]:
     """A checkout after train, calibrate, evaluate, choose and report."""
     root = tmp_path_factory.mktemp("lossless")
+    shutil.copy(empty_database, root)
     document = small_params()
     training = {"steps": 30, "batch_size": 4, "learning_rate": 0.02, "validate_every": 10, "workers": 0}
     document["efforts"] = {}
