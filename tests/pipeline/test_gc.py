@@ -1,6 +1,7 @@
 """`ratewright gc` on a finished run: real git, DVC's cache, MLflow on sqlite with a registered version."""
 
 import hashlib
+import json
 import os
 import subprocess
 import sys
@@ -10,10 +11,12 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.paths import Layout
 from pipeline.registry.client import client, experiment_id
 from pipeline.registry.loading import registered_codec
 from pipeline.registry.models import CHALLENGER, CHAMPION
 from pipeline.schedule.git import Repository
+from pipeline.schedule.sweeps import experiment_clone
 from tests.pipeline.conftest import TARGET_BPP, Checkout
 
 pytestmark = [pytest.mark.usefixtures("own_mlflow"), pytest.mark.filterwarnings("ignore")]
@@ -153,6 +156,29 @@ def test_what_failed_goes_and_what_goes_on_stays(checkout: Checkout, tmp_path: P
     assert finished not in left
     assert checkout.ratewright("gc", "--yes") == "nothing to delete\n"
     assert "wcae" not in checkout.dvc("status")
+
+
+def test_unfinished_experiments_keep_what_they_need(checkout: Checkout) -> None:
+    """Until nobody has tried one again for 15 days; and a stage that runs in a clone is not disturbed."""
+    root, sweep = checkout.root, Layout(checkout.root).sweep
+    output = cached(checkout, "of an unfinished experiment")
+    lock = (root / "dvc.lock").read_text() + f"# md5: {output.parent.name}{output.name}\n"
+    forget(checkout)
+    recent, forgotten = sweep / "recent", sweep / "forgotten"
+    for folder in (recent, forgotten):
+        experiment_clone.prepare(root, folder, Repository(root).head(), (root / "params.yaml").read_text(), lock)
+    os.utime(forgotten, (OLD, OLD))
+    in_use = recent / ".dvc" / "tmp" / "rwlock"
+    in_use.parent.mkdir(exist_ok=True)
+    in_use.write_text(json.dumps({"write": {str(recent / "models"): {"pid": os.getpid(), "cmd": "dvc repro"}}}))
+    assert f"{recent / 'models'} is in use by process {os.getpid()}" in checkout.refused("gc", "--yes")
+    assert forgotten.exists()
+    in_use.unlink()
+    assert "no attempt for" in checkout.ratewright("gc", "--yes")
+    assert not forgotten.exists()
+    assert recent.exists()
+    assert output.exists()
+    assert checkout.ratewright("gc") == "nothing to delete\n"
 
 
 def test_a_running_stage_is_not_disturbed(checkout: Checkout) -> None:
