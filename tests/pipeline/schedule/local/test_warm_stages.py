@@ -1,5 +1,6 @@
 """Stages in forks of the runner: what they leave, compared with `dvc repro`; failures, kills and requests to end."""
 
+import csv
 import os
 import shutil
 import signal
@@ -12,10 +13,10 @@ import psutil
 import pytest
 from ruamel.yaml import YAML
 
-from components.arrays import Rgb
-from tests.conftest import environment_of, make_clone
-from tests.pipeline.conftest import on_small_pictures, write_pictures
+from tests.conftest import environment_of
+from tests.pipeline.conftest import Checkout, stages_run
 from tests.pipeline.schedule.small_repository import PROGRAM, Run, ended, is_alive, killed_at_the_end, wait_for
+from tests.small_profile import small_params
 
 LONG_S = 1800.0
 """Longest time for all stages, on a machine that has much else to do."""
@@ -23,31 +24,30 @@ TIMED = ("evaluate", "choose", "report", "register")
 """Stages whose outputs have figures that a clock gave."""
 
 
-def checkout(root: Path, photographs: list[Rgb]) -> Path:
-    """A checkout of two small variants, one of which trains in two processes two ranks."""
-    make_clone(root)
-    write_pictures(root / "pictures", photographs)
-    yaml = YAML()
-    document = yaml.load(root / "params.yaml")
-    every = yaml.load(root / "profiles" / "small.yaml")["variants"]
+def with_haar_hyper(finished: Checkout, folder: Path) -> Checkout:
+    """A copy on the commit that the run began on, with a variant more that trains in two processes two ranks."""
+    copy = finished.copy_to(folder)
+    copy.run("git", "reset", "-q", "HEAD~1")
+    copy.change_params(add_haar_hyper)
+    return copy
+
+
+def add_haar_hyper(document: dict[str, Any]) -> None:
     train = document["variants"]["wcae"]["train"]
-    on_small_pictures(document)
-    haar = every["haar_hyper"]
-    haar["train"] |= {key: train[key] for key in ("steps", "validate_every", "validation_patches")}
+    haar = small_params()["variants"]["haar_hyper"]
+    haar["train"] |= {key: train[key] for key in ("validate_every", "validation_patches")} | {"steps": 6}
     document["variants"]["haar_hyper"] = haar
-    document["resources"] = {"wcae": {"workers": 2}}
-    yaml.dump(document, root / "params.yaml")
-    return root
-
-
-@pytest.fixture(scope="module")
-def made(photographs: list[Rgb], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return checkout(tmp_path_factory.mktemp("made") / "checkout", photographs)
+    document["resources"] = {"haar_hyper": {"workers": 2}}
 
 
 @pytest.fixture
-def root(made: Path, tmp_path: Path) -> Path:
-    return shutil.copytree(made, tmp_path / "checkout", symlinks=True)
+def root(finished: Checkout, tmp_path: Path) -> Path:
+    """Such a checkout in which nothing has run."""
+    made = with_haar_hyper(finished, tmp_path / "checkout")
+    made.run("git", "clean", "-qdfX")
+    (made.root / "dvc.lock").unlink()
+    assert not (made.root / "data").exists()
+    return made.root
 
 
 def start(root: Path, *targets: str) -> subprocess.Popen[str]:
@@ -70,24 +70,30 @@ def forks_of(process: subprocess.Popen[str]) -> list[int]:
 
 
 def untimed(root: Path) -> dict[str, Any]:
-    """What a run leaves that no clock has a part in."""
+    """What a run leaves that no clock has a part in: what dvc.lock says of stages, weights, the figures of pictures."""
     stages = YAML(typ="safe").load(root / "dvc.lock")["stages"]
-    metrics = (root / "evaluation").rglob("curve.csv")
-    return {name: each for name, each in stages.items() if not name.startswith(TIMED)} | {
-        str(path.relative_to(root)): path.read_bytes() for path in (*(root / "models").rglob("*.safetensors"), *metrics)
-    }
+    left = {name: each for name, each in stages.items() if not name.startswith(TIMED)}
+    left |= {str(path.relative_to(root)): path.read_bytes() for path in (root / "models").rglob("*.safetensors")}
+    for path in (root / "evaluation").glob("*/images.csv"):
+        with path.open() as file:
+            rows = [{key: each for key, each in row.items() if not key.endswith("_s")} for row in csv.DictReader(file)]
+        left[str(path.relative_to(root))] = rows
+    return left
 
 
-def test_it_leaves_what_dvc_repro_leaves(made: Path, root: Path, tmp_path: Path) -> None:
-    single = shutil.copytree(made, tmp_path / "single", symlinks=True)
+def test_it_leaves_what_dvc_repro_leaves(root: Path, finished: Checkout, tmp_path: Path) -> None:
+    """`finished` is a run of `dvc repro`, which here runs in addition what it lacks."""
     done = run(root)
     assert (done.status, done.error) == (0, "")
     assert set(done.ended.values()) == {"ran"}
     assert "fetch bundled-test: 2 pictures in " in (root / "work" / "logs" / "fetch@bundled-test.log").read_text()
-    subprocess.run(["dvc", "repro", "-q"], cwd=single, env=environment_of(single), check=True, timeout=LONG_S)
-    left = untimed(root)
-    assert {"models/wcae/trained.safetensors", "models/haar_hyper/calibrated.safetensors"} <= left.keys()
-    assert left == untimed(single)
+    single = with_haar_hyper(finished, tmp_path / "single")
+    ran = stages_run(single.dvc("repro", "evaluate@wcae", "evaluate@haar_hyper"))
+    assert ran == ["train@haar_hyper", "calibrate@haar_hyper", "evaluate@haar_hyper"]
+    left, expected = untimed(root), untimed(single.root)
+    assert {"models/wcae/trained.safetensors", "models/haar_hyper/calibrated.safetensors"} <= expected.keys()
+    assert {len(expected[f"evaluation/{name}/images.csv"]) > 3 for name in ("wcae", "haar_hyper", "jpeg")} == {True}
+    assert left == expected
 
 
 def test_a_failure_is_told_in_its_own_words(root: Path) -> None:
@@ -101,7 +107,7 @@ def test_a_failure_is_told_in_its_own_words(root: Path) -> None:
 def test_a_killed_training_and_one_that_is_asked_to_end(root: Path) -> None:
     """Once in a fork, and gone on with in a fork."""
     text = (root / "params.yaml").read_text()
-    (root / "params.yaml").write_text(text.replace("steps: 12\n", "steps: 100000\n"))
+    (root / "params.yaml").write_text(text.replace("steps: 6\n", "steps: 100000\n"))
     for number, result in ((signal.SIGKILL, "failed"), (signal.SIGINT, "stopped")):
         (root / "dvc.lock").unlink(missing_ok=True)  # so that there is more than the training to look at
         process = start(root, "train@haar_hyper")
