@@ -1,6 +1,7 @@
 """Python programs in processes of their own that start fast: forks of one that has imported what takes long."""
 
 import json
+import select
 import subprocess
 import sys
 import tempfile
@@ -9,11 +10,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 PARENT = """
-import importlib, json, os, runpy, sys
+import gc, importlib, json, os, runpy, sys
 
 scratch, *modules = sys.argv[1:]
 for module in modules:
     importlib.import_module(module)
+gc.freeze()  # or forks that collect garbage copy all of this
 for line in sys.stdin:
     child = os.fork()
     if child == 0:
@@ -44,6 +46,10 @@ for line in sys.stdin:
 """
 
 
+LONGEST_S = 1800.0
+"""Longest time that a program may take, on a machine that has much else to do."""
+
+
 class Forks:
     """Runs one program at a time in a fork of `parent`: a module as `python -m` does, or with "-c" first a text.
 
@@ -67,6 +73,9 @@ class Forks:
         request = [str(cwd), self.environment if environment is None else environment, arguments]
         self._parent.stdin.write(json.dumps(request) + "\n")
         self._parent.stdin.flush()
+        if not select.select([self._parent.stdout], [], [], LONGEST_S)[0]:
+            self._parent.kill()
+            raise TimeoutError(f"longer than {LONGEST_S} s: {' '.join(arguments)}")
         code = int(self._parent.stdout.readline())
         out, err = ((self._scratch / name).read_bytes() for name in ("out", "err"))
         return subprocess.CompletedProcess(arguments, code, out, err)

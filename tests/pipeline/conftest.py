@@ -25,16 +25,30 @@ TARGET_BPP, TOLERANCE = 0.3, 0.05
 
 
 IMPORTS = (
+    "alembic.command",
     "cv2",
+    "dvc.cachemgr",
     "dvc.cli.parser",
+    "dvc.daemon",
+    "dvc.data_cloud",
+    "dvc.lock",
     "dvc.repo.reproduce",
     "dvc.scm",
+    "dvc_render",
+    "dulwich.worktree",
+    "filelock",
     "matplotlib.figure",
     "mlflow.pyfunc",
     "mlflow.store.tracking.sqlalchemy_store",
     "networkx",
+    "platformdirs",
+    "pygit2",
+    "rich.live",
+    "rich.progress",
+    "ruamel.yaml",
     "safetensors.torch",
     "typer",
+    "zc.lockfile",
 )
 """Of other projects what takes long to import."""
 

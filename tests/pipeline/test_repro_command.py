@@ -24,6 +24,7 @@ from pipeline.schedule.local.runner import Demand, Outcome, Result
 from pipeline.schedule.local.stage_run import StageRun
 from pipeline.schedule.machine import gpus
 from pipeline.schedule.stage_nodes import StageNode
+from tests.forks import Forks
 from tests.pipeline.schedule.small_repository import PATIENCE_S, SmallRepository, wait_for
 from tests.small_profile import small_text
 
@@ -42,43 +43,42 @@ STAGES = """
 """
 
 
-def command(repository: SmallRepository, *arguments: str) -> list[str]:
+def test_a_failure_is_shown_with_its_log_and_the_same_command_goes_on(tmp_path: Path, python: Forks) -> None:
+    repository = SmallRepository(tmp_path / "repository", STAGES, python)
+
     (repository.root / "params.yaml").write_text(small_text())
-    return [sys.executable, "-m", "pipeline.cli", "repro", *arguments]
 
+    def run(*arguments: str) -> tuple[int, str, str]:
+        """Exit code, what it said, and its errors."""
+        environment = repository.environment
+        done = python("pipeline.cli", "repro", *arguments, cwd=repository.root, environment=environment)
+        return done.returncode, done.stdout.decode(), done.stderr.decode()
 
-def test_a_failure_is_shown_with_its_log_and_the_same_command_goes_on(tmp_path: Path) -> None:
-    repository = SmallRepository(tmp_path / "repository", STAGES)
-
-    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            command(repository, *arguments),
-            cwd=repository.root, env=repository.environment, capture_output=True, text=True, check=False,
-        )  # fmt: skip
-
-    done = run("--jobs", "1")
-    assert (done.returncode, done.stderr) == (
+    code, said, errors = run("--jobs", "1")
+    assert (code, errors) == (
         2,
         "error: bad failed: no luck; 1 stages were not started. The same command goes on\n",
     )
-    assert f"lines of {repository.root / 'work' / 'logs' / 'bad.log'}\n" in done.stdout
-    assert "\nerror: no luck\n" in done.stdout
+    assert f"lines of {repository.root / 'work' / 'logs' / 'bad.log'}\n" in said
+    assert "\nerror: no luck\n" in said
     (repository.root / "go").touch()
-    done = run("bad")
-    assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.splitlines()[-1].startswith("finished  bad in ")
-    done = run("nothing")
-    assert done.returncode == 2
-    assert done.stderr.startswith("error: dvc: ")
-    assert done.stderr.count("\n") == 1
+    code, said, errors = run("bad")
+    assert (code, errors) == (0, "")
+    assert said.splitlines()[-1].startswith("finished  bad in ")
+    code, _, errors = run("nothing")
+    assert code == 2
+    assert errors.startswith("error: dvc: ")
+    assert errors.count("\n") == 1
 
 
-def test_ctrl_c_in_a_terminal(tmp_path: Path) -> None:
+def test_ctrl_c_in_a_terminal(tmp_path: Path, python: Forks) -> None:
     """Ctrl-C reaches what is in the foreground; the stages are not, and are asked to end."""
-    repository = SmallRepository(tmp_path / "repository", STAGES.replace("test -e go || {", "true || {"))
+    repository = SmallRepository(tmp_path / "repository", STAGES.replace("test -e go || {", "true || {"), python)
     ours, theirs = pty.openpty()
+    (repository.root / "params.yaml").write_text(small_text())
     process = subprocess.Popen(
-        command(repository), cwd=repository.root, env=repository.environment | {"TERM": "xterm"},
+        [sys.executable, "-m", "pipeline.cli", "repro"],
+        cwd=repository.root, env=repository.environment | {"TERM": "xterm"},
         stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True,
     )  # fmt: skip
     os.close(theirs)

@@ -15,7 +15,7 @@ def test_points_are_compared_in_dvc_and_in_mlflow(finished: Checkout, tmp_path: 
     checkout = finished.copy_to(tmp_path / "checkout")
     before = {path: path.read_bytes() for path in (checkout.root / name for name in ("params.yaml", "dvc.lock"))}
     values = ",".join(NAMES.values())
-    said = checkout.run("ratewright", "sweep", "-S", f"variants.wcae.calibrate.tolerance={values}", "--name", "mine")
+    said = checkout.ratewright("sweep", "-S", f"variants.wcae.calibrate.tolerance={values}", "--name", "mine")
     assert said.count("finished  ") == 4, said
     assert {line.split()[1] for line in said.splitlines() if line.startswith("recorded")} == NAMES.keys()
     assert {path: path.read_bytes() for path in before} == before

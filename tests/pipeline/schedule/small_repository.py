@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.conftest import environment_of
+from tests.forks import Forks
 
 ROOT = Path(__file__).resolve().parents[3]
 PATIENCE_S = 300.0
@@ -65,25 +66,26 @@ class Run:
 class SmallRepository:
     """A repository in a folder, with files that stages read."""
 
-    def __init__(self, root: Path, stages: str):
+    def __init__(self, root: Path, stages: str, python: Forks):
         """Make it.
 
         Args:
             root: A folder that does not exist.
             stages: The stages, as dvc.yaml has them under `stages`.
+            python: Runs what is run to its end.
         """
-        self.root, self.environment = root, environment_of(ROOT) | {"SHELL": "/bin/sh"}
+        self.root, self.environment, self._python = root, environment_of(ROOT) | {"SHELL": "/bin/sh"}, python
         root.mkdir()
         (root / "source").write_text("one\n")
         (root / ".gitignore").write_text("/work/\n/out/\n")
         (root / "out").mkdir()
         self.write(stages)
-        commands = (
-            "git init -q", "git config user.name test", "git config user.email test@example.invalid", "dvc init -q",
-            "git add -A", "git commit -q -m stages",
-        )  # fmt: skip
-        for command in commands:
-            self.call(*command.split())
+        self.call("git", "init", "-q")
+        with (root / ".git" / "config").open("a") as file:
+            file.write("[user]\nname = test\nemail = test@example.invalid\n")
+        self.dvc("init", "-q")
+        self.call("git", "add", "-A")
+        self.call("git", "commit", "-q", "-m", "stages")
 
     def write(self, stages: str) -> None:
         """Rewrite dvc.yaml."""
@@ -103,6 +105,10 @@ class SmallRepository:
         assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
         return done.stdout
 
+    def dvc(self, *arguments: str) -> str:
+        """What a command of DVC said that succeeds."""
+        return self._python.well("dvc", *arguments, cwd=self.root, environment=self.environment)
+
     def start(self, *targets: str, slots: int = 2, keep_going: bool = False) -> subprocess.Popen[str]:
         """Start a parallel run."""
         return subprocess.Popen(
@@ -116,7 +122,9 @@ class SmallRepository:
 
     def run(self, *targets: str, slots: int = 2, keep_going: bool = False) -> Run:
         """A parallel run to its end."""
-        return ended(self.start(*targets, slots=slots, keep_going=keep_going))
+        arguments = (str(slots), "yes" if keep_going else "no", *targets)
+        done = self._python("-c", PROGRAM, *arguments, cwd=self.root, environment=self.environment)
+        return outcome(done.returncode, done.stdout.decode(), done.stderr.decode())
 
     def out(self, name: str) -> str:
         """The content of an output."""
@@ -145,11 +153,16 @@ class SmallRepository:
 def ended(process: subprocess.Popen[str], patience_s: float = PATIENCE_S) -> Run:
     """A parallel run, once it has ended."""
     said, error = process.communicate(timeout=patience_s)
+    return outcome(process.returncode, said, error)
+
+
+def outcome(status: int, said: str, error: str) -> Run:
+    """A parallel run, by what it left."""
     lines = said.splitlines()
     facts = json.loads(lines.pop()) if lines and lines[-1].startswith("{") else {}
     results = facts.get("ended", {})
     return Run(
-        status=process.returncode,
+        status=status,
         said=lines,
         error=error,
         ended={name: result for name, (result, _) in results.items()},

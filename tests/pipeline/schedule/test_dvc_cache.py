@@ -3,7 +3,6 @@
 import hashlib
 import json
 import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import pytest
 from components.errors import RatewrightError
 from pipeline.schedule.dvc_cache import remove_unneeded, unneeded_objects
 from pipeline.schedule.git import RUNS
+from tests.forks import Forks
 
 
 @dataclass(frozen=True)
@@ -19,14 +19,14 @@ class Checkout:
     """A repository of git and DVC."""
 
     root: Path
+    python: Forks
 
     def git(self, *arguments: str) -> None:
         identity = ("-c", "user.name=test", "-c", "user.email=test@example.invalid")
         subprocess.run(["git", *identity, *arguments], cwd=self.root, check=True, capture_output=True)
 
     def dvc(self, *arguments: str) -> str:
-        command = [sys.executable, "-m", "dvc", *arguments]
-        return subprocess.run(command, cwd=self.root, check=True, capture_output=True, text=True).stdout
+        return self.python.well("dvc", *arguments, cwd=self.root)
 
     def cached(self, content: str, suffix: str = "") -> Path:
         """An object of the cache."""
@@ -51,8 +51,8 @@ class Checkout:
 
 
 @pytest.fixture
-def checkout(tmp_path: Path) -> Checkout:
-    made = Checkout(tmp_path)
+def checkout(python: Forks, tmp_path: Path) -> Checkout:
+    made = Checkout(tmp_path, python)
     made.git("init", "-q", "--initial-branch=main")
     made.dvc("init", "-q")
     made.git("commit", "-q", "-m", "empty")

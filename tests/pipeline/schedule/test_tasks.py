@@ -6,10 +6,25 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
-Clone = tuple[Path, dict[str, str]]
+from tests.forks import Forks
+
+
+class Clone(NamedTuple):
+    """A checkout, the environment that its commands run in, and what runs them."""
+
+    folder: Path
+    environment: dict[str, str]
+    python: Forks
+
+
+@pytest.fixture(scope="module")
+def new_clone(new_clone: Callable[[], tuple[Path, dict[str, str]]], python: Forks) -> Callable[[], Clone]:
+    """A function that makes one."""
+    return lambda: Clone(*new_clone(), python)
 
 
 @pytest.fixture(scope="module")
@@ -18,10 +33,10 @@ def clone(new_clone: Callable[[], Clone]) -> Clone:
 
 
 def work(clone: Clone, *task: str, **facts: str) -> subprocess.CompletedProcess[str]:
-    folder, environment = clone
+    folder, environment, python = clone
     environment = environment | {f"RATEWRIGHT_{name.upper()}": value for name, value in facts.items()}
-    command = [sys.executable, "-m", "pipeline.schedule.tasks", *task]
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    done = python("pipeline.schedule.tasks", *task, cwd=folder, environment=environment)
+    return subprocess.CompletedProcess(done.args, done.returncode, done.stdout.decode(), done.stderr.decode())
 
 
 def prepared(clone: Clone, **facts: str) -> str:
@@ -49,12 +64,11 @@ def test_prepare_writes_its_plan_and_a_stage_outside_it_is_skipped(clone: Clone)
 
 def test_stages_run_with_the_workers_own_python(clone: Clone, tmp_path: Path) -> None:
     """A shell's start-up file may put another Python in front of PATH."""
-    folder, environment = clone
     (tmp_path / "python").write_text("#!/bin/sh\necho the wrong python >&2; exit 3\n")
     (tmp_path / "python").chmod(0o755)
     plan = prepared(clone, run_id="path", request="{}")
-    misled = environment | {"PATH": f"{tmp_path}:{environment['PATH']}"}
-    done = work((folder, misled), "stage", "fetch@bundled-test", plan=plan)
+    misled = clone.environment | {"PATH": f"{tmp_path}:{clone.environment['PATH']}"}
+    done = work(clone._replace(environment=misled), "stage", "fetch@bundled-test", plan=plan)
     assert done.returncode == 0, done.stderr
     assert "the wrong python" not in done.stderr
 
@@ -73,11 +87,11 @@ def test_an_error_is_one_line(clone: Clone) -> None:
 
 
 def test_a_stage_without_a_task_is_refused(new_clone: Callable[[], Clone]) -> None:
-    folder, environment = new_clone()
-    params = folder / "params.yaml"
+    clone = new_clone()
+    params = clone.folder / "params.yaml"
     params.write_text(params.read_text().replace("  - webp\n", "  - jpeg2000\n").replace("  nowcae:\n", "  novel:\n"))
-    subprocess.run(["git", "commit", "-qam", "a new variant"], cwd=folder, check=True)
-    done = work((folder, environment), "prepare", run_id="three", request="{}", plan_file="plan.json")
+    subprocess.run(["git", "commit", "-qam", "a new variant"], cwd=clone.folder, check=True)
+    done = work(clone, "prepare", run_id="three", request="{}", plan_file="plan.json")
     assert done.returncode == 2
     assert "train@novel" in done.stderr
     assert "make graph" in done.stderr
@@ -110,9 +124,8 @@ def test_a_workspace_with_the_params_of_another_run_is_refused(new_clone: Callab
 
 
 def test_clones_start_from_the_repositorys_branch_and_leave_nothing(clone: Clone, tmp_path: Path) -> None:
-    folder, environment = clone
     bare = tmp_path / "origin.git"
-    subprocess.run(["git", "clone", "-q", "--bare", str(folder), str(bare)], check=True)
+    subprocess.run(["git", "clone", "-q", "--bare", str(clone.folder), str(bare)], check=True)
     settings = {"repository": str(bare), "scratch": str(tmp_path / "scratch")}
     text = prepared(clone, run_id="four", request="{}", **settings)
     plan = json.loads(text)
@@ -120,7 +133,7 @@ def test_clones_start_from_the_repositorys_branch_and_leave_nothing(clone: Clone
     assert f"{plan['commit']} commit\trefs/ratewright/four" in refs(bare)
     assert prepared(clone, run_id="four", request="{}", **settings) == text
     assert not list((tmp_path / "scratch").glob("*/*"))
-    lost = work((folder, environment), "stage", "train@wcae", plan=text, **settings)
+    lost = work(clone, "stage", "train@wcae", plan=text, **settings)
     assert lost.returncode == 2
     assert "MLFLOW_TRACKING_URI" in lost.stderr
 
@@ -132,10 +145,9 @@ def committed_plan(clone: Clone, bare: Path, run_id: str, **settings: str) -> st
 
 
 def test_the_clone_of_a_failed_stage_stays_for_the_next_attempt_and_not_for_ever(clone: Clone, tmp_path: Path) -> None:
-    folder, environment = clone
     scratch = tmp_path / "scratch"
     settings = {"repository": str(tmp_path / "origin.git"), "scratch": str(scratch), "dvc_remote": "/dev/null/nowhere"}
-    clone = (folder, environment | {"MLFLOW_TRACKING_URI": "http://127.0.0.1:9"})
+    clone = clone._replace(environment=clone.environment | {"MLFLOW_TRACKING_URI": "http://127.0.0.1:9"})
     plan = committed_plan(clone, tmp_path / "origin.git", "five", scratch=str(scratch))
     stage = scratch / "five" / "fetch-bundled-test"
     for _ in range(2):
@@ -158,8 +170,8 @@ def test_the_clone_of_a_failed_stage_stays_for_the_next_attempt_and_not_for_ever
 
 
 def test_clones_lie_in_a_folder_that_only_their_user_may_enter(clone: Clone, tmp_path: Path) -> None:
-    folder, environment = clone
-    clone = (folder, environment | {"XDG_CACHE_HOME": str(tmp_path / "cache"), "TMPDIR": str(tmp_path)})
+    own = {"XDG_CACHE_HOME": str(tmp_path / "cache"), "TMPDIR": str(tmp_path)}
+    clone = clone._replace(environment=clone.environment | own)
     committed_plan(clone, tmp_path / "origin.git", "eight")
     assert (tmp_path / "cache" / "ratewright").stat().st_mode & 0o777 == 0o700
     assert not (tmp_path / "ratewright").exists()
@@ -178,7 +190,7 @@ def test_sources_compares_with_the_committed_params(new_clone: Callable[[], Clon
 
 def test_a_training_ends_with_the_process_that_started_it(clone: Clone) -> None:
     """A shell that is killed outright takes a stage with it, by the signal that lets it save its state."""
-    folder, environment = clone
+    folder, environment, _ = clone
     program = (
         "import os, signal, time; from components.training.interrupt import die_with_parent; die_with_parent(); "
         "signal.signal(signal.SIGTERM, lambda *_: (open('saved', 'w').close(), os._exit(0))); "

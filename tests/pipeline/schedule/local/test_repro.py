@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.forks import Forks
 from tests.pipeline.schedule.small_repository import SmallRepository
 
 STAGES = """
@@ -42,15 +43,15 @@ STAGES = """
 
 
 @pytest.fixture
-def repository(tmp_path: Path) -> SmallRepository:
-    made = SmallRepository(tmp_path / "parallel", STAGES)
+def repository(tmp_path: Path, python: Forks) -> SmallRepository:
+    made = SmallRepository(tmp_path / "parallel", STAGES, python)
     (made.root / "params.json").write_text('{"depth": 1}')
     (made.root / "out" / "fixed").write_text("by hand\n")
     return made
 
 
-def test_it_leaves_what_dvc_repro_leaves(repository: SmallRepository, tmp_path: Path) -> None:
-    single = SmallRepository(tmp_path / "single", STAGES)
+def test_it_leaves_what_dvc_repro_leaves(repository: SmallRepository, tmp_path: Path, python: Forks) -> None:
+    single = SmallRepository(tmp_path / "single", STAGES, python)
     (single.root / "params.json").write_text('{"depth": 1}')
     (single.root / "out" / "fixed").write_text("by hand\n")
 
@@ -58,7 +59,7 @@ def test_it_leaves_what_dvc_repro_leaves(repository: SmallRepository, tmp_path: 
         """Run both ways; returns how the stages of the parallel run ended."""
         done = repository.run(slots=3)
         assert (done.status, done.error) == (0, "")
-        single.call("dvc", "repro", "-q")
+        single.dvc("repro", "-q")
         assert repository.kept() == single.kept()
         return done.ended
 
@@ -75,9 +76,7 @@ def test_it_leaves_what_dvc_repro_leaves(repository: SmallRepository, tmp_path: 
     for each in (repository, single):
         each.write(STAGES.replace("[b, a, c]", "[b, d, a, c]"))
     assert both() == {"make@d": "ran", "always": "ran"}
-    assert repository.call("dvc", "status", "make", "table", "last") == single.call(
-        "dvc", "status", "make", "table", "last"
-    )
+    assert repository.dvc("status", "make", "table", "last") == single.dvc("status", "make", "table", "last")
 
 
 def test_only_what_targets_need_is_looked_at(repository: SmallRepository) -> None:
@@ -100,9 +99,9 @@ MEETING = """
 """
 
 
-def test_stages_run_side_by_side(tmp_path: Path) -> None:
+def test_stages_run_side_by_side(tmp_path: Path, python: Forks) -> None:
     """Each of two stages waits for the other."""
-    repository = SmallRepository(tmp_path / "repository", MEETING)
+    repository = SmallRepository(tmp_path / "repository", MEETING, python)
     done = repository.run(slots=2)
     assert done.ended == {"meet@a": "ran", "meet@b": "ran"}
     assert done.said[0] == "2 to look at, 2 at a time"
@@ -137,8 +136,8 @@ FAILING = """
 """
 
 
-def test_a_failed_stage_stops_what_is_not_started(tmp_path: Path) -> None:
-    repository = SmallRepository(tmp_path / "repository", FAILING)
+def test_a_failed_stage_stops_what_is_not_started(tmp_path: Path, python: Forks) -> None:
+    repository = SmallRepository(tmp_path / "repository", FAILING, python)
     repository.run("good")
     (repository.root / "work" / "repro" / "times.json").write_text(  # bad and after are the longest path
         json.dumps({"stages": {"bad": {"seconds": 90}, "after": {"seconds": 90}, "apart": {"seconds": 1}}})
@@ -153,7 +152,7 @@ def test_a_failed_stage_stops_what_is_not_started(tmp_path: Path) -> None:
     assert done.ended == {"bad": "failed", "apart": "ran", "silent": "failed"}
     assert done.why["silent"] == "its command was killed by SIGKILL (no memory left?)"
     assert done.never_started == ["after"]
-    assert repository.call("dvc", "status", "good", "apart") == "Data and pipelines are up to date.\n"
+    assert repository.dvc("status", "good", "apart") == "Data and pipelines are up to date.\n"
 
 
 HUNG = """
@@ -164,16 +163,16 @@ HUNG = """
 """
 
 
-def test_a_stage_that_takes_too_long_is_stopped(tmp_path: Path) -> None:
-    repository = SmallRepository(tmp_path / "repository", HUNG)
+def test_a_stage_that_takes_too_long_is_stopped(tmp_path: Path, python: Forks) -> None:
+    repository = SmallRepository(tmp_path / "repository", HUNG, python)
     repository.environment["RATEWRIGHT_GRACE_S"] = "1"
     done = repository.run()
     assert done.ended == {"hung": "failed"}
     assert done.why == {"hung": "it took longer than 0.0003 h (meta.longest_hours in dvc.yaml) and was stopped"}
 
 
-def test_an_unknown_key_of_meta_is_named(tmp_path: Path) -> None:
-    repository = SmallRepository(tmp_path / "repository", HUNG.replace("longest_hours", "longest"))
+def test_an_unknown_key_of_meta_is_named(tmp_path: Path, python: Forks) -> None:
+    repository = SmallRepository(tmp_path / "repository", HUNG.replace("longest_hours", "longest"), python)
     done = repository.run()
     known = "accelerator, retries, longest_hours"
     assert (done.status, done.error) == (2, f"error: dvc.yaml: hung: meta.longest: unknown; there are {known}\n")

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.forks import Forks
 from tests.pipeline.schedule.small_repository import (
     PATIENCE_S,
     SmallRepository,
@@ -35,9 +36,9 @@ BOTH = ("slow@a", "slow@b")
 
 
 @pytest.fixture
-def repository(tmp_path: Path) -> SmallRepository:
+def repository(tmp_path: Path, python: Forks) -> SmallRepository:
     """Two stages that last until `go` is there, and one that needs both."""
-    made = SmallRepository(tmp_path / "repository", STAGES)
+    made = SmallRepository(tmp_path / "repository", STAGES, python)
     made.environment["RATEWRIGHT_GRACE_S"] = "3"
     return made
 
@@ -50,7 +51,7 @@ def goes_on(repository: SmallRepository, unchanged: tuple[str, ...] = ()) -> Non
     assert done.unchanged == sorted(unchanged)
     assert done.ended == dict.fromkeys({*BOTH, "last"} - {*unchanged}, "ran")
     assert repository.out("last") == "one\none\n"
-    assert repository.call("dvc", "status") == "Data and pipelines are up to date.\n"
+    assert repository.dvc("status") == "Data and pipelines are up to date.\n"
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -138,7 +139,7 @@ def test_dvc_beside_a_run_loses_nothing(repository: SmallRepository) -> None:
     process = repository.start("slow")
     with killed_at_the_end(process):
         stages = [repository.pid("a.pid"), repository.pid("b.pid")]
-        repository.call("dvc", "repro", "-q", "apart")
+        repository.dvc("repro", "-q", "apart")
         for stage in stages:
             os.kill(stage, signal.SIGSTOP)
         (repository.root / "go").touch()
@@ -189,8 +190,8 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
-def test_a_full_disk(small_disk: Path) -> None:
-    repository = SmallRepository(small_disk / "repository", WIDE)
+def test_a_full_disk(small_disk: Path, python: Forks) -> None:
+    repository = SmallRepository(small_disk / "repository", WIDE, python)
     done = repository.run(slots=1, keep_going=True)
     assert done.ended["wide"] == "failed"
     said = f"{done.why} {repository.log('wide')}"
@@ -201,7 +202,7 @@ def test_a_full_disk(small_disk: Path) -> None:
     done = repository.run()
     assert done.status == 0
     assert {**done.ended, **dict.fromkeys(done.unchanged, "ran")} == {"wide": "ran", "small": "ran"}
-    assert repository.call("dvc", "status") == "Data and pipelines are up to date.\n"
+    assert repository.dvc("status") == "Data and pipelines are up to date.\n"
 
 
 DUMP = """

@@ -15,6 +15,7 @@ import pytest
 from components.storage.atomic import write_json
 from pipeline.schedule.git import Repository
 from tests.conftest import environment_of
+from tests.forks import Forks
 from tests.pipeline.reporting.written_run import evaluation
 from tests.small_profile import small_text
 
@@ -87,6 +88,7 @@ class Checkout:
 
     root: Path
     notes: Path
+    python: Forks
 
     @property
     def environment(self) -> dict[str, str]:
@@ -99,13 +101,13 @@ class Checkout:
 
     def sweep(self, *arguments: str, status: int = 0) -> tuple[str, str]:
         """What a sweep said on standard output and on standard error."""
-        return end(self.begin(*arguments), status)
+        done = self.python("pipeline.cli", "sweep", *arguments, cwd=self.root, environment=self.environment)
+        said, errors = done.stdout.decode(), done.stderr.decode()
+        assert done.returncode == status, f"{said}\n{errors}"
+        return said, errors
 
     def dvc(self, *arguments: str) -> str:
-        command = [sys.executable, "-m", "dvc", *arguments]
-        return subprocess.run(
-            command, cwd=self.root, env=self.environment, text=True, capture_output=True, check=True
-        ).stdout
+        return self.python.well("dvc", *arguments, cwd=self.root, environment=self.environment)
 
     def ran(self) -> list[str]:
         """The stages that ran, with their learning rate, sorted."""
@@ -115,10 +117,11 @@ class Checkout:
         return sorted(self.dvc("exp", "list", "--name-only").split())
 
 
-def end(process: "subprocess.Popen[str]", status: int = 0) -> tuple[str, str]:
+def end(process: "subprocess.Popen[str]") -> str:
+    """What a sweep said that went well."""
     said, errors = process.communicate(timeout=PATIENCE_S)
-    assert process.returncode == status, f"{said}\n{errors}"
-    return said, errors
+    assert process.returncode == 0, f"{said}\n{errors}"
+    return said
 
 
 def wait_for(condition: Callable[[], bool]) -> None:
@@ -129,7 +132,7 @@ def wait_for(condition: Callable[[], bool]) -> None:
 
 
 @pytest.fixture(scope="module")
-def start(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def start(python: Forks, tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("quick")
     (root / "dvc.yaml").write_text(DVC_YAML)
     (root / "stage.py").write_text(STAGE)
@@ -142,7 +145,7 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_json(root / "measured.json", {**measured, "name": "wcae"})
     repository = Repository(root)
     repository.git("init", "--quiet", "--initial-branch=main")
-    subprocess.run([sys.executable, "-m", "dvc", "init", "--quiet"], cwd=root, check=True)
+    python.well("dvc", "init", "--quiet", cwd=root)
     repository.git("config", "user.name", "test")
     repository.git("config", "user.email", "test@example.invalid")
     repository.git("add", "-A")
@@ -151,9 +154,9 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def checkout(start: Path, tmp_path: Path) -> Checkout:
+def checkout(start: Path, python: Forks, tmp_path: Path) -> Checkout:
     (tmp_path / "notes").mkdir()
-    return Checkout(shutil.copytree(start, tmp_path / "checkout"), tmp_path / "notes")
+    return Checkout(shutil.copytree(start, tmp_path / "checkout"), tmp_path / "notes", python)
 
 
 def test_a_sweep_makes_experiments_and_leaves_the_workspace_alone(checkout: Checkout) -> None:
@@ -219,7 +222,9 @@ def test_the_same_command_goes_on_after_a_kill(checkout: Checkout, number: signa
     (checkout.notes / "hold-0.002").touch()
     process = checkout.begin("-S", RATES, "--jobs", "2")
     try:
-        wait_for(lambda: (checkout.notes / "trains-0.002").exists() and checkout.experiments() == NAMES[:1])
+        wait_for((checkout.notes / "trains-0.002").exists)
+        wait_for(lambda: NAMES[0] in Repository(checkout.root).git("for-each-ref", "refs/exps"))
+        assert checkout.experiments() == NAMES[:1]
         began = (checkout.root / "work" / "sweep" / NAMES[1] / "work" / "state").read_text()
     finally:
         process.send_signal(number)
@@ -252,4 +257,4 @@ def test_two_sweeps_at_once_share_the_experiments(checkout: Checkout) -> None:
         "shard 0.001",
         *(f"train {rate}" for rate in ("0.001", "0.002", "0.003")),
     ]
-    assert all(f" {name} " in said[1][0] for name in NAMES), "its table has what the other ran"
+    assert all(f" {name} " in said[1] for name in NAMES), "its table has what the other ran"
