@@ -28,17 +28,23 @@ Clone = tuple[Path, dict[str, str]]
 
 LONGEST = (
     "test_first_run.py",  # makes the finished run, which the other worker waits for if it asks for it meanwhile
-    "test_ranks.py",
-    "test_repro.py",
     "test_sweep.py",
-    "test_own_code.py",
-    "test_exactness.py",
+    "test_tasks.py",
+    "test_warm_stages.py",
+    "test_repro_weather.py",
     "test_later_runs.py",
-    "test_codecs.py",
-    "test_divergence.py",
-    "test_portable.py",
-    "test_gc.py",
+    "test_index_coder.py",
+    "test_own_code.py",
     "test_code_hashes.py",
+    "test_portable.py",
+    "test_repro.py",
+    "test_sweep_run.py",
+    "test_gc.py",
+    "test_interpolated.py",
+    "test_exactness.py",
+    "test_ranks.py",
+    "test_divergence.py",
+    "test_codecs.py",
 )
 """The files that take longest. Begun last, one of them would keep one worker waiting for the other."""
 
