@@ -111,7 +111,6 @@ def reproduce(
     with only_run(work / "repro" / "lock", os.getpid(), display.say), stop_requests() as requests:
         dvc_stages.load_dvc(root)
         plan = _planned(root, targets, work / "logs" / "plan.log", display, requests)
-        warm_stages.load(root, len(plan.nodes))
         times = StageTimes(work / "repro" / "times.json")
         estimate = estimates(plan.nodes, times.seconds)
         runner = LocalRunner(
@@ -119,6 +118,8 @@ def reproduce(
         )
         display.begin(plan, estimate, capacity.slots)
         try:
+            display.refresh()
+            warm_stages.load(root, len(plan.nodes))
             watcher = _Watcher(display, times)
 
             def start(node: StageNode) -> StageRun:
