@@ -20,7 +20,6 @@ import psutil
 from benchmarks.common import command_line, console
 from benchmarks.repro import environment, fresh_clone, ratewright, recorded, run
 
-VICTIMS = ("runner", "dvc", "stage")
 SILENT = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
 PATIENCE_S = 120.0
 """Longest time that processes may take to end after a kill: stages save their state."""
@@ -38,11 +37,12 @@ def processes(root: Path) -> list[psutil.Process]:
     return found
 
 
-def victim(runner: psutil.Process, kind: str) -> psutil.Process:
-    """The runner, a DVC process or a stage; the next one above where there is none of that kind."""
-    dvc = runner.children() if kind != "runner" else []
-    stages = [stage for process in dvc for stage in process.children()] if kind == "stage" else []
-    return random.choice(stages or dvc or [runner])
+def victim(runner: psutil.Process) -> tuple[str, psutil.Process]:
+    """The runner, a DVC process or a stage, as drawn, with its kind; one above it where there is none of that kind."""
+    dvc = runner.children()
+    levels = {"runner": [runner], "dvc": dvc, "stage": [stage for process in dvc for stage in process.children()]}
+    drawn = random.randrange(len(levels))
+    return next((kind, random.choice(found)) for kind, found in reversed(list(levels.items())[: drawn + 1]) if found)
 
 
 def kill_once(root: Path, wait_s: float, stages: list[str]) -> str | None:
@@ -56,8 +56,7 @@ def kill_once(root: Path, wait_s: float, stages: list[str]) -> str | None:
         runner.wait(wait_s)
         return None
     except psutil.TimeoutExpired:
-        kind = random.choice(VICTIMS)
-        killed = victim(runner, kind)
+        kind, killed = victim(runner)
     killed.send_signal(signal.SIGKILL)
     killed_at = time.monotonic()
     status = runner.wait(PATIENCE_S)
