@@ -98,7 +98,7 @@ def main() -> None:
         console.print(f"an undisturbed run: {whole_s:.0f} s; seed {seed}")
         began = time.monotonic()
         for number in range(options.kills):
-            happened = kill_once(killed, random.uniform(1, 2 * whole_s / options.kills), options.stages)
+            happened = kill_once(killed, random.uniform(1, 1.5 * whole_s / options.kills), options.stages)
             if happened is None:
                 console.print("the run ended before the next kill")
                 break
