@@ -72,6 +72,7 @@ def recorded(root: Path) -> dict[str, Any]:
 def draw(times: dict[str, Any], to: Path) -> None:
     """Draw what each slot did when."""
     began = min(each["started"] for each in times.values())
+    end = max(each["started"] + each["seconds"] for each in times.values()) - began
     slots = 1 + max(slot for each in times.values() for slot in each["slots"])
     with rc_context(STYLE):
         figure = Figure(figsize=(WIDTH, 1 + 0.9 * slots), layout="constrained")
@@ -80,7 +81,8 @@ def draw(times: dict[str, Any], to: Path) -> None:
             for slot in each["slots"]:
                 start = each["started"] - began
                 axes.barh(slot, each["seconds"], left=start, height=0.9, color=LEARNED, edgecolor="white")
-                axes.text(start, slot, f" {name}", rotation=90, fontsize=5, color="white", va="center", clip_on=True)
+                if each["seconds"] > end / 60:  # wide enough for its name
+                    axes.text(start, slot, name, rotation=90, fontsize=5, color="white", va="center", clip_on=True)
         axes.set(xlabel="seconds", yticks=range(slots), ylabel="slot", title="what each slot did")
         figure.savefig(to)
 
