@@ -45,5 +45,5 @@ def to_tensor(rgb: Rgb) -> Tensor:
 
 def to_rgb(x: Tensor) -> Rgb:
     """(1, 3, H, W) in [0, 1] to (H, W, 3) uint8, rounded."""
-    rgb: Rgb = (x[0].clamp(0, 1) * 255).round().byte().permute(1, 2, 0).cpu().numpy()
+    rgb: Rgb = x[0].clamp(0, 1).mul_(255).round_().byte().permute(1, 2, 0).cpu().numpy()
     return rgb

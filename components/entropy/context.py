@@ -11,8 +11,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from ..layers.fixed_point import fixed_point_forward, to_fixed_point
+from ..layers.fixed_point import to_fixed_point
 from .checkerboard import checkerboard_merge, checkerboard_split
+from .neighbours import from_neighbours
 from .running_statistics import RunningStatistics
 
 
@@ -92,8 +93,10 @@ class CheckerboardContext(nn.ModuleList, ContextModel):
         """Zeros for the first field, and features of the first for the second."""
         if not parts:
             return Context(torch.zeros_like(like[:, :1]).expand(-1, self.features, -1, -1))
+        network = self[0]
+        assert isinstance(network, nn.Conv2d)
         known = _normalised(parts[0], statistics, integers)
-        return Context(checkerboard_split(_convolved(self[0], _sparse(known), integers))[1])
+        return Context(from_neighbours(network, known.chunk(2, dim=2), integers))
 
 
 class HierarchicalContext(nn.Module, ContextModel):
@@ -140,27 +143,21 @@ class HierarchicalContext(nn.Module, ContextModel):
         if not parts:
             first = to_fixed_point(self.first) if integers else self.first
             return Context(first.expand(len(like), -1, *like.shape[2:]))
-        number = len(parts) - 1
+        network, prediction = self.networks[len(parts) - 1], self.predictions[len(parts) - 1]
+        assert isinstance(network, nn.Conv2d)
+        assert isinstance(prediction, nn.Conv2d)
         average = (to_fixed_point(statistics.mean) if integers else statistics.mean)[:, None, None]
         normal = self._known([_normalised(part, statistics, integers) for part in parts])
         centred = self._known([part - average for part in parts])
-        features = self._at_next(number, _convolved(self.networks[number], normal, integers))
-        return Context(features, self._at_next(number, _convolved(self.predictions[number], centred, integers)))
+        return Context(from_neighbours(network, normal, integers), from_neighbours(prediction, centred, integers))
 
     @staticmethod
-    def _known(parts: Sequence[Tensor]) -> Tensor:
-        """What is decoded, on the grid of the next pass, with zeros elsewhere."""
-        known = parts[0]
+    def _known(parts: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """What is decoded of the grid of the next pass: even rows and columns, and their middles if known."""
+        even = parts[0]
         if len(parts) >= 3:
-            known = checkerboard_merge(torch.cat((known, parts[1]), dim=2), parts[2])
-        middles = torch.zeros_like(known) if len(parts) % 2 else parts[-1]
-        return _sparse(torch.cat((known, middles), dim=2))
-
-    @staticmethod
-    def _at_next(number: int, grid: Tensor) -> Tensor:
-        """The positions of the next pass on its grid."""
-        (_, middles), rest = _levels(grid)
-        return rest if number % 2 else middles
+            even = checkerboard_merge(torch.cat((even, parts[1]), dim=2), parts[2])
+        return (even,) if len(parts) % 2 else (even, parts[-1])
 
 
 def _levels(x: Tensor) -> tuple[tuple[Tensor, Tensor], Tensor]:
@@ -170,18 +167,8 @@ def _levels(x: Tensor) -> tuple[tuple[Tensor, Tensor], Tensor]:
     return (even, middles), rest
 
 
-def _sparse(field: Tensor) -> Tensor:
-    """The first field of a checkerboard on the whole grid, with zeros on the second."""
-    return checkerboard_merge(field, torch.zeros_like(field))
-
-
 def _normalised(y: Tensor, statistics: RunningStatistics, integers: bool) -> Tensor:
     return statistics.normalise_fixed_point(y) if integers else statistics.normalise(y)
-
-
-def _convolved(layer: nn.Module, x: Tensor, integers: bool) -> Tensor:
-    out: Tensor = fixed_point_forward([layer], x) if integers else layer(x)
-    return out
 
 
 def _no_prediction(channels: int) -> nn.Conv2d:

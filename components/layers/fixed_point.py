@@ -83,18 +83,28 @@ def to_fixed_point(x: Tensor, bits: int = ACTIVATION_BITS) -> Tensor:
 
 def rounding_shift(x: Tensor, bits: int) -> Tensor:
     """Integers in float64 divided by 2^bits and rounded to the nearest integer, halves up."""
-    return ((x + (1 << bits - 1)) * 2.0**-bits).floor_()
+    return (x + (1 << bits - 1)).mul_(2.0**-bits).floor_()
 
 
-def _convolution(layer: nn.Conv2d, x: Tensor) -> Tensor:
+def fixed_point_parameters(layer: nn.Conv2d) -> tuple[Tensor, Tensor]:
+    """Weights and biases of a convolution in fixed point. Raises OverflowError as `fixed_point_forward` does."""
     weight = to_fixed_point(layer.weight, WEIGHT_BITS)
     assert layer.bias is not None
     bias = to_fixed_point(layer.bias, WEIGHT_BITS + ACTIVATION_BITS)
     if weight.abs().sum(dim=(1, 2, 3)).max() * _LARGEST_ACTIVATION + bias.abs().max() > _LARGEST_SUM:
         raise OverflowError("the weights of a fixed-point network are too large for exact sums in float64")
-    assert isinstance(layer.padding, tuple)
-    y = F.conv2d(x, weight, bias, layer.stride, layer.padding, layer.dilation, layer.groups)
+    return weight, bias
+
+
+def fixed_point_sum(y: Tensor) -> Tensor:
+    """The sums of a convolution, with 24 fractional bits, to activations."""
     return rounding_shift(y, WEIGHT_BITS).clamp_(-_LARGEST_ACTIVATION, _LARGEST_ACTIVATION)
+
+
+def _convolution(layer: nn.Conv2d, x: Tensor) -> Tensor:
+    weight, bias = fixed_point_parameters(layer)
+    assert isinstance(layer.padding, tuple)
+    return fixed_point_sum(F.conv2d(x, weight, bias, layer.stride, layer.padding, layer.dilation, layer.groups))
 
 
 class Gate(nn.Module):
