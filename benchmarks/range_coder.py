@@ -20,9 +20,9 @@ def main() -> None:
     command_line(__doc__).parse_args()
     symbols = natural_symbols(CHANNELS, SIDE)
     model = ChannelGaussian(CHANNELS)
-    data = model.encode_symbols(symbols)
+    data = model.coder.encode_symbols(symbols)
     estimated = model.eval()(torch.from_numpy(symbols)[None]).bits.item() / 8
-    side_information = len(model.encode_symbols(symbols[:, :1, :1]))
+    side_information = len(model.coder.encode_symbols(symbols[:, :1, :1]))
     console.print(f"range coder, {symbols.size} symbols in {CHANNELS} channels")
     console.print(
         f"  {len(data)} bytes, estimated {estimated:.0f}: {len(data) / estimated - 1:+.3%},"
@@ -48,8 +48,8 @@ def main() -> None:
 
     count = symbols.size
     for label, ours, peer in (
-        ("encode", lambda: model.encode_symbols(symbols), peer_encode),
-        ("decode", lambda: model.decode_symbols(data, (CHANNELS, SIDE, SIDE)), peer_decode),
+        ("encode", lambda: model.coder.encode_symbols(symbols), peer_encode),
+        ("decode", lambda: model.coder.decode_symbols(data, (CHANNELS, SIDE, SIDE)), peer_decode),
     ):
         mine, theirs, ratio = paired(
             lambda ours=ours: per_second(count, ours),  # type: ignore[misc]

@@ -19,8 +19,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ..coding.range_coder import TOTAL, Ints, SymbolDecoder, SymbolEncoder
 from ..errors import BitstreamError, RatewrightError
-from .range_coder import TOTAL, Ints, SymbolDecoder, SymbolEncoder
 from .relaxation import EntropyOutput
 
 MIDDLE = 0.5

@@ -6,7 +6,6 @@ from itertools import accumulate
 import torch
 from torch import Tensor, nn
 
-from ..layers.fixed_point import fixed_point_forward
 from ..layers.hyper import entropy_parameters
 from .running_statistics import RunningStatistics
 
@@ -45,7 +44,6 @@ class ChannelGroups(nn.Module):
         features: Tensor,
         before: list[Tensor],
         statistics: RunningStatistics,
-        integers: bool,
     ) -> Tensor:
         """Entropy parameters of one group (B, parameters_each * size, h, w).
 
@@ -53,17 +51,13 @@ class ChannelGroups(nn.Module):
             group: its number.
             parameters: of the pass, for all channels (B, parameters_each * C, h, w).
             features: of the pass (B, F, h, w).
-            before: latents of the groups before it, in fixed point if `integers`.
+            before: latents of the groups before it.
             statistics: normalises latents.
-            integers: compute in fixed-point arithmetic.
         """
         by_channel = parameters.view(len(parameters), self._each, -1, *parameters.shape[2:])
         own = by_channel[:, :, self.channels[group]].flatten(1, 2)
         if not before:
             return own
-        known, network = torch.cat(before, dim=1), self.networks[group - 1]
-        assert isinstance(network, nn.Sequential)
-        known = statistics.normalise_fixed_point(known) if integers else statistics.normalise(known)
-        inputs = torch.cat((known, features), dim=1)
-        corrections: Tensor = fixed_point_forward(network, inputs) if integers else network(inputs)
+        known = statistics.normalise(torch.cat(before, dim=1))
+        corrections: Tensor = self.networks[group - 1](torch.cat((known, features), dim=1))
         return own + corrections

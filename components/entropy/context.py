@@ -11,8 +11,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from ..layers.fixed_point import to_fixed_point
 from .checkerboard import checkerboard_merge, checkerboard_split
+from .integers import Integers, convolution, fixed_point
 from .neighbours import from_neighbours
 from .running_statistics import RunningStatistics
 
@@ -39,14 +39,17 @@ class ContextModel(ABC):
         """Inverse of `split`."""
 
     @abstractmethod
-    def of(self, parts: Sequence[Tensor], like: Tensor, statistics: RunningStatistics, integers: bool) -> Context:
+    def coding_parts(self) -> tuple[str, Integers]:
+        """The name and the integers that components.coding.hyperprior takes."""
+
+    @abstractmethod
+    def of(self, parts: Sequence[Tensor], like: Tensor, statistics: RunningStatistics) -> Context:
         """The context of the next pass.
 
         Args:
-            parts: latents of the passes before, in fixed point if `integers`.
+            parts: latents of the passes before.
             like: a tensor (B, any, h, w) of the next pass's positions.
             statistics: normalises latents.
-            integers: compute in fixed-point arithmetic.
         """
 
 
@@ -63,9 +66,13 @@ class NoContext(ContextModel):
         """All positions."""
         return parts[0]
 
-    def of(self, parts: Sequence[Tensor], like: Tensor, statistics: RunningStatistics, integers: bool) -> Context:  # noqa: ARG002
+    def of(self, parts: Sequence[Tensor], like: Tensor, statistics: RunningStatistics) -> Context:  # noqa: ARG002
         """Nothing."""
         return Context(like[:, :0])
+
+    def coding_parts(self) -> tuple[str, Integers]:
+        """See ContextModel."""
+        return "none", {}
 
 
 class CheckerboardContext(nn.ModuleList, ContextModel):
@@ -89,14 +96,18 @@ class CheckerboardContext(nn.ModuleList, ContextModel):
         """Inverse of `split`."""
         return checkerboard_merge(*parts)
 
-    def of(self, parts: Sequence[Tensor], like: Tensor, statistics: RunningStatistics, integers: bool) -> Context:
+    def of(self, parts: Sequence[Tensor], like: Tensor, statistics: RunningStatistics) -> Context:
         """Zeros for the first field, and features of the first for the second."""
         if not parts:
             return Context(torch.zeros_like(like[:, :1]).expand(-1, self.features, -1, -1))
         network = self[0]
         assert isinstance(network, nn.Conv2d)
-        known = _normalised(parts[0], statistics, integers)
-        return Context(from_neighbours(network, known.chunk(2, dim=2), integers))
+        known = statistics.normalise(parts[0])
+        return Context(from_neighbours(network, known.chunk(2, dim=2)))
+
+    def coding_parts(self) -> tuple[str, Integers]:
+        """See ContextModel."""
+        return "checkerboard", convolution(self[0], "context.0")
 
 
 class HierarchicalContext(nn.Module, ContextModel):
@@ -138,18 +149,25 @@ class HierarchicalContext(nn.Module, ContextModel):
         second = checkerboard_merge(torch.cat((first, middles_of_second), dim=2), rest_of_second)
         return checkerboard_merge(torch.cat((second, middles), dim=2), rest)
 
-    def of(self, parts: Sequence[Tensor], like: Tensor, statistics: RunningStatistics, integers: bool) -> Context:
+    def of(self, parts: Sequence[Tensor], like: Tensor, statistics: RunningStatistics) -> Context:
         """Features of the neighbours known, and the means predicted from them; the first pass knows none."""
         if not parts:
-            first = to_fixed_point(self.first) if integers else self.first
-            return Context(first.expand(len(like), -1, *like.shape[2:]))
+            return Context(self.first.expand(len(like), -1, *like.shape[2:]))
         network, prediction = self.networks[len(parts) - 1], self.predictions[len(parts) - 1]
         assert isinstance(network, nn.Conv2d)
         assert isinstance(prediction, nn.Conv2d)
-        average = (to_fixed_point(statistics.mean) if integers else statistics.mean)[:, None, None]
-        normal = self._known([_normalised(part, statistics, integers) for part in parts])
+        average = statistics.mean[:, None, None]
+        normal = self._known([statistics.normalise(part) for part in parts])
         centred = self._known([part - average for part in parts])
-        return Context(from_neighbours(network, normal, integers), from_neighbours(prediction, centred, integers))
+        return Context(from_neighbours(network, normal), from_neighbours(prediction, centred))
+
+    def coding_parts(self) -> tuple[str, Integers]:
+        """See ContextModel."""
+        integers: Integers = {"context.first": fixed_point(self.first)}
+        for name in ("networks", "predictions"):
+            for number, layer in enumerate(getattr(self, name)):
+                integers.update(convolution(layer, f"context.{name}.{number}"))
+        return "hierarchical", integers
 
     @staticmethod
     def _known(parts: Sequence[Tensor]) -> tuple[Tensor, ...]:
@@ -165,10 +183,6 @@ def _levels(x: Tensor) -> tuple[tuple[Tensor, Tensor], Tensor]:
     fields, rest = checkerboard_split(x)
     even, middles = fields.chunk(2, dim=2)
     return (even, middles), rest
-
-
-def _normalised(y: Tensor, statistics: RunningStatistics, integers: bool) -> Tensor:
-    return statistics.normalise_fixed_point(y) if integers else statistics.normalise(y)
 
 
 def _no_prediction(channels: int) -> nn.Conv2d:

@@ -10,27 +10,22 @@ Decoding reads the stored integer tables and never evaluates the density.
 import copy
 import math
 from itertools import pairwise
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .escapes import decode_values, encode_values
-from .gaussian_tables import quantise_probabilities
-from .range_coder import TOTAL, EndOfPrefixError, Ints, PrefixDecoder, SymbolDecoder, SymbolEncoder
+from ..coding.channel_tables import ALL_CHANNELS, REACH, ChannelSelection, ChannelTables
+from ..coding.factorized import GAIN_LEVELS_PER_OCTAVE
+from ..coding.gaussian_tables import quantise_probabilities
+from ..coding.range_coder import Ints, PrefixDecoder, SymbolDecoder, SymbolEncoder
 from .relaxation import position_bits
 from .running_statistics import RunningStatistics
 
 _WIDTHS = (1, 3, 3, 3, 1)
 _INITIAL_SCALE = 1.0
-_REACH = 63  # values beyond are escaped
-
-ChannelSelection = NDArray[np.bool_] | slice
-"""A mask (C,) or a slice of the channels."""
-ALL_CHANNELS = slice(None)
 
 
 class Density(nn.Module):
@@ -76,8 +71,6 @@ class FactorizedPrior(nn.Module):
         gain_levels: gain levels on either side of a step of 1.
     """
 
-    GAIN_LEVELS_PER_OCTAVE: ClassVar[int] = 8
-
     tables: Tensor
 
     def __init__(self, channels: int, gain_levels: int = 0):
@@ -85,7 +78,7 @@ class FactorizedPrior(nn.Module):
         self.gain_levels = gain_levels
         self.typical = RunningStatistics(channels)
         self.density = Density(channels)  # of values normalised by the running statistics
-        self.register_buffer("tables", torch.zeros(channels, 2 * gain_levels + 1, 2 * _REACH + 2, dtype=torch.int32))
+        self.register_buffer("tables", torch.zeros(channels, 2 * gain_levels + 1, 2 * REACH + 2, dtype=torch.int32))
         self._stale = True
         self.register_state_dict_pre_hook(FactorizedPrior._before_state_dict)  # type: ignore[no-untyped-call]
         self.register_load_state_dict_post_hook(FactorizedPrior._after_load)  # type: ignore[no-untyped-call]
@@ -108,37 +101,19 @@ class FactorizedPrior(nn.Module):
         likelihood = self.density.likelihood(by_channel.flatten(1), width.expand(y.shape).transpose(0, 1).flatten(1))
         return position_bits(likelihood.view(by_channel.shape).transpose(0, 1))
 
-    def encode(
-        self,
-        encoder: SymbolEncoder,
-        symbols: Ints,
-        levels: Ints | None = None,
-        channels: ChannelSelection = ALL_CHANNELS,
-    ) -> None:
-        """Code integers channel by channel.
+    @property
+    def coder(self) -> ChannelTables:
+        """The tables in use."""
+        self._refresh_tables()
+        return ChannelTables(self.tables.cpu().numpy())
 
-        Args:
-            encoder: takes the symbols.
-            symbols: (C, n).
-            levels: (C,) gain level of each channel, clipped to those that there are; level 0 by default.
-            channels: those to code.
-        """
-        for values, table in zip(symbols[channels], self._tables_at(levels)[channels], strict=True):
-            encode_values(encoder, values, table)
+    def encode(self, encoder: SymbolEncoder, symbols: Ints, channels: ChannelSelection = ALL_CHANNELS) -> None:
+        """Code integers (C, n), channel by channel, with the tables of level 0."""
+        self.coder.encode(encoder, symbols, channels=channels)
 
-    def decode(
-        self,
-        decoder: SymbolDecoder,
-        count: int,
-        levels: Ints | None = None,
-        channels: ChannelSelection = ALL_CHANNELS,
-    ) -> Ints:
+    def decode(self, decoder: SymbolDecoder, count: int, channels: ChannelSelection = ALL_CHANNELS) -> Ints:
         """Inverse of `encode`: symbols (C, count), zero in channels that were not coded. Raises BitstreamError."""
-        symbols = np.zeros((len(self.tables), count), dtype=np.int32)
-        tables = self._tables_at(levels)
-        for channel in np.arange(len(symbols))[channels]:
-            symbols[channel] = decode_values(decoder, count, tables[channel])
-        return symbols
+        return self.coder.decode(decoder, count, channels=channels)
 
     def decode_prefix(self, decoder: PrefixDecoder, count: int) -> tuple[Ints, bool]:
         """Decode as many channels as a prefix holds.
@@ -146,54 +121,17 @@ class FactorizedPrior(nn.Module):
         Returns:
             Symbols (C, count), the running means in channels that the prefix does not hold; and whether it holds all.
         """
-        symbols: Ints = self.typical.mean.round().int().cpu().numpy()[:, None].repeat(count, axis=1)
-        try:
-            for row, table in zip(symbols, self._tables_at(None), strict=True):
-                row[:] = decode_values(decoder, count, table)
-        except EndOfPrefixError:
-            return symbols, False
-        return symbols, True
-
-    def best_level_offset(self, symbols: Ints, levels: Ints, channels: ChannelSelection = ALL_CHANNELS) -> int:
-        """The offset to the gain levels with which symbols take the fewest bits.
-
-        Densities are trained with quantiser steps around one and may be poor at other steps. An encoder therefore looks
-        for the best tables and sends the offset.
-
-        Args:
-            symbols: (C, n).
-            levels: (C,) gain levels.
-            channels: those that are coded.
-        """
-        self._refresh_tables()
-        entries = self.tables.shape[-1]
-        placed = np.where(np.abs(symbols) > _REACH, entries - 1, symbols + _REACH)
-        counts = np.stack([np.bincount(row, minlength=entries) for row in placed])
-        bits = np.einsum("cs,cls->cl", counts, -np.log2(self.tables.cpu().numpy() / TOTAL))
-        offsets = range(-2 * self.gain_levels, 2 * self.gain_levels + 1)
-        costs = [bits[np.arange(len(bits)), self._index(levels + k)][channels].sum() for k in offsets]
-        return offsets[int(np.argmin(costs))]
-
-    def _index(self, levels: Ints) -> Ints:
-        index: Ints = levels.clip(-self.gain_levels, self.gain_levels) + self.gain_levels
-        return index
-
-    def _tables_at(self, levels: Ints | None) -> Ints:
-        """(C, entries): the table of each channel at its gain level."""
-        self._refresh_tables()
-        tables: Ints = self.tables.cpu().numpy()
-        chosen: Ints = tables[np.arange(len(tables)), self.gain_levels if levels is None else self._index(levels)]
-        return chosen
+        return self.coder.decode_prefix(decoder, count, self.typical.mean.round().int().cpu().numpy())
 
     @torch.no_grad()
     def _refresh_tables(self) -> None:
         if not self._stale:
             return
         density = copy.deepcopy(self.density).double()
-        values = torch.arange(-_REACH, _REACH + 1, device=self.tables.device, dtype=torch.float64)
+        values = torch.arange(-REACH, REACH + 1, device=self.tables.device, dtype=torch.float64)
         mean, inverse = (part.double()[:, None] for part in (self.typical.mean, self.typical.inverse_scale))
         for level in range(-self.gain_levels, self.gain_levels + 1):
-            step = 2 ** (-level / self.GAIN_LEVELS_PER_OCTAVE)
+            step = 2 ** (-level / GAIN_LEVELS_PER_OCTAVE)
             mass = density.likelihood((values * step - mean) * inverse, step * inverse).cpu().numpy()
             rows = np.stack([quantise_probabilities(row) for row in mass])
             self.tables[:, level + self.gain_levels] = torch.from_numpy(rows)

@@ -5,24 +5,15 @@ One checkpoint serves a range of rates: latents are multiplied by a gain before 
 """
 
 import math
-import struct
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from ..errors import BitstreamError
-from ..layers.fixed_point import ACTIVATION_BITS, rounding_shift, to_fixed_point
-from .gaussian_tables import STEP, UNITS_PER_TABLE
-
-FACTOR_BITS = 16
-"""Fractional bits of gains and steps."""
-
-LOG_GAIN_UNIT = STEP / UNITS_PER_TABLE
-"""What one unit of a shift adds to the logarithm of the gain."""
-
-_LARGEST_SHIFT = 20 * UNITS_PER_TABLE
-_EXPONENT_BITS = 6
+from ..coding.fixed_point import ACTIVATION_BITS
+from ..coding.gain import EXPONENT_BITS, FACTOR_BITS, LARGEST_SHIFT, LOG_GAIN_UNIT
+from ..layers.fixed_point import rounding_shift, to_fixed_point
+from .integers import Integers, fixed_point, stored
 
 
 class Quantiser(NamedTuple):
@@ -69,7 +60,7 @@ class GainVector(nn.Module):
         self.groups = min(groups, channels)
         self.exponent = nn.Parameter(torch.ones(self.groups))
         self.register_buffer("group_of", torch.arange(channels) * self.groups // channels, persistent=False)
-        shifts = range(-_LARGEST_SHIFT, _LARGEST_SHIFT + 1)
+        shifts = range(-LARGEST_SHIFT, LARGEST_SHIFT + 1)
         factors = [round(math.exp(shift * LOG_GAIN_UNIT) * 2**FACTOR_BITS) for shift in shifts]
         self.register_buffer("factors", torch.tensor(factors, dtype=torch.int32))
 
@@ -77,32 +68,16 @@ class GainVector(nn.Module):
         """Log-gain of each image (B,) to the gain of every channel (B, C, 1, 1), with gradients to the exponents."""
         return (log_gain[:, None] * self.exponent[self.group_of]).exp()[:, :, None, None]
 
-    @staticmethod
-    def shift_of(gain: float) -> int:
-        """The shift nearest to a positive gain."""
-        shift = round(math.log(gain) / LOG_GAIN_UNIT)
-        return max(-_LARGEST_SHIFT, min(_LARGEST_SHIFT, shift))
-
     def quantiser(self, shift: int) -> Quantiser:
         """The quantiser of a shift, from integers alone."""
-        exponent = to_fixed_point(self.exponent, _EXPONENT_BITS)[self.group_of]
-        shifts = rounding_shift(shift * exponent, _EXPONENT_BITS).clamp_(-_LARGEST_SHIFT, _LARGEST_SHIFT)
-        factor = self.factors[shifts.long() + _LARGEST_SHIFT].long()
+        exponent = to_fixed_point(self.exponent, EXPONENT_BITS)[self.group_of]
+        shifts = rounding_shift(shift * exponent, EXPONENT_BITS).clamp_(-LARGEST_SHIFT, LARGEST_SHIFT)
+        factor = self.factors[shifts.long() + LARGEST_SHIFT].long()
         step = ((1 << 2 * FACTOR_BITS) + factor // 2) // factor
         gain, step, shifts = (value.double()[:, None, None] for value in (factor, step, shifts))
         return Quantiser(gain, step, shifts)
 
-
-def pack_shift(shift: int) -> bytes:
-    """The first two bytes of a section."""
-    return struct.pack("<h", shift)
-
-
-def unpack_shift(sections: tuple[bytes, ...]) -> tuple[int, bytes]:
-    """The shift at the head of the only section, and the bytes after it. Raises BitstreamError."""
-    if len(sections) != 1 or len(sections[0]) < 2:
-        raise BitstreamError("corrupted bitstream: one section with a gain was expected")
-    (shift,) = struct.unpack_from("<h", sections[0])
-    if abs(shift) > _LARGEST_SHIFT:
-        raise BitstreamError("corrupted bitstream: the gain is out of range")
-    return shift, sections[0][2:]
+    def integers(self) -> Integers:
+        """What components.coding.gain.Gains takes."""
+        exponent = fixed_point(self.exponent, EXPONENT_BITS)[stored(self.group_of)]
+        return {"gains.exponent": exponent, "gains.factors": stored(self.factors)}

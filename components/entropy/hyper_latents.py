@@ -11,10 +11,11 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from ..layers.fixed_point import UNIT, fixed_point_forward, to_fixed_point
+from ..coding.fixed_point import UNIT
+from ..coding.range_coder import Ints, PrefixDecoder, SymbolDecoder, SymbolEncoder
+from ..layers.fixed_point import fixed_point_forward, to_fixed_point
 from ..layers.hyper import hyper_analysis, hyper_synthesis
 from .factorized_prior import FactorizedPrior
-from .range_coder import Ints, PrefixDecoder, SymbolDecoder, SymbolEncoder
 from .relaxation import add_uniform_noise, round_straight_through
 from .running_statistics import RunningStatistics
 

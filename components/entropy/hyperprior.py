@@ -1,4 +1,4 @@
-"""Mean-scale hyperprior, with or without a context model, in fixed-point arithmetic.
+"""Mean-scale hyperprior, with or without a context model; components.coding.hyperprior has it in use, in integers.
 
 Hyperprior: Ballé et al. 2018; mean and scale, joint context model: Minnen, Ballé and Toderici 2018; context in two
 passes: He et al., CVPR 2021 (arXiv 2103.15306); Gaussian mixtures: Cheng et al. 2020.
@@ -13,26 +13,27 @@ passes: He et al., CVPR 2021 (arXiv 2103.15306); Gaussian mixtures: Cheng et al.
                               v                                                      |
                              psi, context --entropy parameters--> distribution of pass 1 ==> range coder
 
-Everything from z_hat to the distributions runs in integers (components.layers.fixed_point), so the symbols that one
-machine codes are those that any other decodes. A context model takes two steps, or five, for any size of picture,
-where a context in raster order takes one for every position.
+A context model takes two steps, or five, for any size of picture, where a context in raster order takes one for every
+position.
 """
 
 from collections.abc import Callable, Sequence
 from functools import partial
 
+import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from ..layers.fixed_point import UNIT, fixed_point_forward, to_fixed_point
+from ..coding.conditional import SQUARES_PER_BIT
+from ..coding.hyperprior import INVERSE_BITS, HyperPriorCoder, HyperPriorStructure
 from ..layers.hyper import entropy_parameters
 from .channel_groups import ChannelGroups
 from .conditional import GaussianConditional, GaussianMixtureConditional
 from .context import ContextModel, NoContext
-from .gain import FACTOR_BITS, GainVector, pack_shift, unpack_shift
+from .gain import GainVector
 from .hyper_latents import HyperLatents
-from .range_coder import SymbolDecoder, SymbolEncoder
-from .rdo_quantisation import SQUARES_PER_BIT, rdo_quantised
+from .integers import CodingModule, Integers, fixed_point, layers, stored
+from .rdo_quantisation import rdo_quantised
 from .refinement import REFINED_SQUARES_PER_BIT, Relaxation, moved_near
 from .relaxation import (
     EntropyOutput,
@@ -45,11 +46,10 @@ from .relaxation import (
     sample_log_gain,
 )
 
-_Quantiser = Callable[[Tensor, Tensor, Tensor], Tensor]  # latents, parameters and gains to symbols
 _Pass = Callable[[Tensor, slice], Tensor]  # parameters of some channels in a pass to these latents, quantised
 
 
-class HyperPrior(nn.Module):
+class HyperPrior(CodingModule[HyperPriorCoder]):
     """Entropy model of latents y (B, channels, h, w), h and w multiples of 4: rate in training, bytes in use.
 
     Args:
@@ -82,7 +82,6 @@ class HyperPrior(nn.Module):
         )
         self.gain_range = gain_range
         self.hard = False  # training sees the latents of `encode`, see `fix_encoder`
-        self.integers = True  # fixed-point networks in evaluation; floats show what fixed point costs
         each = self.symbols.parameters_each
         self.context: ContextModel = context(channels) if context is not None else NoContext()
         inputs = features + self.context.features
@@ -103,25 +102,29 @@ class HyperPrior(nn.Module):
         """
         with torch.autocast(y.device.type, enabled=False):
             y = y.float()
-            integers = not self.training and self.integers
-            psi, side_bits = self.side(y, integers=integers, soft=self._soft)
-            log_gain = sample_log_gain(y, self.gain_range) if self.training else constant_log_gain(y, gain)
+            if not self.training:
+                return self._evaluated(y, gain)
+            psi, side_bits = self.side(y, integers=False, soft=not self.hard)
+            log_gain = sample_log_gain(y, self.gain_range)
             gains = self.gains(log_gain)
             parts = self.context.split(y)
             bits: list[list[Tensor]] = [[] for _ in parts]
 
             def quantise(targets: Tensor, bits: list[Tensor], parameters: Tensor, channels: slice) -> Tensor:
-                if integers:
-                    parameters = (parameters / UNIT).float()
                 y_hat, relaxed = self._quantise(targets[:, channels], parameters, gains[:, channels])
                 bits.append(position_bits(self.symbols.likelihood(parameters, relaxed, gains[:, channels])))
-                return to_fixed_point(y_hat) if integers else y_hat
+                return y_hat
 
-            passes = [partial(quantise, *each) for each in zip(parts, bits, strict=True)]
-            y_hat = self._run_passes(psi, passes, integers)
+            y_hat = self._run_passes(psi, [partial(quantise, *each) for each in zip(parts, bits, strict=True)])
             of_passes = [torch.stack(each).sum(dim=0)[:, None] for each in bits]
-            total = side_bits + self.context.merge(of_passes)[:, 0]
-            return EntropyOutput((y_hat / UNIT).float() if integers else y_hat, total, log_gain)
+            return EntropyOutput(y_hat, side_bits + self.context.merge(of_passes)[:, 0], log_gain)
+
+    def _evaluated(self, y: Tensor, gain: float) -> EntropyOutput:
+        """The quantised latents and the bits of a batch as the coder has them, without a gradient."""
+        both = zip(*(each.detach().double().cpu().numpy() for each in (y, self.hyper_latents(y))), strict=True)
+        estimates = [self.coder.estimate(latents, side, gain) for latents, side in both]
+        y_hat, bits = (torch.from_numpy(np.stack(each)).to(y) for each in zip(*estimates, strict=True))
+        return EntropyOutput(y_hat, bits, constant_log_gain(y, gain))
 
     def fix_encoder(self) -> None:
         """Train the decoder's part alone from now on, on latents as `encode` has them."""
@@ -154,7 +157,7 @@ class HyperPrior(nn.Module):
             bits.append(position_bits(self.symbols.likelihood(parameters, y_hat, own)).flatten(1).sum(dim=1))
             return y_hat
 
-        y_hat = self._run_passes(psi, [partial(quantise, part) for part in self.context.split(y)], integers=False)
+        y_hat = self._run_passes(psi, [partial(quantise, part) for part in self.context.split(y)])
         return y_hat, torch.stack(bits).sum(dim=0)
 
     def near_decisions(self, y: Tensor, z: Tensor, gain: float) -> Tensor:
@@ -171,63 +174,69 @@ class HyperPrior(nn.Module):
             y_hat: Tensor = symbols / own + centre
             return y_hat
 
-        self._run_passes(psi, [partial(decide, *each) for each in zip(parts, moved, strict=True)], integers=False)
+        self._run_passes(psi, [partial(decide, *each) for each in zip(parts, moved, strict=True)])
         return self.context.merge([torch.cat(each, dim=1) for each in moved])
+
+    def coding_parts(self) -> tuple[HyperPriorStructure, Integers]:
+        """What a HyperPriorCoder is made of."""
+        running = self.side.typical
+        h_s, side = layers(self.side.h_s, "h_s")
+        parameters, of_all = layers(self.parameters_net, "parameters")
+        groups = [layers(net, f"groups.{number}") for number, net in enumerate(self.groups.networks)]
+        context, of_context = self.context.coding_parts()
+        structure = HyperPriorStructure(
+            h_s=h_s,
+            parameters=parameters,
+            groups=[names for names, _ in groups],
+            channels=[channels.stop - channels.start for channels in self.groups.channels],
+            context=context,
+            components=1 if isinstance(self.symbols, GaussianConditional) else self.symbols.components,
+        )
+        integers = {
+            "prior": stored(self.side.prior.tables),
+            "running.mean": fixed_point(running.mean),
+            "running.inverse_scale": fixed_point(running.inverse_scale, INVERSE_BITS),
+            "offset": fixed_point(self.symbols.from_statistics(running.mean, running.log_scale)),
+        }
+        for further in (side, of_all, *(each for _, each in groups), of_context):
+            integers.update(further)
+        return structure, {**integers, **self.gains.integers(), **self.symbols.tables.integers()}
+
+    def new_coder(self) -> HyperPriorCoder:
+        """See CodingModule."""
+        return HyperPriorCoder(*self.coding_parts())
 
     def encode(self, y: Tensor, gain: float) -> tuple[bytes, ...]:
         """Latents y (1, channels, h, w), quantised with steps of 1 / gain, to one section: shift of the gain, z, y."""
-        return self._encode(y, self.hyper_latents(y), gain, self._rdo_quantised)
+        return self._encode(y, self.hyper_latents(y), gain, SQUARES_PER_BIT)
 
     def encode_rounded(self, y: Tensor, z: Tensor, gain: float) -> tuple[bytes, ...]:
         """`encode` without decisions: every element of y and of the hyper-latents z goes to the nearest integer."""
-        return self._encode(y, z, gain, self._rounded)
+        return self._encode(y, z, gain, 0.0)
 
     def encode_refined(self, y: Tensor, z: Tensor, gain: float) -> tuple[bytes, ...]:
         """`encode` of refined y and z: what remains to be decided is little, and bits weigh less in it."""
-        return self._encode(y, z, gain, partial(self._rdo_quantised, squares_per_bit=REFINED_SQUARES_PER_BIT))
+        return self._encode(y, z, gain, REFINED_SQUARES_PER_BIT)
 
-    def _encode(self, y: Tensor, z: Tensor, gain: float, quantised: _Quantiser) -> tuple[bytes, ...]:
-        encoder, shift = SymbolEncoder(), self.gains.shift_of(gain)
-        quantiser = self.gains.quantiser(shift)
-        gains = (quantiser.gain / 2**FACTOR_BITS).float()[None]
-        psi = self.side.encode(encoder, z)
-
-        def encode(targets: Tensor, parameters: Tensor, channels: slice) -> Tensor:
-            symbols = quantised(targets[:, channels], (parameters / UNIT).float(), gains[:, channels])
-            return self.symbols.encode(encoder, quantiser.of(channels), symbols.double(), parameters)
-
-        self._run_passes(psi, [partial(encode, part) for part in self.context.split(y.float())], integers=True)
-        return (pack_shift(shift) + encoder.finish(),)
+    def _encode(self, y: Tensor, z: Tensor, gain: float, squares_per_bit: float) -> tuple[bytes, ...]:
+        latents, side = (each[0].double().cpu().numpy() for each in (y, z))
+        return self.coder.encode(latents, side, gain, squares_per_bit)
 
     def decode(self, sections: tuple[bytes, ...], shape: tuple[int, int, int]) -> Tensor:
         """Inverse of `encode`: quantised latents (1, *shape). Raises BitstreamError."""
-        shift, data = unpack_shift(sections)
-        quantiser, decoder = self.gains.quantiser(shift), SymbolDecoder(data)
-        psi = self.side.decode(decoder, *shape[1:])
-
-        def decode(parameters: Tensor, channels: slice) -> Tensor:
-            return self.symbols.decode(decoder, quantiser.of(channels), parameters)
-
-        return (self._run_passes(psi, [decode] * len(self.context.split(psi)), integers=True) / UNIT).float()
+        y_hat = torch.from_numpy(self.coder.decode(sections, shape))
+        return y_hat[None].to(self.side.typical.mean.device).float()
 
     def _quantise(self, y: Tensor, parameters: Tensor, gains: Tensor) -> tuple[Tensor, Tensor]:
         """Quantised latents, and the latents whose likelihood is the rate: noisy in soft training, else the same."""
         centre = self.symbols.centre(parameters)
-        if self._soft:
+        if not self.hard:
             y_hat = round_straight_through((y - centre) * gains) / gains + centre
             return y_hat, add_uniform_noise(y, 1 / gains)
         with torch.no_grad():
             symbols = self._rdo_quantised(y, parameters, gains)
         y_hat = symbols / gains + centre
         return y_hat, y_hat.detach()
-
-    @property
-    def _soft(self) -> bool:
-        return self.training and not self.hard
-
-    def _rounded(self, y: Tensor, parameters: Tensor, gains: Tensor) -> Tensor:
-        """The symbols nearest to y: whole steps of 1 / gains from the centre."""
-        return ((y - self.symbols.centre(parameters)) * gains).round()
 
     def _rdo_quantised(
         self, y: Tensor, parameters: Tensor, gains: Tensor, squares_per_bit: float = SQUARES_PER_BIT
@@ -240,26 +249,20 @@ class HyperPrior(nn.Module):
 
         return rdo_quantised((y - centre) * gains, bits, squares_per_bit)
 
-    def _run_passes(self, psi: Tensor, passes: Sequence[_Pass], integers: bool) -> Tensor:
-        """Quantised latents (B, channels, h, w), in fixed point if `integers`, pass after pass."""
+    def _run_passes(self, psi: Tensor, passes: Sequence[_Pass]) -> Tensor:
+        """Quantised latents (B, channels, h, w), pass after pass."""
+        running = self.side.typical
+        offset = self.symbols.from_statistics(running.mean, running.log_scale)[:, None, None]
         parts: list[Tensor] = []
         for part, quantised in zip(self.context.split(psi), passes, strict=True):
-            context = self.context.of(parts, part, self.side.typical, integers)
+            context = self.context.of(parts, part, running)
             features = torch.cat((part, context.features), dim=1)
-            parameters = self._entropy_parameters(features, context.mean, integers)
+            parameters = self.parameters_net(features) + offset
+            if isinstance(context.mean, Tensor):
+                parameters = self.symbols.shifted(parameters, context.mean)
             coded: list[Tensor] = []
             for group, channels in enumerate(self.groups.channels):
-                own = self.groups.parameters_of(group, parameters, features, coded, self.side.typical, integers)
+                own = self.groups.parameters_of(group, parameters, features, coded, running)
                 coded.append(quantised(own, channels))
             parts.append(torch.cat(coded, dim=1))
         return self.context.merge(parts)
-
-    def _entropy_parameters(self, features: Tensor, mean: Tensor | float, integers: bool) -> Tensor:
-        """Entropy parameters: offsets from the running statistics, and from the means that the context predicts."""
-        running = self.side.typical
-        offset = self.symbols.from_statistics(running.mean, running.log_scale)[:, None, None]
-        if integers:
-            out = fixed_point_forward(self.parameters_net, features) + to_fixed_point(offset)
-        else:
-            out = self.parameters_net(features) + offset
-        return out if isinstance(mean, float) else self.symbols.shifted(out, mean)

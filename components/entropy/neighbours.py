@@ -14,33 +14,28 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..layers.fixed_point import fixed_point_parameters, fixed_point_sum
-
 _Field = tuple[int, int]  # its first row and column
 _KNOWN: tuple[_Field, ...] = ((0, 0), (1, 1))
 _ASKED: dict[int, tuple[_Field, ...]] = {1: ((1, 1),), 2: ((0, 1), (1, 0))}
 
 
-def from_neighbours(layer: nn.Conv2d, known: Sequence[Tensor], integers: bool) -> Tensor:
+def from_neighbours(layer: nn.Conv2d, known: Sequence[Tensor]) -> Tensor:
     """What a convolution of the whole grid gives at the positions that are asked for.
 
     Args:
         layer: odd kernel with a padding of its half, stride 1, all channels together or each by itself.
         known: field a (B, C, h, w), to ask for d; or fields a and d, to ask for b and c.
-        integers: compute in fixed-point arithmetic.
 
     Returns:
         Field d (B, F, h, w); or b and c, one below the other (B, F, 2h, w).
     """
     assert layer.bias is not None
-    weight, bias = fixed_point_parameters(layer) if integers else (layer.weight, layer.bias)
     fields = list(zip(_KNOWN, known, strict=False))
     sums = [
-        torch.stack([_part(weight, layer.groups, x, source, target) for source, x in fields]).sum(dim=0)
+        torch.stack([_part(layer.weight, layer.groups, x, source, target) for source, x in fields]).sum(dim=0)
         for target in _ASKED[len(known)]
     ]
-    out = torch.cat(sums, dim=2) + bias[:, None, None]
-    return fixed_point_sum(out) if integers else out
+    return torch.cat(sums, dim=2) + layer.bias[:, None, None]
 
 
 def _part(weight: Tensor, groups: int, x: Tensor, source: _Field, target: _Field) -> Tensor:
@@ -50,15 +45,7 @@ def _part(weight: Tensor, groups: int, x: Tensor, source: _Field, target: _Field
     height, width = kernel.shape[-2:]
     above, before = -rows[1], -columns[1]
     padded = F.pad(x, (before, width - 1 - before, above, height - 1 - above))
-    if groups == 1:
-        return F.conv2d(padded, kernel)
-    # Each channel by itself: float64 has no fast convolution of that kind.
-    parts = [
-        kernel[:, 0, i, j, None, None] * padded[..., i : i + x.shape[-2], j : j + x.shape[-1]]
-        for i in range(height)
-        for j in range(width)
-    ]
-    return torch.stack(parts).sum(dim=0)
+    return F.conv2d(padded, kernel, groups=groups)
 
 
 def _taps(source: int, target: int, side: int) -> tuple[int, int]:

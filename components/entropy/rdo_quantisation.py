@@ -5,8 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-SQUARES_PER_BIT = 0.05
-"""Squared quantiser steps that a bit is worth: gave the best pictures at equal rates (docs/experiments.md)."""
+from ..coding.conditional import SQUARES_PER_BIT
 
 
 def rdo_quantised(steps: Tensor, bits: Callable[[Tensor], Tensor], squares_per_bit: float = SQUARES_PER_BIT) -> Tensor:

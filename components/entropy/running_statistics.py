@@ -3,11 +3,8 @@
 import torch
 from torch import Tensor, nn
 
-from ..layers.fixed_point import rounding_shift, to_fixed_point
-
 _MOMENTUM = 0.01
 _SMALLEST_SCALE = 2.0**-6
-_INVERSE_BITS = 16
 
 
 class RunningStatistics(nn.Module):
@@ -46,9 +43,3 @@ class RunningStatistics(nn.Module):
         """(y - mean) / scale of latents y (B, c, h, w), which are the first c of the C channels."""
         mean, inverse = self.mean[: y.shape[1]], self.inverse_scale[: y.shape[1]]
         return (y - mean[:, None, None]) * inverse[:, None, None]
-
-    def normalise_fixed_point(self, y: Tensor) -> Tensor:
-        """`normalise` in fixed point: integers with ACTIVATION_BITS fractional bits, in float64, both ways."""
-        mean = to_fixed_point(self.mean[: y.shape[1]])
-        inverse = to_fixed_point(self.inverse_scale[: y.shape[1]], _INVERSE_BITS)
-        return rounding_shift((y - mean[:, None, None]) * inverse[:, None, None], _INVERSE_BITS)

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ...coding.range_coder import SymbolDecoder, SymbolEncoder
 from ...entropy.factorized_prior import FactorizedPrior
-from ...entropy.range_coder import SymbolDecoder, SymbolEncoder
 from ...entropy.relaxation import add_uniform_noise, round_straight_through
 from ...errors import BitstreamError, RatewrightError
 from ...layers.haar_initialisation import haar_packet, initialise_downsampling, initialise_upsampling

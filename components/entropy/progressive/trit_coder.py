@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..escapes import ESCAPED_BITS, decode_escaped, encode_escaped
-from ..range_coder import TOTAL, EndOfPrefixError, Ints, PrefixDecoder, SymbolEncoder
+from ...coding.escapes import ESCAPED_BITS, decode_escaped, encode_escaped
+from ...coding.range_coder import TOTAL, EndOfPrefixError, Ints, PrefixDecoder, SymbolEncoder
 from .trit_state import TritState
 from .trit_tables import Intervals, next_trits
 

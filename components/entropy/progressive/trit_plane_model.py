@@ -31,12 +31,14 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from ...layers.fixed_point import UNIT, fixed_point_forward, rounding_shift, to_fixed_point
+from ...coding.fixed_point import UNIT
+from ...coding.gain import FACTOR_BITS, LOG_GAIN_UNIT, pack_shift, shift_of, unpack_shift
+from ...coding.range_coder import TOTAL, PrefixDecoder, SymbolEncoder
+from ...layers.fixed_point import fixed_point_forward, rounding_shift, to_fixed_point
 from ...layers.hyper import entropy_parameters
 from ..conditional import quantised_likelihood
-from ..gain import FACTOR_BITS, LOG_GAIN_UNIT, GainVector, Quantiser, pack_shift, unpack_shift
+from ..gain import GainVector, Quantiser
 from ..hyper_latents import HyperLatents
-from ..range_coder import TOTAL, PrefixDecoder, SymbolEncoder
 from ..relaxation import (
     EntropyOutput,
     add_uniform_noise,
@@ -123,7 +125,7 @@ class TritPlaneModel(nn.Module):
 
     def encode(self, y: Tensor, gain: float) -> tuple[bytes, ...]:
         """Latents y (1, C, h, w) to one section: the shift of the gain, z, and the trits."""
-        encoder, shift = SymbolEncoder(), self.gains.shift_of(gain)
+        encoder, shift = SymbolEncoder(), shift_of(gain)
         quantiser = self.gains.quantiser(shift)
         psi = self.side.encode(encoder, self.side.analyse(y))
         mean, prior = self._prior(psi, quantiser)
@@ -209,7 +211,7 @@ class TritPlaneModel(nn.Module):
         return mean + rounding_shift(expected * quantiser.step, FACTOR_BITS)
 
     def _forward_evaluation(self, y: Tensor, gain: float) -> EntropyOutput:
-        quantiser = self.gains.quantiser(self.gains.shift_of(gain))
+        quantiser = self.gains.quantiser(shift_of(gain))
         psi, side_bits = self.side(y, integers=True, soft=False)
         mean, prior = self._prior(psi, quantiser)
         counter = TritBitCounter(quantiser.quantise(y.double() * UNIT - mean).long())

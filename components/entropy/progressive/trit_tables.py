@@ -20,9 +20,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from ...layers.fixed_point import ACTIVATION_BITS, UNIT, rounding_shift
-from ..gain import LOG_GAIN_UNIT
-from ..range_coder import TOTAL
+from ...coding.fixed_point import ACTIVATION_BITS, UNIT
+from ...coding.gain import LOG_GAIN_UNIT
+from ...coding.range_coder import TOTAL
+from ...layers.fixed_point import rounding_shift
 from ..relaxation import log_interval_probability, truncated_gaussian_mean
 
 SCALES = 64

@@ -142,7 +142,8 @@ def test_integers_cost_hardly_more_than_floats(name: str, make_codec: Make, crop
     with torch.inference_mode():
         y = codec.analyse(crops)
         exactly = entropy(y).bits.sum()
-        entropy.integers = False
+        entropy.fix_encoder()
+        entropy.training = True  # of its own, so that no statistics move
         floating = entropy(y).bits.sum()
     assert floating > 1000
-    assert exactly == pytest.approx(floating.item(), rel=5e-3)
+    assert 0.98 * floating < exactly < 1.005 * floating, "the decisions of the coder know its tables"

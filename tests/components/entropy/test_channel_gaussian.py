@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
+from components.coding.escapes import encode_values
+from components.coding.gaussian_tables import FRACTIONS, SCALES
+from components.coding.range_coder import Ints, SymbolEncoder
 from components.entropy.channel_gaussian import ChannelGaussian
-from components.entropy.escapes import encode_values
-from components.entropy.gaussian_tables import FRACTIONS, SCALES
-from components.entropy.range_coder import Ints, SymbolEncoder
 from components.errors import BitstreamError
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -22,8 +22,8 @@ def gaussian_code(channels: int, height: int, width: int, seed: int, widest: flo
 
 
 def round_trip(model: ChannelGaussian, symbols: Ints) -> bytes:
-    data = model.encode_symbols(symbols)
-    decoded = model.decode_symbols(data, (symbols.shape[0], symbols.shape[1], symbols.shape[2]))
+    data = model.coder.encode_symbols(symbols)
+    decoded = model.coder.decode_symbols(data, (symbols.shape[0], symbols.shape[1], symbols.shape[2]))
     assert decoded.dtype == np.int32
     np.testing.assert_array_equal(decoded, symbols)
     return data
@@ -32,11 +32,11 @@ def round_trip(model: ChannelGaussian, symbols: Ints) -> bytes:
 def ideal_bits(model: ChannelGaussian, symbols: Ints) -> float:
     """Ideal bits of symbols (C, H, W) under the tables that `encode_symbols` chooses, side information left out."""
     channels = symbols.reshape(len(symbols), -1)
-    reach, total = int(model.tables.supports[-1]), 0.0
-    for values, scale, mean in zip(channels, *model.fit_side_information(channels), strict=True):
+    reach, total = int(model.coder._tables.supports[-1]), 0.0
+    for values, scale, mean in zip(channels, *model.coder.fit_side_information(channels), strict=True):
         whole, fraction = divmod(int(mean) + FRACTIONS // 2, FRACTIONS)
         placed = np.clip(values - whole, -reach, reach) + reach
-        total += float(model.tables.bits[placed, scale * FRACTIONS + fraction].sum())
+        total += float(model.coder._tables.bits[placed, scale * FRACTIONS + fraction].sum())
     return total
 
 
@@ -66,7 +66,7 @@ def test_escapes_far_outside_every_support(far: int) -> None:
     calm[1, 2, 3] = 0
     model = ChannelGaussian(3)
     # At the worst the mean is pulled so far that the whole channel of 64 is escaped, at under 5 bytes each.
-    assert len(round_trip(model, symbols)) < len(model.encode_symbols(calm)) + 5 * 64
+    assert len(round_trip(model, symbols)) < len(model.coder.encode_symbols(calm)) + 5 * 64
 
 
 @pytest.mark.parametrize("value", [0, 1, -1, 63, -5000, 200_000])
@@ -82,10 +82,10 @@ def test_a_mean_out_of_range_is_kept_or_refused(value: int) -> None:
     symbols = np.full((2, 3, 3), value, dtype=np.int32)
     model = ChannelGaussian(2)
     try:
-        data = model.encode_symbols(symbols)
+        data = model.coder.encode_symbols(symbols)
     except ValueError:
         return
-    np.testing.assert_array_equal(model.decode_symbols(data, (2, 3, 3)), symbols)
+    np.testing.assert_array_equal(model.coder.decode_symbols(data, (2, 3, 3)), symbols)
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -94,7 +94,7 @@ def test_real_bits_against_ideal_bits(seed: int) -> None:
     model, symbols = ChannelGaussian(24), gaussian_code(24, 64, 64, seed)
     ideal = ideal_bits(model, symbols)
     side = SymbolEncoder()
-    model._encode_side(side, model.fit_side_information(symbols.reshape(24, -1)))
+    model.coder._encode_side(side, model.coder.fit_side_information(symbols.reshape(24, -1)))
     side_bits = 8 * len(side.finish())
     assert side_bits < 24 * 24
     bits = 8 * len(round_trip(model, symbols))
@@ -122,13 +122,13 @@ def test_the_bank_is_fine_enough(seed: int) -> None:
 def test_the_description_is_the_cheapest_of_the_bank() -> None:
     model, symbols = ChannelGaussian(2), gaussian_code(2, 12, 12, 3, widest=4.0)
     flat = symbols.reshape(2, -1)
-    reach = int(model.tables.supports[-1])
-    side = model.fit_side_information(flat)
+    reach = int(model.coder._tables.supports[-1])
+    side = model.coder.fit_side_information(flat)
     for values, scale, mean in zip(flat, side.scale, side.mean, strict=True):
         whole, fraction = divmod(int(mean) + FRACTIONS // 2, FRACTIONS)
         centre = round(float(values.mean()))
         costs = {
-            (s, centre, f): model.tables.bits[values - centre + reach, s * FRACTIONS + f].sum()
+            (s, centre, f): model.coder._tables.bits[values - centre + reach, s * FRACTIONS + f].sum()
             for s in range(SCALES)
             for f in range(FRACTIONS)
         }
@@ -185,7 +185,7 @@ def test_training_bits_foretell_real_bytes() -> None:
     model = ChannelGaussian(64)
     estimated = model.train()(torch.from_numpy(y)).bits.item()
     rounded = model.eval()(torch.from_numpy(y)).bits.item()
-    real = 8 * len(model.encode_symbols(np.round(y[0]).astype(np.int32)))
+    real = 8 * len(model.coder.encode_symbols(np.round(y[0]).astype(np.int32)))
     assert real == pytest.approx(estimated, rel=0.02)
     assert real == pytest.approx(rounded, rel=0.02)
     assert real >= 0.995 * rounded
@@ -224,7 +224,7 @@ def test_garbage_is_a_bitstream_error_or_a_code() -> None:
     random, model, refused = np.random.default_rng(0), ChannelGaussian(8), 0
     for _ in range(200):
         try:
-            decoded = model.decode_symbols(random.bytes(4 * int(random.integers(0, 30))), (8, 4, 4))
+            decoded = model.coder.decode_symbols(random.bytes(4 * int(random.integers(0, 30))), (8, 4, 4))
         except BitstreamError:
             refused += 1
         else:
@@ -235,12 +235,12 @@ def test_garbage_is_a_bitstream_error_or_a_code() -> None:
 def test_a_table_that_does_not_exist_is_refused() -> None:
     model = ChannelGaussian(3)
     model.typical.log_scale.fill_(-9.0)
-    running, encoder = model._running_side_information(), SymbolEncoder()
+    running, encoder = model.coder._running, SymbolEncoder()
     encoder.encode_uniform(np.array([SCALES], dtype=np.int32), 2 * SCALES + 1)
     for deltas in (np.array([0, SCALES, 0]), np.zeros(3)):
-        table = int(model._scale_of_deltas(deltas.astype(np.int32)))
+        table = int(model.coder._scale_of_deltas(deltas.astype(np.int32)))
         encoder.encode_uniform(np.array([table], dtype=np.int32), SCALES)
-        encode_values(encoder, deltas.astype(np.int32), model.tables.tables[table * FRACTIONS + FRACTIONS // 2])
+        encode_values(encoder, deltas.astype(np.int32), model.coder._tables.tables[table * FRACTIONS + FRACTIONS // 2])
     assert running.scale.max() == 0
     with pytest.raises(BitstreamError, match="a table that does not exist"):
-        model.decode_symbols(encoder.finish(), (3, 2, 2))
+        model.coder.decode_symbols(encoder.finish(), (3, 2, 2))

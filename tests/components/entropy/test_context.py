@@ -6,7 +6,6 @@ from torch import Tensor, nn
 
 from components.entropy.context import CheckerboardContext, ContextModel, HierarchicalContext, NoContext
 from components.entropy.running_statistics import RunningStatistics
-from components.layers.fixed_point import UNIT, to_fixed_point
 
 CHANNELS, SIDE = 3, 8
 MODELS: dict[str, Callable[[], ContextModel]] = {
@@ -42,24 +41,21 @@ def test_the_passes_of_the_hierarchy_go_from_coarse_to_fine() -> None:
 
 
 @pytest.mark.parametrize("name", MODELS)
-@pytest.mark.parametrize("integers", [False, True])
-def test_a_context_is_of_the_passes_before_and_of_no_other(name: str, integers: bool) -> None:
+def test_a_context_is_of_the_passes_before_and_of_no_other(name: str) -> None:
     """What the encoder computes from all latents is what the decoder computes from those it has."""
     torch.manual_seed(0)
     model, statistics, y = MODELS[name](), RunningStatistics(CHANNELS), latents()
     statistics.update(y)
-    y = to_fixed_point(y) if integers else y
     parts = model.split(y)
-    other = model.split(y + 100 * (UNIT if integers else 1))
+    other = model.split(y + 100)
     for number, part in enumerate(parts):
-        context = model.of(parts[:number], part, statistics, integers)
+        context = model.of(parts[:number], part, statistics)
         assert context.features.shape == (2, model.features, *part.shape[2:])
-        changed = model.of(other[:number], part, statistics, integers)
+        changed = model.of(other[:number], part, statistics)
         assert torch.equal(changed.features, context.features) == (number == 0), "it depends on the passes before"
 
 
-@pytest.mark.parametrize("integers", [False, True])
-def test_means_are_predicted_from_the_neighbours_known(integers: bool) -> None:
+def test_means_are_predicted_from_the_neighbours_known() -> None:
     """With weights of a quarter a plane is interpolated without error, away from the margin."""
     rows, columns = torch.meshgrid(torch.arange(16.0), torch.arange(16.0), indexing="ij")
     y = torch.stack((rows, columns, 3 * columns - rows))[None]
@@ -69,11 +65,10 @@ def test_means_are_predicted_from_the_neighbours_known(integers: bool) -> None:
     for number, layer in enumerate(model.predictions):
         assert isinstance(layer, nn.Conv2d)
         layer.weight.data[:] = torch.tensor(neighbours[number % 2 == 0]) / 4
-    y, unit = (to_fixed_point(y), UNIT) if integers else (y, 1)
     parts = model.split(y)
     for number in range(1, model.PASSES):
-        predicted = model.of(parts[:number], parts[number], statistics, integers).mean
+        predicted = model.of(parts[:number], parts[number], statistics).mean
         assert isinstance(predicted, Tensor)
         assert predicted.shape == parts[number].shape
-        error = parts[number] / unit - statistics.mean[:, None, None] - predicted / unit
+        error = parts[number] - statistics.mean[:, None, None] - predicted
         assert error[..., 1:-1, 1:-1].abs().max() < 0.01

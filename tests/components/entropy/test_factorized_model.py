@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from components.entropy.factorized_model import GAIN_LEVEL_PER_SHIFT, FactorizedModel
-from components.entropy.factorized_prior import FactorizedPrior
-from components.entropy.gaussian_tables import STEP, UNITS_PER_TABLE
+from components.coding.factorized import GAIN_LEVEL_PER_SHIFT, GAIN_LEVELS_PER_OCTAVE
+from components.coding.gaussian_tables import STEP, UNITS_PER_TABLE
+from components.entropy.factorized_model import FactorizedModel
 from components.errors import BitstreamError
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -43,9 +43,9 @@ def test_the_rate_has_no_jumps_where_the_gain_changes_its_table(model: Factorize
 def test_the_levels_are_those_that_cost_least(model: FactorizedModel) -> None:
     symbols = sparse(101)[0].flatten(1).round().int().numpy()
     levels = np.zeros(8, dtype=np.int32)
-    best = model.prior.best_level_offset(symbols, levels)
-    assert model.prior.best_level_offset(symbols, levels + best) == 0 or best == 0
-    assert model.prior.best_level_offset(symbols, levels - 5) == best + 5
+    best = model.prior.coder.best_level_offset(symbols, levels)
+    assert model.prior.coder.best_level_offset(symbols, levels + best) == 0 or best == 0
+    assert model.prior.coder.best_level_offset(symbols, levels - 5) == best + 5
 
 
 def test_decoding_takes_the_level_from_the_stream(model: FactorizedModel) -> None:
@@ -59,5 +59,5 @@ def test_decoding_takes_the_level_from_the_stream(model: FactorizedModel) -> Non
 
 
 def test_the_levels_of_a_shift_are_what_the_comment_says() -> None:
-    levels = FactorizedPrior.GAIN_LEVELS_PER_OCTAVE * STEP / (UNITS_PER_TABLE * math.log(2))
+    levels = GAIN_LEVELS_PER_OCTAVE * STEP / (UNITS_PER_TABLE * math.log(2))
     assert round(2**16 * levels) == GAIN_LEVEL_PER_SHIFT

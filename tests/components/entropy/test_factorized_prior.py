@@ -1,8 +1,8 @@
 import pytest
 import torch
 
+from components.coding.range_coder import TOTAL
 from components.entropy.factorized_prior import FactorizedPrior
-from components.entropy.range_coder import TOTAL
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -1,9 +1,9 @@
 import pytest
 import torch
 
+from components.coding.fixed_point import UNIT
+from components.coding.range_coder import PrefixDecoder, SymbolDecoder, SymbolEncoder
 from components.entropy.hyper_latents import HyperLatents
-from components.entropy.range_coder import PrefixDecoder, SymbolDecoder, SymbolEncoder
-from components.layers.fixed_point import UNIT
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

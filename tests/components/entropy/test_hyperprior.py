@@ -6,10 +6,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from components.entropy import hyperprior
 from components.entropy.context import CheckerboardContext, ContextModel, HierarchicalContext
 from components.entropy.hyperprior import HyperPrior
-from components.layers.fixed_point import UNIT
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 CHANNELS = 12
@@ -56,24 +54,20 @@ def test_an_untrained_prior_codes_latents_by_the_running_statistics(components: 
 
 @pytest.mark.parametrize("components", [1, 3])
 @pytest.mark.parametrize("context", CONTEXTS)
-def test_an_encoder_sends_what_is_worth_its_bits(
-    components: int, context: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_encoder_sends_what_is_worth_its_bits(components: int, context: str) -> None:
     """Fewer bytes than rounding, for errors that are worth less; an estimate is of the same latents."""
     entropy = prior(components, context)
     entropy.train()(0.1 * latents(0))
     entropy.eval()
     y = 0.1 * latents(1)[:1]
 
-    def coded() -> tuple[int, Tensor]:
-        sections = entropy.encode(y, 1.0)
+    def coded(sections: tuple[bytes, ...]) -> tuple[int, Tensor]:
         return 8 * len(sections[0]), entropy.decode(sections, (CHANNELS, 16, 16))
 
     with torch.inference_mode():
-        bits, y_hat = coded()
-        torch.testing.assert_close(entropy(y).y_hat, y_hat, rtol=0, atol=2 / UNIT)
-        monkeypatch.setattr(hyperprior, "rdo_quantised", lambda steps, *_: steps.round())
-        bits_of_rounded, rounded = coded()
+        bits, y_hat = coded(entropy.encode(y, 1.0))
+        bits_of_rounded, rounded = coded(entropy.encode_rounded(y, entropy.hyper_latents(y), 1.0))
+        assert torch.equal(entropy(y).y_hat, y_hat)
     errors, errors_of_rounded = (float((y - each).square().sum()) for each in (y_hat, rounded))
     assert bits < 0.99 * bits_of_rounded
     assert errors > errors_of_rounded, "rounding is the nearest"
@@ -91,31 +85,32 @@ def test_real_bytes_against_the_ideal_code_length(
     """At most 0.5 % and a few bytes above the bits of the densities that the tables stand for, at any gain."""
     entropy = prior(components, context, groups)
     entropy.train()(latents(0))
-    entropy.eval().gain_range = 0.0
     y = latents(1)[:1].repeat(1, 1, 3, 3)
     with torch.inference_mode():
-        (section,) = entropy.encode(y, gain)
-        log_gain = math.log(gain)
-        entropy.gains.forward = lambda _: torch.full((1, CHANNELS, 1, 1), math.exp(log_gain))  # type: ignore[assignment, method-assign]
+        (section,) = entropy.eval().encode(y, gain)
+        estimated = entropy(y, gain).bits.item()
+        entropy.fix_encoder()
+        entropy.gain_range = (math.log(gain), math.log(gain))
+        entropy.training = True  # of its own, so that no statistics move
         ideal = entropy(y).bits.item()
+    assert estimated == pytest.approx(8 * len(section), abs=64, rel=0.002)
     assert 0.995 * ideal < 8 * len(section) < 1.005 * ideal + 64
 
 
 @pytest.mark.parametrize("components", [1, 3])
 @pytest.mark.parametrize("context", CONTEXTS)
 def test_with_a_fixed_encoder_training_sees_what_it_sends(components: int, context: str) -> None:
-    """The latents and the bits of an evaluation in floats, gradients to the decoder's part alone, no new statistics."""
+    """About the latents and the bits of an evaluation, gradients to the decoder's part alone, no new statistics."""
     entropy = prior(components, context)
     entropy.train()(0.1 * latents(0))
     entropy.fix_encoder()
     statistics = entropy.side.typical.state_dict()
     before = {key: value.clone() for key, value in statistics.items()}
     seen = entropy(0.1 * latents(1))
-    entropy.eval().integers = False
     with torch.inference_mode():
-        sent = entropy(0.1 * latents(1))
-    assert torch.equal(seen.y_hat, sent.y_hat)
-    assert torch.equal(seen.position_bits, sent.position_bits)
+        sent = entropy.eval()(0.1 * latents(1))
+    assert ((seen.y_hat - sent.y_hat).abs() < 0.1).float().mean() > 0.98, "few decisions are close calls"
+    torch.testing.assert_close(seen.bits, sent.bits, rtol=0.01, atol=0)
     assert all(torch.equal(before[key], value) for key, value in statistics.items())
     (seen.bits.sum() + seen.y_hat.square().sum()).backward()
     assert all(parameter.grad is None for parameter in entropy.side.h_a.parameters())

@@ -9,6 +9,8 @@ import torch
 from components.arrays import Rgb
 from components.codecs.coder import Coder, LearnedCoder
 from components.codecs.table import build
+from components.coding.fixed_point import Products
+from components.entropy.hyperprior import HyperPrior
 from components.evaluation import complexity
 from components.evaluation.complexity import count_parameters, kmac_per_px, peak_memory_mb
 from components.layers.branch import WIDTHS, strides
@@ -26,6 +28,24 @@ def test_kmac_of_nowcae_counted_by_hand() -> None:
     encoder, decoder = kmac_per_px(build("nowcae", {}).eval())
     assert encoder == pytest.approx(macs / 1000, rel=1e-6)
     assert decoder > encoder  # one more convolution, at the code's resolution
+
+
+def test_networks_in_integers_count() -> None:
+    """Those of `minnen`, by hand: 256 positions, half of which see the 12 neighbours of the other colour in 5x5."""
+    codec = build("minnen", {"N": 8, "M": 16}).eval()
+    entropy = codec.entropy
+    assert isinstance(entropy, HyperPrior)
+    (stream,) = codec.compress(torch.rand(1, 3, 256, 256))
+    before = Products.done
+    codec.unpack(stream)
+
+    def weights(network: torch.nn.Module) -> list[int]:
+        return [layer.weight.numel() for layer in network.modules() if isinstance(layer, torch.nn.Conv2d)]
+
+    h_s = sum(n * area for n, area in zip(weights(entropy.side.h_s), (4**2, 4**2, 8**2, 16**2), strict=True))
+    assert isinstance(entropy.context, torch.nn.Module)
+    context = 12 / 25 * 128 * sum(weights(entropy.context))
+    assert Products.done - before == h_s + context + 256 * sum(weights(entropy.parameters_net))
 
 
 def test_a_codec_that_does_not_compute_with_torch_says_its_own_count(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,7 +2,8 @@ import pytest
 import torch
 from torch import nn
 
-from components.layers.fixed_point import UNIT, fixed_point_forward, leaky_relu, rounding_shift, to_fixed_point
+from components.coding.fixed_point import UNIT
+from components.layers.fixed_point import fixed_point_forward, leaky_relu, rounding_shift, to_fixed_point
 from components.layers.hyper import hyper_synthesis
 
 pytestmark = pytest.mark.usefixtures("one_thread")

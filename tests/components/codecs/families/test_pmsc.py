@@ -12,9 +12,9 @@ from components.codecs.bitstream import parse
 from components.codecs.table import build
 from components.codecs.tensors import to_tensor
 from components.codecs.variants.pmsc import Pmsc
+from components.coding.channel_flags import decode_flags
+from components.coding.range_coder import SymbolDecoder
 from components.data.shard_reader import Shards
-from components.entropy.channel_flags import decode_flags
-from components.entropy.range_coder import SymbolDecoder
 from components.errors import RatewrightError
 from components.training.callback import Validation
 from components.training.config import TrainingConfig

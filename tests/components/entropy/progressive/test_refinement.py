@@ -1,8 +1,9 @@
 import pytest
 import torch
 
+from components.coding.fixed_point import UNIT
 from components.entropy.progressive.refinement import Refinement
-from components.layers.fixed_point import UNIT, to_fixed_point
+from components.layers.fixed_point import to_fixed_point
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

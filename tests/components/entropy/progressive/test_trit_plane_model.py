@@ -5,9 +5,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from components.coding.fixed_point import UNIT
 from components.entropy.progressive.trit_plane_model import TritPlaneModel
 from components.entropy.progressive.trit_tables import Gaussians, TritTables, scale_of, units_of
-from components.layers.fixed_point import UNIT, to_fixed_point
+from components.layers.fixed_point import to_fixed_point
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 CHANNELS = 12

@@ -5,7 +5,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from components.entropy.gain import LOG_GAIN_UNIT
+from components.coding.fixed_point import UNIT
+from components.coding.gain import LOG_GAIN_UNIT
+from components.coding.range_coder import TOTAL
 from components.entropy.progressive.trit_tables import (
     LOWEST_PRIORITY,
     PRIORITY_PER_PLANE,
@@ -18,8 +20,7 @@ from components.entropy.progressive.trit_tables import (
     split,
     units_of,
 )
-from components.entropy.range_coder import TOTAL
-from components.layers.fixed_point import UNIT, to_fixed_point
+from components.layers.fixed_point import to_fixed_point
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -3,8 +3,8 @@ import math
 import numpy as np
 import pytest
 
-from components.entropy import escapes
-from components.entropy.gaussian_tables import (
+from components.coding import escapes
+from components.coding.gaussian_tables import (
     FRACTIONS,
     LARGEST,
     SCALES,
@@ -15,13 +15,15 @@ from components.entropy.gaussian_tables import (
     TABLES_PER_LOG_BITS,
     UNITS_PER_TABLE,
     GaussianTables,
+    gaussian_frequencies,
 )
-from components.entropy.range_coder import TOTAL
+from components.coding.range_coder import TOTAL
+from components.entropy.gaussian_tables import GaussianTableBuffers
 
 
 @pytest.fixture(scope="module")
 def bank() -> GaussianTables:
-    return GaussianTables()
+    return GaussianTables(dict(zip(("support", "frequencies"), gaussian_frequencies(), strict=True)))
 
 
 def probability(value: int, mean: float, scale: float) -> float:
@@ -85,9 +87,10 @@ def test_bits_are_the_code_lengths(bank: GaussianTables) -> None:
     assert (kraft <= 1 + 1e-9).all(), "no code is shorter than a decodable one"
 
 
-def test_the_checkpoint_carries_the_tables(bank: GaussianTables) -> None:
-    assert set(bank.state_dict()) == {"support", "frequencies"}
-    assert bank.state_dict()["frequencies"].sum() == TOTAL * SCALES * FRACTIONS
+def test_the_checkpoint_carries_the_tables() -> None:
+    state = GaussianTableBuffers().state_dict()
+    assert set(state) == {"support", "frequencies"}
+    assert state["frequencies"].sum() == TOTAL * SCALES * FRACTIONS
 
 
 def test_the_literals_are_what_their_comments_say() -> None:

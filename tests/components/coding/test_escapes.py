@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from components.entropy.escapes import ESCAPED_BITS, decode_values, encode_values
-from components.entropy.range_coder import TOTAL, SymbolDecoder, SymbolEncoder
+from components.coding.escapes import ESCAPED_BITS, decode_values, encode_values
+from components.coding.range_coder import TOTAL, SymbolDecoder, SymbolEncoder
 
 TABLE = np.array([1, 9, TOTAL - 21, 9, 1, 1], dtype=np.int32)
 """Of the values -2 to 2 and the escape."""

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from components.entropy.range_coder import TOTAL, EndOfPrefixError, Ints, PrefixDecoder, SymbolDecoder, SymbolEncoder
+from components.coding.range_coder import TOTAL, EndOfPrefixError, Ints, PrefixDecoder, SymbolDecoder, SymbolEncoder
 from components.errors import BitstreamError
 
 

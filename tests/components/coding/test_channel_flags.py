@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from components.entropy.channel_flags import decode_flags, encode_flags
-from components.entropy.range_coder import SymbolDecoder, SymbolEncoder
+from components.coding.channel_flags import decode_flags, encode_flags
+from components.coding.range_coder import SymbolDecoder, SymbolEncoder
 
 
 @pytest.mark.parametrize("number", [0, 1, 20, 95, 96])
