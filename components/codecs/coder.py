@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-import numpy as np
 from torch import Tensor
 
 from ..arrays import Rgb
+from . import palette
 from .base import Codec
 from .bitstream import Bitstream, parse
 from .effort import DEFAULT_EFFORT, Progress, no_progress
@@ -75,13 +75,7 @@ def cheaper_stream(codec: Codec, stream: bytes, drawn: Drawing | None, gain: flo
         gain: that `stream` was made with; None for the codec's own.
     """
     error_weight = codec.error_weight(codec.gain.item() if gain is None else gain)
-    if drawn is None or error_weight is None:
-        return stream
-    rgb, coding = drawn.rgb, drawn.coded(error_weight)
-    with_palette = Bitstream(codec.name, codec.model_hash(), rgb.shape[1], rgb.shape[0], coding.sections).pack()
-    mse = np.square(to_rgb(codec.decompress([stream])).astype(np.float64) - rgb).mean()
-    bits_saved = 8 * (len(stream) - len(with_palette)) / (rgb.shape[0] * rgb.shape[1])
-    return with_palette if bits_saved + error_weight * (mse - coding.mse) > 0 else stream
+    return palette.cheaper_stream(stream, drawn, error_weight, lambda data: to_rgb(codec.decompress([data])))
 
 
 def progressive_stream(codec: Codec, latents: Tensor, size: Sequence[int], bpp: float) -> Bitstream:

@@ -5,6 +5,7 @@ encoder alone decides which of the two is the better one.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import cache
 from typing import NamedTuple
 
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from ..arrays import Rgb
 from ..entropy.pixels.index_coder import IndexMap, decode_indices, encode_indices
 from ..errors import BitstreamError
+from .bitstream import parse
 
 PALETTE_SECTIONS = 2
 """Sections of a stream with a palette; one with latents has one."""
@@ -92,6 +94,26 @@ def drawing(rgb: Rgb) -> Drawing | None:
         return None
     colours = np.stack([keys >> shift & 255 for shift in (16, 8, 0)], axis=1).astype(np.uint8)
     return Drawing(colours, numbers.reshape(packed.shape))
+
+
+def cheaper_stream(
+    stream: bytes, drawn: Drawing | None, error_weight: float | None, decode: Callable[[bytes], Rgb]
+) -> bytes:
+    """The stream of a picture with a palette, if that has the lower cost, otherwise the one with latents.
+
+    Args:
+        stream: of the picture, with latents.
+        drawn: the picture, if it is a drawing.
+        error_weight: bits per pixel that a squared error of 1 is worth; None if unknown.
+        decode: `stream` to its picture.
+    """
+    if drawn is None or error_weight is None:
+        return stream
+    rgb, coding = drawn.rgb, drawn.coded(error_weight)
+    with_palette = replace(parse(stream), sections=coding.sections).pack()
+    mse = np.square(decode(stream).astype(np.float64) - rgb).mean()
+    bits_saved = 8 * (len(stream) - len(with_palette)) / (rgb.shape[0] * rgb.shape[1])
+    return with_palette if bits_saved + error_weight * (mse - coding.mse) > 0 else stream
 
 
 def decode_palette(sections: Sequence[bytes], height: int, width: int) -> Rgb:

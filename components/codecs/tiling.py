@@ -1,9 +1,11 @@
-"""Tiling: transforms of large pictures in overlapping tiles, so that memory is bounded and no seam shows."""
+"""Transforms of large pictures in overlapping tiles, in torch."""
 
 from collections.abc import Callable
 
 import torch
 from torch import Tensor
+
+from .tile_grid import number_of_tiles, tiles
 
 
 def in_tiles(transform: Callable[[Tensor], Tensor], x: Tensor, scale: float, tile: int, halo: int) -> Tensor:
@@ -24,28 +26,13 @@ def in_tiles(transform: Callable[[Tensor], Tensor], x: Tensor, scale: float, til
     """
     x = x.contiguous(memory_format=torch.channels_last)  # convolutions on CPUs take a third less time
     height, width = x.shape[-2:]
-    if number_of_tiles(x, tile, halo) == 1:
+    if number_of_tiles(height, width, tile, halo) == 1:
         return transform(x)
-
-    def scaled(length: int) -> int:
-        return round(scale * length)
-
     out: Tensor | None = None
-    for top in range(0, height, tile):
-        for left in range(0, width, tile):
-            above, before = min(top, halo), min(left, halo)
-            piece = x[..., top - above : top + tile + halo, left - before : left + tile + halo]
-            transformed = transform(piece)
-            if out is None:
-                out = transformed.new_empty(*transformed.shape[:2], scaled(height), scaled(width))
-            target = out[..., scaled(top) : scaled(top + tile), scaled(left) : scaled(left + tile)]
-            inner = transformed[..., scaled(above) :, scaled(before) :]
-            target.copy_(inner[..., : target.shape[-2], : target.shape[-1]])
+    for part in tiles(height, width, scale, tile, halo):
+        transformed = transform(x[..., part.piece[0], part.piece[1]])
+        if out is None:
+            out = transformed.new_empty(*transformed.shape[:2], round(scale * height), round(scale * width))
+        out[..., part.target[0], part.target[1]] = transformed[..., part.inner[0], part.inner[1]]
     assert out is not None
     return out
-
-
-def number_of_tiles(x: Tensor, tile: int, halo: int) -> int:
-    """How many tiles `in_tiles` takes for x (1, C, H, W)."""
-    height, width = x.shape[-2:]
-    return 1 if max(height, width) <= tile + halo else -(-height // tile) * -(-width // tile)

@@ -11,7 +11,7 @@ from torch import Tensor
 from ..coding.factorized import FactorizedCoder, FactorizedStructure
 from .factorized_prior import FactorizedPrior
 from .gain import GainVector
-from .integers import CodingModule, Integers, stored
+from .integers import CodingModule, Integers
 from .relaxation import (
     EntropyOutput,
     add_uniform_noise,
@@ -58,8 +58,7 @@ class FactorizedModel(CodingModule[FactorizedCoder]):
 
     def coding_parts(self) -> tuple[FactorizedStructure, Integers]:
         """What a FactorizedCoder is made of."""
-        tables = {"prior": stored(self.prior.tables)}
-        return FactorizedStructure(channel_flags=self.channel_flags), {**self.gains.integers(), **tables}
+        return FactorizedStructure(channel_flags=self.channel_flags), {**self.gains.integers(), **self.prior.integers()}
 
     def new_coder(self) -> FactorizedCoder:
         """See CodingModule."""

@@ -21,6 +21,7 @@ from ..coding.channel_tables import ALL_CHANNELS, REACH, ChannelSelection, Chann
 from ..coding.factorized import GAIN_LEVELS_PER_OCTAVE
 from ..coding.gaussian_tables import quantise_probabilities
 from ..coding.range_coder import Ints, PrefixDecoder, SymbolDecoder, SymbolEncoder
+from .integers import Integers, stored
 from .relaxation import position_bits
 from .running_statistics import RunningStatistics
 
@@ -104,8 +105,12 @@ class FactorizedPrior(nn.Module):
     @property
     def coder(self) -> ChannelTables:
         """The tables in use."""
+        return ChannelTables(self.integers()["prior"].astype(np.int32))
+
+    def integers(self) -> Integers:
+        """The tables for components.coding."""
         self._refresh_tables()
-        return ChannelTables(self.tables.cpu().numpy())
+        return {"prior": stored(self.tables)}
 
     def encode(self, encoder: SymbolEncoder, symbols: Ints, channels: ChannelSelection = ALL_CHANNELS) -> None:
         """Code integers (C, n), channel by channel, with the tables of level 0."""

@@ -32,7 +32,7 @@ from .conditional import GaussianConditional, GaussianMixtureConditional
 from .context import ContextModel, NoContext
 from .gain import GainVector
 from .hyper_latents import HyperLatents
-from .integers import CodingModule, Integers, fixed_point, layers, stored
+from .integers import CodingModule, Integers, fixed_point, layers
 from .rdo_quantisation import rdo_quantised
 from .refinement import REFINED_SQUARES_PER_BIT, Relaxation, moved_near
 from .relaxation import (
@@ -192,15 +192,15 @@ class HyperPrior(CodingModule[HyperPriorCoder]):
             context=context,
             components=1 if isinstance(self.symbols, GaussianConditional) else self.symbols.components,
         )
-        integers = {
-            "prior": stored(self.side.prior.tables),
+        integers: Integers = {
             "running.mean": fixed_point(running.mean),
             "running.inverse_scale": fixed_point(running.inverse_scale, INVERSE_BITS),
             "offset": fixed_point(self.symbols.from_statistics(running.mean, running.log_scale)),
         }
-        for further in (side, of_all, *(each for _, each in groups), of_context):
+        tables = self.side.prior.integers(), self.gains.integers(), self.symbols.tables.integers()
+        for further in (side, of_all, *(each for _, each in groups), of_context, *tables):
             integers.update(further)
-        return structure, {**integers, **self.gains.integers(), **self.symbols.tables.integers()}
+        return structure, integers
 
     def new_coder(self) -> HyperPriorCoder:
         """See CodingModule."""

@@ -14,7 +14,8 @@ from ..base import Codec, Scalar
 from ..effort import DEFAULT_EFFORT, STEPS, Progress
 from ..rate_parameter import RateParameter
 from ..tensors import Reconstruction
-from ..tiling import in_tiles, number_of_tiles
+from ..tile_grid import number_of_tiles
+from ..tiling import in_tiles
 
 
 class EntropyModel(Protocol):
@@ -105,7 +106,7 @@ GAIN_TO_WEIGHT = 2.0
 """Exponent of the distortion's weight over the gain. At high rates distortion grows with the square of the step."""
 RATE_OVER_GAIN = 0.9
 """Slope of log rate over log gain, measured around 0.15 bpp."""
-_GAIN_TO_SLOPE = 3.0
+GAIN_TO_SLOPE = 3.0
 """Exponent of the encoder's slope of rate over distortion over the gain, measured from gain 0.5 to 1."""
 
 
@@ -143,7 +144,7 @@ class LearnedPriorCodec(TransformCodec):
 
     def error_weight(self, gain: float) -> float | None:
         """lmbda at gain 1, and the slope of rate over distortion at others."""
-        return None if self.trained_lmbda is None else self.trained_lmbda * gain**_GAIN_TO_SLOPE
+        return None if self.trained_lmbda is None else self.trained_lmbda * gain**GAIN_TO_SLOPE
 
     def fix_encoder(self) -> None:
         """See Codec.fix_encoder; for entropy models that can do so."""
@@ -191,7 +192,7 @@ class LearnedPriorCodec(TransformCodec):
         """Latents and hyper-latents of a padded picture (1, 3, H, W), refined on L."""
         done = count(1)
         blocks = self.stride // self.latent_stride  # positions of y to a side for each of z
-        total = steps * number_of_tiles(padded, self.tile, self.halo)
+        total = steps * number_of_tiles(padded.shape[-2], padded.shape[-1], self.tile, self.halo)
 
         def refined(tile: Tensor) -> Tensor:
             def loss(y: Tensor, z: Tensor, relax: Relaxation) -> Tensor:
