@@ -13,7 +13,7 @@ venv: $(BIN)/.installed ## .venv with the locked versions and the project, edita
 $(BIN)/.installed: requirements.lock pyproject.toml
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --require-hashes --no-deps -r requirements.lock
-	$(BIN)/pip install --quiet --no-build-isolation --editable . # brings torch in the build at hand, and the libraries of a CUDA build
+	$(BIN)/pip install --quiet --no-build-isolation --editable '.[torch]' # brings torch in the build at hand, and the libraries of a CUDA build
 	@touch $@
 
 repro: code ## run the pipeline on params.yaml and print the leaderboard

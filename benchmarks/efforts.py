@@ -25,7 +25,7 @@ from components.data.image_files import decode_rgb
 from components.evaluation.measure import measure
 from components.evaluation.results import RatePoint, summarise
 from components.rate.coder_at_rate import ClassicAtRate, LearnedAtRate
-from components.storage.sources import PICTURE_SUFFIXES
+from components.storage.picture_names import PICTURE_SUFFIXES
 from pipeline.paths import CHECKOUT, Layout
 
 TOLERANCE = 0.01

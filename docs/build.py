@@ -12,8 +12,8 @@ from pathlib import Path
 from components.errors import RatewrightError
 from docs import reference
 from docs.offline import external_resources
-from pipeline.entry import guarded
 from pipeline.paths import CHECKOUT
+from pipeline.terminal import guarded
 
 PAGES = CHECKOUT / "build" / "docs"
 SITE = CHECKOUT / "site"

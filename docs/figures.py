@@ -8,8 +8,8 @@ import re
 from components.storage.atomic import write_bytes
 from pipeline.documents import Leaderboard, RunRecord, read
 from pipeline.documents.leaderboard import LossyRow
-from pipeline.entry import console, guarded
 from pipeline.paths import CHECKOUT, Layout
+from pipeline.terminal import console, guarded
 
 RUN = "real"
 """The kept run that the pages show."""

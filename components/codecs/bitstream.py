@@ -12,8 +12,10 @@ length is the one that the encoder wrote. A u32 follows: the payload's length in
 smaller. A payload of that length is checked against its checksum. A shorter one is decoded without a check.
 """
 
+import math
 import struct
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from ..errors import BitstreamError
@@ -174,3 +176,8 @@ def check_size(width: int, height: int) -> None:
         raise BitstreamError(f"a picture of {width}x{height}: each side must be from 1 to {MAX_SIDE} pixels")
     if width * height > MAX_PIXELS:
         raise BitstreamError(f"a picture of {width}x{height}: more than {MAX_PIXELS} pixels")
+
+
+def byte_budget(bpp: float, size: Sequence[int]) -> int:
+    """The largest number of bytes within a rate, for a picture of `size` (height, width)."""
+    return math.floor(bpp * size[0] * size[1] / 8)

@@ -1,6 +1,5 @@
 """Coders: pictures to whole files and back, by a learned or a classic codec."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -10,7 +9,7 @@ from torch import Tensor
 from ..arrays import Rgb
 from . import palette
 from .base import Codec
-from .bitstream import Bitstream, parse
+from .bitstream import Bitstream, byte_budget, parse
 from .effort import DEFAULT_EFFORT, Progress, no_progress
 from .palette import Drawing, drawing
 from .tensors import to_rgb, to_tensor
@@ -95,8 +94,3 @@ def progressive_stream(codec: Codec, latents: Tensor, size: Sequence[int], bpp: 
         if len(stream) >= byte_budget(bpp, size):
             break
     return parse(stream)
-
-
-def byte_budget(bpp: float, size: Sequence[int]) -> int:
-    """The largest number of bytes within a rate, for a picture of `size` (height, width)."""
-    return math.floor(bpp * size[0] * size[1] / 8)

@@ -1,9 +1,6 @@
 """The interface of a trained codec in use, which every registered version keeps with its own copy of this package."""
 
-from dataclasses import dataclass
-from inspect import signature
 from pathlib import Path
-from typing import Any
 
 from ..arrays import Rgb
 from ..errors import RatewrightError
@@ -65,41 +62,3 @@ class DeployedCodec:
     def decode(self, stream: bytes) -> Rgb:
         """The picture (H, W, 3) uint8 in a bitstream."""
         return LearnedCoder(self._codec).decode(stream)
-
-
-@dataclass(frozen=True)
-class DeployedCoder:
-    """A deployed codec as a Coder.
-
-    Attributes:
-        codec: Of this package, or of a version's copy of it.
-        gain: In place of the calibrated one; None for the calibrated one.
-        bpp: Of a progressive codec, the rate of its streams in bits per pixel; None for whole streams.
-        effort: Of the encoder; an older version knows none but the default.
-        on_progress: Called with the steps that an encoding of effort 2 or more has done, and their number.
-    """
-
-    codec: DeployedCodec
-    gain: float | None = None
-    bpp: float | None = None
-    effort: int = DEFAULT_EFFORT
-    on_progress: Progress = no_progress
-
-    def encode(self, rgb: Rgb) -> bytes:
-        """The bitstream of a picture. Raises RatewrightError, of this package."""
-        further: dict[str, Any] = (
-            {} if self.effort == DEFAULT_EFFORT else {"effort": self.effort, "on_progress": self.on_progress}
-        )
-        if further and "effort" not in signature(self.codec.encode).parameters:
-            raise RatewrightError(f"this version of codec {self.codec.name!r} is older than efforts")
-        try:
-            return self.codec.encode(rgb, self.gain, self.bpp, **further)
-        except self.codec.error as error:
-            raise RatewrightError(str(error)) from error
-
-    def decode(self, data: bytes) -> Rgb:
-        """The picture in a bitstream. Raises RatewrightError, of this package."""
-        try:
-            return self.codec.decode(data)
-        except self.codec.error as error:
-            raise RatewrightError(str(error)) from error

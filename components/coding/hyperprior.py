@@ -17,6 +17,7 @@ from typing import TypedDict
 
 import numpy as np
 
+from .blas import one_blas_thread
 from .channel_tables import ChannelTables
 from .conditional import SQUARES_PER_BIT, Conditional, GaussianConditional, MixtureConditional, decided
 from .context import CheckerboardContext, ContextModel, HierarchicalContext, NoContext
@@ -131,6 +132,10 @@ class HyperPriorCoder:
 
     def _run_passes(self, z_hat: Values, passes: Sequence[_Pass]) -> Values:
         """Quantised latents, pass after pass."""
+        with one_blas_thread():
+            return self._pass_after_pass(z_hat, passes)
+
+    def _pass_after_pass(self, z_hat: Values, passes: Sequence[_Pass]) -> Values:
         parts: list[Values] = []
         for part, coded_by in zip(self._context.split(self._h_s(z_hat * UNIT)), passes, strict=True):
             context = self._context.of(parts, part, self._normalised, self._mean)

@@ -14,9 +14,10 @@ from pydantic import Field
 
 from ..errors import SourceError
 from ..settings import Settings, Share
+from ..storage.picture_names import PICTURE_SUFFIXES
 from ..storage.remote import Addresses
 from ..storage.source import Source, checked_name
-from ..storage.sources import PICTURE_SUFFIXES, Folder, open_source
+from ..storage.sources import Folder, open_source
 from .archives import is_archive
 from .listing import Listing, join_listings, read_listing
 from .manifest import MANIFEST

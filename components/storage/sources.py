@@ -12,14 +12,9 @@ from urllib.request import url2pathname
 
 from ..errors import MissingError, SourceError
 from .atomic import replacing
+from .picture_names import PICTURE_SUFFIXES
 from .remote import S3, Http
 from .source import Names, Source, checked_name
-
-PICTURE_SUFFIXES = (
-    *(".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp"),
-    *(".gif", ".ppm", ".pgm", ".pnm", ".jp2", ".avif"),
-)
-"""Endings of the names of picture files, in lower case."""
 
 _BUNDLED = (("skimage", "data"), ("sklearn", "datasets/images"))
 

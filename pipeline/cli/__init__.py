@@ -7,14 +7,16 @@ import typer
 from rich.console import Console
 
 from components.errors import RatewrightError
-from pipeline.cli.coding import compress, decompress, info, truncate
+from pipeline.cli.coding import compress, decompress, export, info, truncate
 from pipeline.cli.project import compare, gc, keep, leaderboard, rollback, use
 from pipeline.cli.repro import repro
 from pipeline.cli.sweep import sweep
-from pipeline.entry import guarded, set_up_logging
+from pipeline.terminal import guarded, set_up_logging
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
-for _command in (compress, decompress, truncate, info, use, repro, sweep, leaderboard, compare, keep, rollback, gc):
+_FILES = (compress, decompress, truncate, info, export)
+_CHECKOUT = (use, repro, sweep, leaderboard, compare, keep, rollback, gc)
+for _command in (*_FILES, *_CHECKOUT):
     app.command()(_command)
 
 
@@ -25,8 +27,8 @@ def options(
 ) -> None:
     """Compress pictures with learned codecs, and manage the pipeline that trains them.
 
-    compress, decompress, truncate and info work on files; use, repro, sweep, leaderboard, compare, keep, rollback
-    and gc on a checkout of the pipeline and its registry of models.
+    compress, decompress, truncate, info and export work on files; use, repro, sweep, leaderboard, compare, keep,
+    rollback and gc on a checkout of the pipeline and its registry of models.
     """
     if verbose and quiet:
         raise RatewrightError("--verbose and --quiet exclude each other")

@@ -7,25 +7,25 @@ from components.errors import RatewrightError
 from pipeline.paths import CHECKOUT, Layout
 
 if TYPE_CHECKING:
-    from components.codecs.deployed import DeployedCodec
+    from components.codecs.opened import CodecInUse
 
 REFERENCE_CHECKPOINT = Layout(CHECKOUT).archived_checkpoint("flagship")
 """The codec of the kept run that trained the flagship alone, and longest."""
 
 
-def codec_named(model: str | None, checkpoint: Path | None) -> "DeployedCodec":
+def codec_named(model: str | None, checkpoint: Path | None) -> "CodecInUse":
     """Load the codec that a command's options name, by default the flagship of results/.
 
     A registered model is run by the code that its version carries, a checkpoint file by the code of this program.
 
     Args:
         model: The address of a registered model, such as models:/NAME@champion.
-        checkpoint: A checkpoint file.
+        checkpoint: A checkpoint file or an exported folder.
 
     Raises:
         RatewrightError: Both are given, or the codec cannot be loaded.
     """
-    from components.codecs.deployed import DeployedCodec
+    from components.codecs.opened import opened
 
     if model is not None and checkpoint is not None:
         raise RatewrightError("name the codec with --model or with --checkpoint, not with both")
@@ -37,10 +37,10 @@ def codec_named(model: str | None, checkpoint: Path | None) -> "DeployedCodec":
         checkpoint = REFERENCE_CHECKPOINT
         if not checkpoint.is_file():
             raise RatewrightError(f"no {checkpoint}: name the codec with --model or with --checkpoint")
-    return DeployedCodec(checkpoint)
+    return opened(checkpoint)
 
 
-def codec_of_stream(codec: str, model_hash: bytes) -> "DeployedCodec":
+def codec_of_stream(codec: str, model_hash: bytes) -> "CodecInUse":
     """Load the codec that wrote a stream: the winner of a kept run, or a registered model.
 
     Args:

@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
-from pipeline.entry import console
 from pipeline.paths import CHECKOUT, Layout
+from pipeline.terminal import console
 
 
 def use(

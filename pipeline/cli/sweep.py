@@ -7,7 +7,7 @@ import typer
 
 from components.errors import RatewrightError
 from pipeline.cli.project import checkout
-from pipeline.entry import console
+from pipeline.terminal import console
 
 
 def sweep(

@@ -22,7 +22,6 @@ from components.training.job import TrainingJob
 from pipeline.config import params
 from pipeline.config.params import Params
 from pipeline.config.profiles import profile_text
-from pipeline.entry import guarded
 from pipeline.paths import CHECKOUT, Layout
 from pipeline.portable import contents
 from pipeline.portable.contents import PortableTraining, portable_fingerprint
@@ -30,6 +29,7 @@ from pipeline.portable.unpack import PACKAGES
 from pipeline.source_code import VARIANTS, SourceCode
 from pipeline.stages._data_set import Pictures
 from pipeline.stages.train import facts_of, job_of, start_of, with_rate_target
+from pipeline.terminal import guarded
 
 FLAGSHIP = "haar_hyper"
 LARGE_PACKAGES = ("numpy", "opencv-python-headless")

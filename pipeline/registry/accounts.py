@@ -13,8 +13,8 @@ import os
 from typing import TYPE_CHECKING
 
 from components.errors import RatewrightError
-from pipeline.entry import console, guarded
 from pipeline.registry.client import in_one_line
+from pipeline.terminal import console, guarded
 
 if TYPE_CHECKING:
     from mlflow.server.auth.client import AuthServiceClient

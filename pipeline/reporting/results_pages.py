@@ -21,7 +21,6 @@ from components.storage.atomic import write_bytes, write_json
 from pipeline.documents import Leaderboard
 from pipeline.documents.leaderboard import LossyRow
 from pipeline.documents.run import Budget
-from pipeline.entry import guarded
 from pipeline.paths import CHECKOUT, Layout
 from pipeline.reporting import provenance
 from pipeline.reporting.archive import CHAMPION, KeptRun, kept_runs
@@ -30,6 +29,7 @@ from pipeline.reporting.inputs import rd_points
 from pipeline.reporting.published import published
 from pipeline.reporting.rate_distortion import Metric, rd_plot
 from pipeline.reporting.style import png
+from pipeline.terminal import guarded
 
 SUMMARY_LEARNED = 3
 """Learned codecs in README's table, the best ones, beside the classic ones."""

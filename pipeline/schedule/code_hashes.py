@@ -16,9 +16,9 @@ from pathlib import Path
 
 from components.errors import RatewrightError
 from components.storage.atomic import write_bytes
-from pipeline.entry import console, guarded
 from pipeline.paths import CHECKOUT
 from pipeline.source_code import VARIANTS, SourceCode
+from pipeline.terminal import console, guarded
 
 FILE = "code.json"
 STAGES = ("fetch", "shard", "choose", "report", "register")
@@ -30,7 +30,8 @@ TABLE = "components.codecs.table"
 """The one module that imports by a computed name. It counts with its row of the codec, and imports no other codec."""
 
 WITHOUT_EFFECT = {
-    "pipeline.entry": "starts a stage, prints its messages and progress, sets its exit code",
+    "pipeline.entry": "starts a stage",
+    "pipeline.terminal": "prints messages and progress, sets exit codes",
     "pipeline.stages._progress": "prints the progress of a training",
     "pipeline.paths": "dvc.yaml has the same paths",
     "pipeline.documents": "gathers the names of its modules, which count where they are used",

@@ -16,9 +16,9 @@ from components.errors import RatewrightError
 from components.storage.atomic import write_bytes
 from pipeline.config import params
 from pipeline.config.profiles import profile_names, profile_text
-from pipeline.entry import guarded
 from pipeline.paths import CHECKOUT
 from pipeline.schedule.stage_nodes import COMMITTED, Graphs, StageNode, dump
+from pipeline.terminal import guarded
 
 if TYPE_CHECKING:
     from dvc.stage import PipelineStage

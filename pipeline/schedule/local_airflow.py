@@ -11,11 +11,11 @@ from typing import Annotated
 import typer
 
 from components.errors import RatewrightError
-from pipeline.entry import console, guarded
 from pipeline.paths import CHECKOUT
 from pipeline.schedule.airflow_api import Api
 from pipeline.schedule.airflow_settings import HOME, PORT, URL, USER, accelerator_slots, environment, password
 from pipeline.schedule.stage_nodes import COMMITTED, dag_id, load
+from pipeline.terminal import console, guarded
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 

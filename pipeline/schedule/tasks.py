@@ -8,7 +8,7 @@ RATEWRIGHT_BRANCH: the branch that runs start from and move; by default the one 
 RATEWRIGHT_GIT_REMOTE: the remote that a shared workspace pushes to; by default none.
 RATEWRIGHT_DVC_REMOTE: the DVC remote of clones, such as s3://bucket/dvc; by default that of .dvc/config.
 RATEWRIGHT_SCRATCH: the folder of the clones; by default ~/.cache/ratewright, which only its user may enter.
-RATEWRIGHT_LOG: the level of messages, see pipeline/entry.py.
+RATEWRIGHT_LOG: the level of messages, see pipeline/terminal.py.
 
 The DAG sets for each task: RATEWRIGHT_RUN_ID, RATEWRIGHT_REQUEST and RATEWRIGHT_PLAN_FILE (the file that the plan is
 written to) for prepare, RATEWRIGHT_PLAN (what that file held) for stage and commit. Exit code 99 means that there was
@@ -29,11 +29,11 @@ from components.errors import RatewrightError
 from components.training.interrupt import die_with_parent
 from pipeline.config import params
 from pipeline.config.datasets import changed_revisions
-from pipeline.entry import guarded
 from pipeline.schedule import run_commits
 from pipeline.schedule.git import RUNS, Repository
 from pipeline.schedule.plan import Plan, Request, run_name
 from pipeline.schedule.stage_nodes import COMMITTED, dag_id, load
+from pipeline.terminal import guarded
 
 NOTHING_TO_DO = 99
 

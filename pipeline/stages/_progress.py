@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from components.training.callback import Validation
-from pipeline.entry import Bar, progress
+from pipeline.terminal import Bar, progress
 
 _UNITS = 1000  # of the bar: the budget is a share, the bar counts
 

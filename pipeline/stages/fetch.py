@@ -7,8 +7,9 @@ from components.data.fetch import fetch
 from components.storage.atomic import link_folder, write_bytes
 from pipeline.config import params
 from pipeline.config.datasets import named_dataset
-from pipeline.entry import progress, stage
+from pipeline.entry import stage
 from pipeline.paths import Layout
+from pipeline.terminal import progress
 
 logger = logging.getLogger(__name__)
 

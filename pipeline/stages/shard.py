@@ -7,9 +7,10 @@ from pathlib import Path
 from components.data.shard_writer import SourceImage, write_shards
 from components.distributed.parallel_map import in_processes, on_cluster
 from pipeline.config import params
-from pipeline.entry import progress, stage
+from pipeline.entry import stage
 from pipeline.paths import Layout
 from pipeline.stages._data_set import manifest
+from pipeline.terminal import progress
 
 logger = logging.getLogger(__name__)
 

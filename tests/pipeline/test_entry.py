@@ -13,7 +13,8 @@ import logging
 from pathlib import Path
 
 from components.errors import RatewrightError
-from pipeline.entry import console, stage
+from pipeline.terminal import console
+from pipeline.entry import stage
 
 logger = logging.getLogger(__name__)
 
@@ -78,7 +79,8 @@ ENDING = """
 import atexit
 import gc
 
-from pipeline.entry import guarded, uncollected
+from pipeline.terminal import guarded
+from pipeline.entry import uncollected
 
 atexit.register(lambda: print(gc.get_freeze_count() > 0))
 

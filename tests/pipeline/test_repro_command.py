@@ -17,13 +17,13 @@ from rich.console import Console
 
 from pipeline.cli.repro_display import LiveTable, duration, tail
 from pipeline.config.params import loads
-from pipeline.entry import PROGRESS_VARIABLE, progress
 from pipeline.schedule.local.demands import capacity, demands
 from pipeline.schedule.local.repro import Plan
 from pipeline.schedule.local.runner import Demand, Outcome, Result
 from pipeline.schedule.local.stage_run import StageRun
 from pipeline.schedule.machine import gpus
 from pipeline.schedule.stage_nodes import StageNode
+from pipeline.terminal import PROGRESS_VARIABLE, progress
 from tests.forks import Forks
 from tests.pipeline.schedule.small_repository import PATIENCE_S, SmallRepository, wait_for
 from tests.small_profile import small_text

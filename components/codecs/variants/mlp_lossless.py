@@ -8,9 +8,9 @@ from typing import ClassVar, Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from threadpoolctl import ThreadpoolController
 from torch import Tensor, nn
 
+from ...coding.blas import one_blas_thread
 from ...entropy.pixels import logistic_mixture as logistics
 from ...entropy.pixels.causal_mlp import CausalMlp
 from ...entropy.pixels.fixed_point_mlp import MEAN_BITS, FixedPointMlp
@@ -204,14 +204,9 @@ def _cached_byte_models(tables: bytes) -> ByteModels:
     return ByteModels(np.frombuffer(tables, np.int16).reshape(-1, 256))
 
 
-@lru_cache(maxsize=1)
-def _thread_pools() -> ThreadpoolController:
-    return ThreadpoolController()
-
-
 def _code_strip(wavefront: Wavefront, predictor: FixedPointMlp, code: CodeValues, gray: bool) -> None:
     """Predict and code a strip, front by front; the wavefront holds the strip's values afterwards."""
-    with _thread_pools().limit(limits=1, user_api="blas"):  # fronts are small: threads make them slower
+    with one_blas_thread():  # fronts are small
         for front in wavefront.walk():
             _code_front(front, predictor, code, gray)
 

@@ -12,12 +12,12 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from components.errors import RatewrightError
-from pipeline.entry import PROGRESS_VARIABLE
 from pipeline.schedule.local import dvc_stages, warm_stages
 from pipeline.schedule.local.dvc_stages import CommandFailed
 from pipeline.schedule.local.forked_process import ForkedProcess, Forwarding, Message
 from pipeline.schedule.local.runner import Outcome, Result
 from pipeline.schedule.stage_nodes import StageNode
+from pipeline.terminal import PROGRESS_VARIABLE
 
 _ERROR_WITHIN = 2000
 """Characters at the end of a log in which the line with the error is looked for."""

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from components.training.interrupt import die_with_parent
-from pipeline import entry
+from pipeline import entry, terminal
 from pipeline.paths import CHECKOUT
 from pipeline.schedule.machine import gpus
 
@@ -153,7 +153,8 @@ def _be_a_stage(reading: int, root: Path, mask: set[int | signal.Signals]) -> No
         os.chdir(root)
         sys.stdout = open(1, "w", buffering=1, closefd=False)  # noqa: SIM115
         sys.stderr = open(2, "w", buffering=1, errors="backslashreplace", closefd=False)  # noqa: SIM115
-        vars(entry.console).update(vars(entry.console_on_output()))  # this one may be a terminal's, with a table on it
+        # This one may be a terminal's, with a table on it.
+        vars(terminal.console).update(vars(terminal.console_on_output()))
         main = import_module(module)
         sys.modules["__main__"] = main  # where processes that it starts look for what they need
         sys.argv = [str(main.__file__), *arguments]

@@ -9,8 +9,8 @@ import torch
 
 from components.arrays import Rgb
 from components.codecs.base import Codec
-from components.codecs.bitstream import FREE_PIXELS, PIXELS_PER_BYTE, Bitstream, parse
-from components.codecs.coder import LearnedCoder, byte_budget
+from components.codecs.bitstream import FREE_PIXELS, PIXELS_PER_BYTE, Bitstream, byte_budget, parse
+from components.codecs.coder import LearnedCoder
 from components.codecs.table import CODECS, codec_class
 from components.codecs.tensors import to_tensor
 from components.errors import BitstreamError

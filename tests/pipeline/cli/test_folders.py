@@ -12,12 +12,13 @@ import torch
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from components.arrays import Rgb
+from components.cli.files import convert
+from components.cli.shared_cores import shared_cores
 from components.codecs import checkpoint
 from components.codecs.base import Codec
 from components.data.image_files import decode_rgb, encode_png
 from components.storage.atomic import write_bytes
 from pipeline.cli.coding import decompress
-from pipeline.cli.files import convert, shared_cores
 from tests.pipeline.cli.conftest import Cli
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -76,7 +77,7 @@ def test_the_threads_of_a_folder_share_the_cores(
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(cores)))
     torch.set_num_threads(cores)
     with threadpool_limits(2, user_api="blas"):
-        convert(str(tmp_path / "in"), str(tmp_path / "out"), look, (".a",), ".b", shared_cores)
+        convert(str(tmp_path / "in"), str(tmp_path / "out"), look, (".a",), ".b", sharing=shared_cores)
         assert {each["num_threads"] for each in threadpool_info() if each["user_api"] == "blas"} == {2}
     assert torch.get_num_threads() == cores
     assert len({thread for thread, _, _ in seen}) == min(files, cores)

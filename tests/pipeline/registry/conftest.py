@@ -14,7 +14,7 @@ from tests.forks import Forks
 from tests.services.running_airflow import free_port, wait_for
 
 ROOT = Path(__file__).parents[3]
-PIXELS = "rgb: Rgb = (x[0].clamp(0, 1) * 255)"
+PIXELS = "rgb: Rgb = x[0].clamp(0, 1).mul_(255)"
 """Part of `to_rgb`, which turns what a codec decodes into pixels."""
 
 

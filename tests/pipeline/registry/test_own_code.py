@@ -17,7 +17,7 @@ from components.arrays import Rgb
 from components.codecs import checkpoint
 from components.codecs.base import Codec
 from components.codecs.coder import LearnedCoder
-from components.codecs.deployed import DeployedCoder
+from components.codecs.opened import DeployedCoder
 from components.codecs.table import CODECS
 from components.data.image_files import decode_rgb, encode_png
 from pipeline.cli.coding import compress, decompress
@@ -156,7 +156,7 @@ def test_a_version_carries_what_its_codec_needs_alone(tmp_path: Path) -> None:
             f"codecs/variants/{name}.py"
         ]
         assert {file.partition("/")[0] for file in files if "/" in file} == {
-            "codecs", "data", "entropy", "layers", "storage"
+            "codecs", "coding", "data", "entropy", "layers", "storage"
         }  # fmt: skip
         assert "storage/remote.py" not in files
         content = path.read_bytes()

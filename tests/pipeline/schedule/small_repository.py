@@ -21,7 +21,7 @@ PROGRAM = """
 import json, sys
 from pathlib import Path
 from pipeline.cli.repro_display import PlainLines
-from pipeline.entry import console, guarded
+from pipeline.terminal import console, guarded
 from pipeline.schedule.local.runner import Demand
 from pipeline.schedule.local.repro import reproduce
 

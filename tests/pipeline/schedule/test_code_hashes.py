@@ -110,7 +110,7 @@ def test_training_code_changes_all_trainings_and_no_data(tree: Path, code: Stage
 
 def test_the_report_and_logs_change_no_training(tree: Path, code: StageCode) -> None:
     add(tree, "pipeline/reporting/plots.py")
-    change(tree, "pipeline/entry.py", "\nEXIT_MISTAKE = 2", "\nEXIT_MISTAKE = 3")
+    change(tree, "pipeline/terminal.py", "\nEXIT_MISTAKE = 2", "\nEXIT_MISTAKE = 3")
     add(tree, "pipeline/documents/__init__.py")
     assert changed(tree, code) == {"report"}
 

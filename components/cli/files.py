@@ -7,9 +7,12 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 
-from components.errors import BitstreamError, RatewrightError
-from components.storage.atomic import write_bytes
-from pipeline.entry import progress
+from ..codecs.effort import Progress, no_progress
+from ..errors import BitstreamError, RatewrightError
+from ..storage.atomic import write_bytes
+
+ProgressBar = Callable[[str], AbstractContextManager[Progress]]
+"""Shows, under a label, how many units of work of all are done."""
 
 Sharing = Callable[[int], AbstractContextManager[object]]
 """Makes a context in which that many threads share the cores."""
@@ -18,12 +21,19 @@ Conversion = Callable[[str, bytes], bytes]
 """Content of a file, given its name (for messages) and its content before."""
 
 
+@contextmanager
+def no_bar(label: str) -> Iterator[Progress]:  # noqa: ARG001
+    """Shows nothing."""
+    yield no_progress
+
+
 def convert(
     source: str,
     target: str,
     conversion: Conversion,
     suffixes: tuple[str, ...],
     suffix: str,
+    progress: ProgressBar = no_bar,
     sharing: Sharing = nullcontext,
 ) -> None:
     """Convert a file, or the files of a folder side by side.
@@ -34,13 +44,15 @@ def convert(
         conversion: Gives the new content of each.
         suffixes: Files of a folder with one of these suffixes are converted.
         suffix: The suffix of the new files in a folder.
+        progress: Of a folder.
         sharing: Entered while the files of a folder are converted, with the number of threads that do it.
 
     Raises:
         RatewrightError: A file cannot be converted. The other files of a folder are converted all the same.
     """
     if source != "-" and Path(source).is_dir():
-        _convert_folder(Path(target), _targets(Path(source), Path(target), suffixes, suffix), conversion, sharing)
+        targets = _targets(Path(source), Path(target), suffixes, suffix)
+        _convert_folder(Path(target), targets, conversion, progress, sharing)
         return
     data = read(source)
     with naming_errors(source):
@@ -75,26 +87,9 @@ def _write(target: str, data: bytes) -> None:
         write_bytes(Path(target), data)
 
 
-@contextmanager
-def shared_cores(workers: int) -> Iterator[None]:
-    """A context in which `workers` new threads have a share of torch's threads each, and BLAS has one thread.
-
-    Without it each worker runs as many threads as there are cores, and all wait for each other. A codec that limits
-    BLAS itself restores the limit that it found, which is another worker's in the midst of its work.
-    """
-    import torch
-    from threadpoolctl import threadpool_limits
-
-    threads = torch.get_num_threads()
-    torch.set_num_threads(max(1, threads // workers))
-    try:
-        with threadpool_limits(1, user_api="blas"):
-            yield
-    finally:
-        torch.set_num_threads(threads)
-
-
-def _convert_folder(target: Path, targets: dict[Path, Path], conversion: Conversion, sharing: Sharing) -> None:
+def _convert_folder(
+    target: Path, targets: dict[Path, Path], conversion: Conversion, progress: ProgressBar, sharing: Sharing
+) -> None:
     def convert_one(path: Path) -> str | None:
         try:
             write_bytes(targets[path], conversion(str(path), path.read_bytes()))
