@@ -80,7 +80,7 @@ def test_links_lead_to_files() -> None:
 def test_settings_exist(page: str) -> None:
     sources = "".join(
         path.read_text()
-        for folder in ("dags", "pipeline", "docker")
+        for folder in ("dags", "pipeline", "components", "docker")
         for path in (CHECKOUT / folder).rglob("*.*")
         if path.suffix in (".py", ".yaml")
     )
