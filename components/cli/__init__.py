@@ -65,7 +65,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _run(given: argparse.Namespace) -> None:
-    from ..codecs.opened import opened
+    from ..codecs.codec_files import open_codec
     from . import coding
 
     if given.command == "info":
@@ -76,7 +76,7 @@ def _run(given: argparse.Namespace) -> None:
         return
     if given.codec is None:
         raise RatewrightError(f"name the codec with --codec or in {CODEC_VARIABLE}")
-    codec = opened(Path(given.codec))
+    codec = open_codec(Path(given.codec))
     if given.command == "compress":
         coding.compress(codec, given.source, given.target, given.bpp, given.effort, _counter)
     else:

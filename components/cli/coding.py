@@ -9,16 +9,16 @@ from threading import Lock
 from typing import TYPE_CHECKING
 
 from ..codecs.bitstream import FORMAT_VERSION, MAX_PIXELS, Bitstream, byte_budget, parse
+from ..codecs.codec_files import DeployedCoder
 from ..codecs.effort import DEFAULT_EFFORT
 from ..codecs.exported import ExportedCodec
-from ..codecs.opened import DeployedCoder
 from ..data.image_files import decode_rgb, encode_png
 from ..errors import RatewrightError
 from ..storage.picture_names import PICTURE_SUFFIXES
 from .files import ProgressBar, convert, naming_errors, no_bar, read
 
 if TYPE_CHECKING:
-    from ..codecs.opened import CodecInUse
+    from ..codecs.codec_files import CodecInUse
 
 STREAM_SUFFIX = ".rw"
 

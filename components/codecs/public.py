@@ -4,8 +4,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ..arrays import Rgb
+from .codec_files import CodecInUse, DeployedCoder, open_codec
 from .effort import DEFAULT_EFFORT, no_progress
-from .opened import CodecInUse, DeployedCoder, opened
 
 
 class Codec:
@@ -42,4 +42,4 @@ class Codec:
 
 def load(path: str | Path) -> Codec:
     """The codec of an exported folder; or of a checkpoint file, where torch is installed. Raises RatewrightError."""
-    return Codec(opened(Path(path)))
+    return Codec(open_codec(Path(path)))

@@ -114,7 +114,7 @@ class MixtureConditional:
         return Mixtures(logits, scaled, table_index(log_scales, quantiser.shift))
 
 
-def decided(
+def rdo_quantised(
     conditional: Conditional, y: Values, parameters: Values, quantiser: Quantiser, squares_per_bit: float
 ) -> Values:
     """The symbols that an encoder sends: the nearest or the second nearest integer, whichever costs less.

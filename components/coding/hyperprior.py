@@ -19,7 +19,7 @@ import numpy as np
 
 from .blas import one_blas_thread
 from .channel_tables import ChannelTables
-from .conditional import SQUARES_PER_BIT, Conditional, GaussianConditional, MixtureConditional, decided
+from .conditional import SQUARES_PER_BIT, Conditional, GaussianConditional, MixtureConditional, rdo_quantised
 from .context import CheckerboardContext, ContextModel, HierarchicalContext, NoContext
 from .fixed_point import UNIT, Arrays, Network, Values, rounding_shift
 from .gain import Gains, pack_shift, shift_of, unpack_shift
@@ -90,7 +90,7 @@ class HyperPriorCoder:
 
         def encode(targets: Values, parameters: Values, channels: slice) -> Values:
             own = quantiser.of(channels)
-            symbols = decided(self._conditional, targets[channels], parameters, own, squares_per_bit)
+            symbols = rdo_quantised(self._conditional, targets[channels], parameters, own, squares_per_bit)
             self._conditional.encode(encoder, symbols, parameters, own)
             return self._conditional.latents(symbols, parameters, own)
 
@@ -109,7 +109,7 @@ class HyperPriorCoder:
 
         def estimate(targets: Values, bits: Values, parameters: Values, channels: slice) -> Values:
             own = quantiser.of(channels)
-            symbols = decided(self._conditional, targets[channels], parameters, own, SQUARES_PER_BIT)
+            symbols = rdo_quantised(self._conditional, targets[channels], parameters, own, SQUARES_PER_BIT)
             bits += self._conditional.bits(symbols, parameters, own).sum(axis=0)
             return self._conditional.latents(symbols, parameters, own)
 

@@ -7,7 +7,7 @@ from components.errors import RatewrightError
 from pipeline.paths import CHECKOUT, Layout
 
 if TYPE_CHECKING:
-    from components.codecs.opened import CodecInUse
+    from components.codecs.codec_files import CodecInUse
 
 REFERENCE_CHECKPOINT = Layout(CHECKOUT).archived_checkpoint("flagship")
 """The codec of the kept run that trained the flagship alone, and longest."""
@@ -25,7 +25,7 @@ def codec_named(model: str | None, checkpoint: Path | None) -> "CodecInUse":
     Raises:
         RatewrightError: Both are given, or the codec cannot be loaded.
     """
-    from components.codecs.opened import opened
+    from components.codecs.codec_files import open_codec
 
     if model is not None and checkpoint is not None:
         raise RatewrightError("name the codec with --model or with --checkpoint, not with both")
@@ -37,7 +37,7 @@ def codec_named(model: str | None, checkpoint: Path | None) -> "CodecInUse":
         checkpoint = REFERENCE_CHECKPOINT
         if not checkpoint.is_file():
             raise RatewrightError(f"no {checkpoint}: name the codec with --model or with --checkpoint")
-    return opened(checkpoint)
+    return open_codec(checkpoint)
 
 
 def codec_of_stream(codec: str, model_hash: bytes) -> "CodecInUse":

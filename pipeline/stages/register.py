@@ -25,8 +25,8 @@ from pipeline.registry.runs import DataInput, Run
 from pipeline.stages._data_set import Pictures, source_of
 
 if TYPE_CHECKING:
+    from components.codecs.codec_files import DeployedCoder
     from components.codecs.deployed import DeployedCodec
-    from components.codecs.opened import DeployedCoder
 
 RELEASE_FACTS = ("codec", "variant", "start", "lmbda", "step", "training", "data_sha256", "git_commit")
 """Metadata of a checkpoint that the MLflow run of its release logs."""
@@ -183,7 +183,7 @@ def _coder_at_target(
     codec: "DeployedCodec", pictures: Sequence[Rgb], target_bpp: float, slack: float
 ) -> "DeployedCoder":
     """A registered codec, run by its own code, with the gain that meets the target on pictures."""
-    from components.codecs.opened import DeployedCoder
+    from components.codecs.codec_files import DeployedCoder
     from components.rate.gain_search import choose_gain
     from components.rate.real_rate import bpp_of, rate_and_psnr
 

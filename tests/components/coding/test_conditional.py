@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from components.coding.conditional import Conditional, GaussianConditional, MixtureConditional, decided
+from components.coding.conditional import Conditional, GaussianConditional, MixtureConditional, rdo_quantised
 from components.coding.fixed_point import UNIT, Values
 from components.coding.gain import Gains, shift_of
 from components.coding.range_coder import SymbolDecoder, SymbolEncoder
@@ -38,7 +38,7 @@ def test_symbols_come_back_and_cost_what_their_density_says(name: str, gain: flo
     quantiser = Gains(GainVector(CHANNELS).integers()).quantiser(shift_of(gain))
     y, real = latents_and_parameters(name)
     parameters, encoder = np.round(real * UNIT), SymbolEncoder()
-    symbols = decided(conditional, y, parameters, quantiser, squares_per_bit=0)
+    symbols = rdo_quantised(conditional, y, parameters, quantiser, squares_per_bit=0)
     conditional.encode(encoder, symbols, parameters, quantiser)
     y_hat = conditional.latents(symbols, parameters, quantiser)
     assert (np.abs(y_hat / UNIT - y) * gain).max() < 0.5 + 2.5 * max(1, gain) / UNIT
@@ -64,7 +64,7 @@ def test_decisions_trade_squares_for_bits(name: str) -> None:
         squares = np.square(conditional.steps(y, parameters, quantiser) - symbols)
         return squares + 0.05 * conditional.bits(symbols, parameters, quantiser)
 
-    rounded, chosen = (decided(conditional, y, parameters, quantiser, weight) for weight in (0, 0.05))
+    rounded, chosen = (rdo_quantised(conditional, y, parameters, quantiser, weight) for weight in (0, 0.05))
     assert (np.abs(rounded - chosen) <= 1).all()
     assert 0.001 < (rounded != chosen).mean() < 0.2
     assert (cost(chosen) <= cost(rounded)).all()

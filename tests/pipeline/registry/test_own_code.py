@@ -16,8 +16,8 @@ import pytest
 from components.arrays import Rgb
 from components.codecs import checkpoint
 from components.codecs.base import Codec
+from components.codecs.codec_files import DeployedCoder
 from components.codecs.coder import LearnedCoder
-from components.codecs.opened import DeployedCoder
 from components.codecs.table import CODECS
 from components.data.image_files import decode_rgb, encode_png
 from pipeline.cli.coding import compress, decompress

@@ -35,7 +35,7 @@ class CodecInUse(Protocol):
         """See DeployedCodec.decode."""
 
 
-def opened(path: Path) -> CodecInUse:
+def open_codec(path: Path) -> CodecInUse:
     """The codec of a checkpoint file or of an exported folder. Raises CheckpointError."""
     if path.is_dir():
         return ExportedCodec(path)
