@@ -1,8 +1,6 @@
 """Fixed-point arithmetic of trained networks: components.coding.fixed_point, which says why it is exact, in torch.
 
-Evaluation sees the integers of the bitstream this way, without coding. Callers: the hyper-synthesis
-(components.entropy.hyper_latents), the entropy parameters and the context model (components.entropy.hyperprior), the
-refinements of trit planes (components.entropy.progressive), running statistics and gains.
+Callers: trit planes, with their hyper-synthesis and refinements (components.entropy.progressive), and gains.
 `components.entropy.pixels.causal_mlp.FixedPointMlp` applies the same argument to float32 and 2^24.
 """
 
