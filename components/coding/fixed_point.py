@@ -65,6 +65,7 @@ class Convolution:
         check_sums(float(np.abs(weight).sum(axis=(1, 2, 3)).max()), float(np.abs(bias).max()))
         self.taps: Values = np.ascontiguousarray(weight.transpose(2, 3, 0, 1))
         self.bias: Values = bias[:, None, None]
+        self._rounding: Values = self.bias + (1 << WEIGHT_BITS - 1)
 
     def __call__(self, x: Values) -> Values:
         """(C, h, w) to (F, h, w)."""
@@ -82,8 +83,10 @@ class Convolution:
 
     def activations(self, sums: Values) -> Values:
         """Sums of products (F, h, w), which are overwritten, to activations."""
-        sums += self.bias
-        return np.clip(rounding_shift(sums, WEIGHT_BITS), -LARGEST_ACTIVATION, LARGEST_ACTIVATION)
+        sums += self._rounding  # in place from here on: memory that is new costs more than arithmetic
+        sums *= 2.0**-WEIGHT_BITS
+        np.floor(sums, out=sums)
+        return np.clip(sums, -LARGEST_ACTIVATION, LARGEST_ACTIVATION, out=sums)
 
 
 class Network:
@@ -139,7 +142,8 @@ def padded_with_zeros(x: Values, width: int) -> Values:
 
 def _leaky_relu(x: Values) -> Values:
     """With slope 1/8."""
-    return np.maximum(x, np.floor(x * 0.125))
+    less = x * 0.125
+    return np.maximum(x, np.floor(less, out=less), out=less)
 
 
 def _pixel_shuffle(x: Values) -> Values:
