@@ -20,6 +20,7 @@ __all__ = ["RatewrightError", "load"]
 
 def load(path: str | Path) -> "Codec":
     """The codec of an exported folder; or of a checkpoint file, where torch is installed. Raises RatewrightError."""
-    from .codecs.public import load as load_codec
+    from .codecs.codec_files import open_codec
+    from .codecs.public import Codec
 
-    return load_codec(path)
+    return Codec(open_codec(Path(path)))

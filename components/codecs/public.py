@@ -1,10 +1,9 @@
 """The codec as programs use it that install the package alone."""
 
 from collections.abc import Callable
-from pathlib import Path
 
 from ..arrays import Rgb
-from .codec_files import CodecInUse, DeployedCoder, open_codec
+from .codec_files import CodecInUse, DeployedCoder
 from .effort import DEFAULT_EFFORT, no_progress
 
 
@@ -38,8 +37,3 @@ class Codec:
     def decompress(self, stream: bytes) -> Rgb:
         """The picture (H, W, 3) uint8 in a bitstream. Raises RatewrightError for one that is broken or another's."""
         return DeployedCoder(self._codec).decode(stream)
-
-
-def load(path: str | Path) -> Codec:
-    """The codec of an exported folder; or of a checkpoint file, where torch is installed. Raises RatewrightError."""
-    return Codec(open_codec(Path(path)))

@@ -27,10 +27,6 @@ class Quantiser(NamedTuple):
     step: Tensor
     shift: Tensor
 
-    def of(self, channels: slice) -> "Quantiser":
-        """The quantiser of some channels."""
-        return Quantiser(*(each[channels] for each in self))
-
     def quantise(self, distance: Tensor) -> Tensor:
         """Fixed-point values (C, ...) to symbols: the nearest multiples of the step, in float64."""
         return (distance * self.gain * 2.0 ** -(FACTOR_BITS + ACTIVATION_BITS)).round()

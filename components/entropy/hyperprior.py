@@ -238,16 +238,14 @@ class HyperPrior(CodingModule[HyperPriorCoder]):
         y_hat = symbols / gains + centre
         return y_hat, y_hat.detach()
 
-    def _rdo_quantised(
-        self, y: Tensor, parameters: Tensor, gains: Tensor, squares_per_bit: float = SQUARES_PER_BIT
-    ) -> Tensor:
+    def _rdo_quantised(self, y: Tensor, parameters: Tensor, gains: Tensor) -> Tensor:
         """The symbols of y that an encoder sends: whole steps of 1 / gains from the centre."""
         centre = self.symbols.centre(parameters)
 
         def bits(steps: Tensor) -> Tensor:
             return element_bits(self.symbols.likelihood(parameters, steps / gains + centre, gains))
 
-        return rdo_quantised((y - centre) * gains, bits, squares_per_bit)
+        return rdo_quantised((y - centre) * gains, bits)
 
     def _run_passes(self, psi: Tensor, passes: Sequence[_Pass]) -> Tensor:
         """Quantised latents (B, channels, h, w), pass after pass."""
