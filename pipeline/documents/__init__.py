@@ -9,7 +9,7 @@ from pydantic import BaseModel
 from components.data.manifest import Manifest
 from components.data.shard_index import ShardIndex
 from components.training.callback import Validation
-from pipeline.documents.base import Section, read, read_by_name, read_lines, write, write_by_name
+from pipeline.documents.base import Section, read, read_by_name, read_lines, read_lists, write, write_by_name
 from pipeline.documents.calibration import Calibration
 from pipeline.documents.evaluation import Evaluation
 from pipeline.documents.illustrations import LatentMaps, PrefixCurve
@@ -44,6 +44,7 @@ __all__ = [
     "read",
     "read_by_name",
     "read_lines",
+    "read_lists",
     "write",
     "write_by_name",
 ]

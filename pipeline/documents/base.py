@@ -66,6 +66,12 @@ def read_by_name(model: type[AnySection], path: Path) -> dict[str, AnySection]:
     return _parse(by_name, text_of(path), str(path))
 
 
+def read_lists(model: type[AnyModel], path: Path) -> dict[str, list[AnyModel]]:
+    """Read a JSON object that holds a list of `model` for each codec. Raises RatewrightError as `read`."""
+    by_name: TypeAdapter[dict[str, list[AnyModel]]] = TypeAdapter(dict[str, list[model]])  # type: ignore[valid-type]
+    return _parse(by_name, text_of(path), str(path))
+
+
 def read_lines(model: type[AnyModel], path: Path) -> list[AnyModel]:
     """Read a file with one JSON object a line. Raises RatewrightError as `read`."""
     adapter = TypeAdapter(model)

@@ -7,8 +7,9 @@ from typing import Any
 from ruamel.yaml import YAML
 
 from components.codecs.checkpoint import read_facts
+from components.training.callback import Validation
 from pipeline.config import params
-from pipeline.documents import Calibration, Evaluation, Leaderboard, RunRecord, read, read_by_name
+from pipeline.documents import Calibration, Evaluation, Leaderboard, RunRecord, read, read_by_name, read_lists
 from pipeline.documents.base import text_of
 from pipeline.documents.images import ImageRow, read_kept_images
 from pipeline.documents.leaderboard import LossyRow, RankedRow
@@ -16,6 +17,8 @@ from pipeline.documents.run import Budget
 
 CHAMPION = "champion.safetensors"
 """The winner's checkpoint in the folder of a run."""
+HISTORIES = "histories.json"
+"""The validations of every training in the folder of a run."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +32,7 @@ class KeptRun:
         evaluations: Codec -> its evaluation.
         calibrations: Variant -> its calibration.
         images: Codec -> its figures of every picture.
+        histories: Variant -> the validations of its training; empty for a run that was kept before they were.
         lock: Stage -> its commands, parameters and hashes in dvc.lock.
         parameters: Content of params.yaml.
     """
@@ -39,6 +43,7 @@ class KeptRun:
     evaluations: dict[str, Evaluation]
     calibrations: dict[str, Calibration]
     images: dict[str, list[ImageRow]]
+    histories: dict[str, list[Validation]]
     lock: dict[str, dict[str, Any]]
     parameters: dict[str, Any]
 
@@ -53,6 +58,7 @@ class KeptRun:
             read_by_name(Evaluation, folder / "evaluations.json"),
             read_by_name(Calibration, folder / "calibrations.json"),
             read_kept_images(folder / "images.csv"),
+            read_lists(Validation, folder / HISTORIES) if (folder / HISTORIES).is_file() else {},
             yaml.load(text_of(folder / "dvc.lock"))["stages"],
             yaml.load(text_of(folder / params.FILE)),
         )

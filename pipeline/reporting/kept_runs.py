@@ -19,14 +19,15 @@ from matplotlib.figure import Figure
 
 from components.arrays import Rgb
 from components.errors import RatewrightError
-from components.storage.atomic import write_bytes
+from components.storage.atomic import write_bytes, write_json
+from components.training.callback import Validation
 from pipeline.config import params
 from pipeline.config.params import Params
-from pipeline.documents import Calibration, Evaluation, Leaderboard, RunRecord, read, write, write_by_name
+from pipeline.documents import Calibration, Evaluation, Leaderboard, RunRecord, read, read_lines, write, write_by_name
 from pipeline.documents.run import Budget, Machine
 from pipeline.paths import Layout
 from pipeline.registry.runs import training_seconds
-from pipeline.reporting.archive import CHAMPION, KeptRun
+from pipeline.reporting.archive import CHAMPION, HISTORIES, KeptRun
 from pipeline.reporting.comparison import DETAIL, Version, detail_corner
 from pipeline.reporting.disagreements import disagreements, in_one_line
 from pipeline.reporting.inputs import decoded_pictures
@@ -72,6 +73,8 @@ def _write(settings: Params, layout: Layout, out: Path) -> None:
     write(board, out / "leaderboard.json")
     write_by_name(evaluations, out / "evaluations.json")
     write_by_name({codec: read(Calibration, layout.calibration(codec)) for codec in trained}, out / "calibrations.json")
+    histories = {codec: read_lines(Validation, layout.history(codec)) for codec in trained}
+    write_json(out / HISTORIES, {codec: [each.model_dump() for each in rows] for codec, rows in histories.items()})
     write(RunRecord(machine=_machine(), variants=_budgets(layout.root, settings, trained)), out / "run.json")
     write_bytes(out / "images.csv", _images(layout, board.names).encode())
     lock, parameters = layout.root / "dvc.lock", (layout.root / params.FILE).read_text()

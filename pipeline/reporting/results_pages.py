@@ -26,6 +26,7 @@ from pipeline.reporting import provenance
 from pipeline.reporting.archive import CHAMPION, KeptRun, kept_runs
 from pipeline.reporting.equal_rate import compare
 from pipeline.reporting.inputs import rd_points
+from pipeline.reporting.plots import training_plot
 from pipeline.reporting.published import published
 from pipeline.reporting.rate_distortion import Metric, rd_plot
 from pipeline.reporting.style import png
@@ -39,6 +40,11 @@ METRICS: tuple[Metric, ...] = ("psnr_db", "ms_ssim")
 """Qualities that are plotted."""
 PERCEPTUAL = {"SSIMULACRA 2": ("ssimulacra2", ".1f"), "PSNR-HVS-M, dB": ("psnr_hvs_m_db", ".2f")}
 """Heading -> field and number format of the figures that a run has since they are measured."""
+WATTS_PER_CORE = 12.5
+"""Estimate of what a busy core draws: its share of a processor of 56 cores and 350 W (Intel Xeon Platinum 8480+), and
+as much again for memory, fans and the losses of the power supply."""
+TRAINING = "training.png"
+"""Name of the plot of the trainings' validations."""
 
 logger = logging.getLogger(__name__)
 
@@ -69,12 +75,12 @@ def section(kept: KeptRun) -> str:
         cells = [_label(kept, row), *_figures(kept, row, first), _shown(row.bd_rate_percent, "+.1f")]
         cells += [*_figures(kept, other, second), _seconds(row), _shown(row.parameters, ",")]
         lines.append([*cells, *_training(budget)])
-    machine, seconds = kept.run.machine, [budget.training_s for budget in kept.run.variants.values()]
-    known = [each for each in seconds if each is not None]
-    minutes = f"{sum(known) / 60:.0f} minutes of training in all; " if len(known) == len(seconds) else ""
+    machine = kept.run.machine
     where = ", ".join((f"{machine.cores} cores of {machine.processor}", *machine.gpus))
-    about = f"{minutes}{where}, torch {machine.torch}. {kept.board.why}."
+    about = f"{_effort(kept)}{where}, torch {machine.torch}. {kept.board.why}."
     plot = f"![{first}: PSNR over rate](../results/{kept.folder.name}/{first}_psnr_db.png)\n"
+    if kept.histories:
+        plot += f"\n![Validations of each training](../results/{kept.folder.name}/{TRAINING})\n"
     said = [
         f"\\* {row.name} on {test_set}: {row.note}."
         for both in kept.rows()
@@ -82,6 +88,19 @@ def section(kept: KeptRun) -> str:
         if row.note
     ]
     return f"{about}\n\n{_table(heads, lines)}{_captions(said, kept)}\n{_lossless(kept.board)}{plot}"
+
+
+def _effort(kept: KeptRun) -> str:
+    """Time and energy of all trainings together; empty where a time is not known."""
+    known = [budget.training_s for budget in kept.run.variants.values() if budget.training_s is not None]
+    if len(known) < len(kept.run.variants):
+        return ""
+    minutes = f"{sum(known) / 60:.0f} minutes of training in all"
+    if kept.run.machine.gpus:
+        return f"{minutes}; "
+    hours = sum(known) / 3600 * kept.parameters.get("threads", 1)
+    energy = f"about {hours * WATTS_PER_CORE / 1000:.2g} kWh at {WATTS_PER_CORE} W a core"
+    return f"{minutes} ({hours:.1f} core-hours, {energy}); "
 
 
 def _captions(said: list[str], kept: KeptRun) -> str:
@@ -147,7 +166,7 @@ def _shown(value: float | None, spec: str) -> str:
 
 
 def plots(kept: KeptRun) -> dict[str, Figure]:
-    """File name -> a plot of the run: PSNR and MS-SSIM over rate, on the test set and on the calibration set."""
+    """File name -> a plot of the run: PSNR and MS-SSIM over rate, on both sets, and the trainings' validations."""
     points, drawn = rd_points(kept.evaluations), {}
     for test_set in kept.test_sets:
         known = published(test_set)
@@ -156,6 +175,9 @@ def plots(kept: KeptRun) -> dict[str, Figure]:
             curves = known.curves if known else {}
             figure = rd_plot(here, curves, metric, kept.board.target_bpp, kept.board.winner)
             drawn[f"{test_set}_{metric}.png"] = figure
+    if kept.histories:
+        lossless = [row.name for row in kept.board.lossless]
+        drawn[TRAINING] = training_plot(kept.histories, kept.board.target_bpp, lossless)
     return drawn
 
 

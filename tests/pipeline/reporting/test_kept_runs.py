@@ -1,6 +1,7 @@
 """Which kept runs are refused: a small run of real stages as `ratewright keep` wrote it, and the reference run."""
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +13,7 @@ from components.errors import RatewrightError
 from pipeline.reporting import provenance
 from pipeline.reporting.archive import KeptRun
 from pipeline.reporting.disagreements import disagreements
-from pipeline.reporting.results_pages import check, page_text, section, summary
+from pipeline.reporting.results_pages import TRAINING, check, page_text, plots, section, summary
 from tests.pipeline.conftest import Checkout
 
 REAL = Path(__file__).parents[3] / "results" / "real"
@@ -158,6 +159,20 @@ def test_variants_on_other_shards_are_told_and_minutes_that_are_not_known_are_no
     assert "some of them on other shards of the same pictures" in provenance.sentence(changed)
     assert "minutes of training" in section(run)
     assert "minutes of training" not in section(changed)
+
+
+def test_trainings_are_kept_with_their_validations(root: Path) -> None:
+    run = KeptRun.read(root / "results" / "small")
+    assert {name: rows[-1].step for name, rows in run.histories.items()} == {
+        name: budget.step for name, budget in run.run.variants.items()
+    }
+    assert TRAINING in plots(run)
+    assert f"results/small/{TRAINING}" in section(run)
+    assert re.search(r"\([0-9.]+ core-hours, about [0-9.e-]+ kWh at 12.5 W a core\)", section(run))
+    (run.folder / "histories.json").unlink()  # as in runs that were kept before
+    older = KeptRun.read(run.folder)
+    assert TRAINING not in plots(older)
+    assert TRAINING not in section(older)
 
 
 def test_the_reference_run_passes_by_its_record_alone(tmp_path: Path) -> None:
