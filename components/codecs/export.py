@@ -2,15 +2,10 @@
 
 import hashlib
 import json
-import logging
-import warnings
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor, nn
 
 from ..coding.channel_gaussian import ChannelGaussianCoder
 from ..coding.factorized import FactorizedCoder
@@ -33,14 +28,13 @@ from .exported import (
     Description,
 )
 from .families.transform import GAIN_TO_SLOPE, LearnedPriorCodec, TransformCodec
+from .onnx_graph import onnx_model
 
 _KINDS: dict[type, str] = {
     HyperPriorCoder: HYPERPRIOR,
     FactorizedCoder: FACTORIZED,
     ChannelGaussianCoder: CHANNEL_GAUSSIAN,
 }
-_OPSET = 20
-_LARGEST = 1 << 12  # positions a side, for the exporter's bounds
 
 
 def export(codec: Codec, folder: Path) -> Description:
@@ -66,16 +60,17 @@ def export(codec: Codec, folder: Path) -> Description:
         raise RatewrightError(f"codec {codec.name!r} cannot be exported: it computes more than transforms and a coder")
     structure, integers = entropy.coding_parts()
     lmbda = codec.trained_lmbda if isinstance(codec, LearnedPriorCodec) else None
-    picture = torch.rand(1, 3, 2 * codec.stride, 3 * codec.stride)
-    with torch.no_grad():
-        latents = codec.analyse(picture)
-    files = {
-        ANALYSIS: _onnx(codec, codec.analyse, picture, codec.stride),
-        SYNTHESIS: _onnx(codec, codec.synthesise, latents, codec.stride // codec.latent_stride),
-        INTEGERS: _safetensors(integers),
-    }
-    if isinstance(entropy, HyperPrior):
-        files[HYPER_ANALYSIS] = _onnx(codec, entropy.hyper_latents, latents, codec.stride // codec.latent_stride)
+    latents = codec.latent_channels, codec.stride // codec.latent_stride
+    try:
+        files = {
+            ANALYSIS: onnx_model(codec.analyse, 3, codec.stride),
+            SYNTHESIS: onnx_model(codec.synthesise, *latents),
+            INTEGERS: _safetensors(integers),
+        }
+        if isinstance(entropy, HyperPrior):
+            files[HYPER_ANALYSIS] = onnx_model(entropy.hyper_latents, *latents)
+    except RatewrightError as error:
+        raise RatewrightError(f"codec {codec.name!r} cannot be exported: {error}") from error
     description = Description(
         format=FORMAT,
         codec=codec.name,
@@ -96,49 +91,6 @@ def export(codec: Codec, folder: Path) -> Description:
         write_bytes(folder / name, content)
     write_bytes(folder / DESCRIPTION, json.dumps(description, indent=1).encode())
     return description
-
-
-class _Transform(nn.Module):
-    """One method of a codec as a module."""
-
-    def __init__(self, codec: Codec, method: Callable[[Tensor], Tensor]):
-        super().__init__()
-        self.codec, self._method = codec, method
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self._method(x)
-
-
-def _onnx(codec: Codec, method: Callable[[Tensor], Tensor], example: Tensor, multiple: int) -> bytes:
-    """A method of a codec as an ONNX model, for inputs (1, C, h, w) whose sides are multiples of `multiple`."""
-    height, width = (multiple * torch.export.Dim(name, min=1, max=_LARGEST) for name in ("height", "width"))
-    logger = logging.getLogger("torch.onnx")
-    level = logger.level
-    logger.setLevel(logging.ERROR)  # it warns of torchvision, which it could export too
-    try:
-        with warnings.catch_warnings(), torch.no_grad():
-            warnings.simplefilter("ignore")
-            program = torch.onnx.export(
-                _Transform(codec, method).eval(),
-                (example,),
-                dynamo=True,
-                opset_version=_OPSET,
-                input_names=["input"],
-                output_names=["output"],
-                dynamic_shapes=({2: height, 3: width},),
-                verbose=False,
-            )
-    finally:
-        logger.setLevel(level)
-    assert program is not None
-    model = program.model_proto
-    for node in model.graph.node:
-        del node.metadata_props[:]  # they name files of this machine
-    for value in (*model.graph.value_info, *model.graph.input, *model.graph.output, *model.graph.initializer):
-        del value.metadata_props[:]
-    del model.metadata_props[:], model.graph.metadata_props[:]
-    serialised: bytes = model.SerializeToString(deterministic=True)
-    return serialised
 
 
 def _safetensors(integers: dict[str, Any]) -> bytes:

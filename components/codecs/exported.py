@@ -95,7 +95,7 @@ class ExportedCodec:
         self.model_hash = bytes.fromhex(description["model_hash"])
         self._coder = _coder(description["coder"], description["structure"], _integers(files[INTEGERS]))
         self._transforms = {
-            name: _session(content, threads) for name, content in files.items() if name.endswith(".onnx")
+            name: session(content, threads) for name, content in files.items() if name.endswith(".onnx")
         }
 
     def encode(
@@ -237,7 +237,8 @@ def _coder(kind: str, structure: dict[str, Any], integers: Arrays) -> _Coder:
     raise CheckpointError(f"an export with coder {kind!r}, which this program does not know")
 
 
-def _session(content: bytes, threads: int | None) -> "InferenceSession":
+def session(content: bytes, threads: int | None) -> "InferenceSession":
+    """An ONNX model, ready to run on this many threads of the CPU; None for all cores."""
     from onnxruntime import InferenceSession, SessionOptions
 
     options = SessionOptions()

@@ -15,12 +15,13 @@ from components.codecs.coder import LearnedCoder
 from components.codecs.export import export
 from components.codecs.exported import DESCRIPTION, INTEGERS, ExportedCodec
 from components.codecs.palette import PALETTE_SECTIONS
-from components.codecs.table import build
+from components.codecs.table import CODECS, build
 from components.codecs.tensors import to_tensor
 from components.errors import BitstreamError, CheckpointError, RatewrightError
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 EXPORTED = ["haar_hyper", "minnen", "gmm", "factorized", "wcae"]
+OTHER_FORMS = ("mlp_lossless", "atc_progressive", "qae", "cnn_rnn_ae")
 FLAGSHIP = {"fine": 24, "coarse": 48, "M": 48, "N": 24, "depths": (1, 1), "context": "hierarchical", "groups": (16, 32)}
 
 Pair = tuple[Codec, Path]
@@ -119,8 +120,16 @@ def test_a_folder_that_has_changed_is_refused(pair: Pair, tmp_path: Path) -> Non
         ExportedCodec(tmp_path)
 
 
+@pytest.mark.parametrize("name", sorted({*CODECS} - {*OTHER_FORMS}))
+def test_every_other_codec_is_exported(name: str, make_codec: Callable[..., Codec], tmp_path: Path) -> None:
+    codec = make_codec(name)
+    export(codec, tmp_path)
+    stream = ExportedCodec(tmp_path, threads=1).encode(photograph()[:100, :70])
+    np.testing.assert_array_equal(codec.unpack(stream)[0], ExportedCodec(tmp_path).latents(stream).astype(np.float32))
+
+
 def test_codecs_of_another_form_are_not_exported(make_codec: Callable[..., Codec], tmp_path: Path) -> None:
-    for name in ("mlp_lossless", "atc_progressive", "qae", "cnn_rnn_ae"):
+    for name in OTHER_FORMS:
         with pytest.raises(RatewrightError, match="cannot be exported"):
             export(make_codec(name), tmp_path / name)
         assert not (tmp_path / name).exists()
