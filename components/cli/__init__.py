@@ -12,6 +12,7 @@ from typing import NoReturn
 
 from ..codecs.effort import DEFAULT_EFFORT, EFFORTS, Progress
 from ..errors import RatewrightError
+from . import serving
 
 EXIT_MISTAKE = 2
 CODEC_VARIABLE = "RATEWRIGHT_CODEC"
@@ -50,13 +51,14 @@ def _parser() -> argparse.ArgumentParser:
     decompress = command("decompress", "Decompress a bitstream, or every one of a folder, to PNG.")
     truncate = command("truncate", "Shorten a progressive bitstream, or every one of a folder.")
     command("info", "Show the codec, model, size and rate of a bitstream.", target=False)
+    text = "Serve a codec over HTTP, which takes the extra `serve`."
+    serve = commands.add_parser("serve", help=text, description=text)
+    known = os.environ.get(CODEC_VARIABLE)
+    which = f"an exported folder, or a checkpoint where torch is installed; by default {CODEC_VARIABLE}"
     for each in (compress, decompress):
-        each.add_argument(
-            "--codec",
-            type=Path,
-            default=os.environ.get(CODEC_VARIABLE),
-            help=f"an exported folder, or a checkpoint where torch is installed; by default {CODEC_VARIABLE}",
-        )
+        each.add_argument("--codec", type=Path, default=known, help=which)
+    serve.add_argument("codec", nargs="?", type=Path, default=known, help=which)
+    serving.add_arguments(serve)
     compress.add_argument("--bpp", type=float, help="size of every file in bits per pixel; for progressive codecs only")
     compress.add_argument("--effort", type=int, choices=EFFORTS, default=DEFAULT_EFFORT, help="work of the encoder")
     truncate.add_argument("--bytes", type=int, dest="size", help="the largest size of a file")
@@ -75,7 +77,11 @@ def _run(given: argparse.Namespace) -> None:
         coding.truncate(given.source, given.target, given.size, given.bpp)
         return
     if given.codec is None:
-        raise RatewrightError(f"name the codec with --codec or in {CODEC_VARIABLE}")
+        option = "" if given.command == "serve" else "with --codec or "
+        raise RatewrightError(f"name the codec {option}in {CODEC_VARIABLE}")
+    if given.command == "serve":
+        serving.run(given)
+        return
     codec = open_codec(Path(given.codec))
     if given.command == "compress":
         coding.compress(codec, given.source, given.target, given.bpp, given.effort, _counter)

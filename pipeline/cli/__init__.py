@@ -10,11 +10,12 @@ from components.errors import RatewrightError
 from pipeline.cli.coding import compress, decompress, export, info, truncate
 from pipeline.cli.project import compare, gc, keep, leaderboard, rollback, use
 from pipeline.cli.repro import repro
+from pipeline.cli.serving import serve
 from pipeline.cli.sweep import sweep
 from pipeline.terminal import guarded, set_up_logging
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
-_FILES = (compress, decompress, truncate, info, export)
+_FILES = (compress, decompress, truncate, info, export, serve)
 _CHECKOUT = (use, repro, sweep, leaderboard, compare, keep, rollback, gc)
 for _command in (*_FILES, *_CHECKOUT):
     app.command()(_command)
@@ -27,7 +28,7 @@ def options(
 ) -> None:
     """Compress pictures with learned codecs, and manage the pipeline that trains them.
 
-    compress, decompress, truncate, info and export work on files; use, repro, sweep, leaderboard, compare, keep,
+    compress, decompress, truncate, info, export and serve work on files; use, repro, sweep, leaderboard, compare, keep,
     rollback and gc on a checkout of the pipeline and its registry of models.
     """
     if verbose and quiet:

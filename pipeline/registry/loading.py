@@ -1,8 +1,6 @@
 """Registered codecs, each run by the code that its version carries."""
 
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
@@ -26,19 +24,32 @@ def registered_codec(root: Path, model_uri: str) -> "DeployedCodec":
     Raises:
         TrackingError: There is no such version, or it cannot be loaded.
     """
+    with TemporaryDirectory() as folder:
+        return downloaded_codec(download(root, model_uri, Path(folder)), model_uri)
+
+
+def downloaded_codec(files: Path, model_uri: str) -> "DeployedCodec":
+    """The codec of a version's files, as `registered_codec`; without the registry.
+
+    Args:
+        files: What `download` returned.
+        model_uri: The version's address, for messages.
+
+    Raises:
+        TrackingError: It cannot be loaded.
+    """
     import mlflow
 
     from components.codecs.deployed import DeployedCodec
 
-    with _downloaded(root, model_uri) as folder:
-        if not list((folder / "artifacts").glob("*.zip")):
-            logger.warning("%s has no code of its own: today's code runs it, which may decode differently", model_uri)
-            return DeployedCodec(next((folder / "artifacts").glob("*.safetensors")))
-        with in_one_line(model_uri):
-            try:
-                codec: DeployedCodec = mlflow.pyfunc.load_model(str(folder)).unwrap_python_model().codec
-            except ImportError as error:
-                raise TrackingError(f"{model_uri}: its code does not run here: {first_line(error)}") from error
+    if not list((files / "artifacts").glob("*.zip")):
+        logger.warning("%s has no code of its own: today's code runs it, which may decode differently", model_uri)
+        return DeployedCodec(next((files / "artifacts").glob("*.safetensors")))
+    with in_one_line(model_uri):
+        try:
+            codec: DeployedCodec = mlflow.pyfunc.load_model(str(files)).unwrap_python_model().codec
+        except ImportError as error:
+            raise TrackingError(f"{model_uri}: its code does not run here: {first_line(error)}") from error
     return codec
 
 
@@ -66,16 +77,13 @@ def codec_that_wrote(root: Path, codec: str, model_hash: bytes) -> "DeployedCode
     return registered_codec(root, f"models:/{newest.name}/{newest.version}")
 
 
-@contextmanager
-def _downloaded(root: Path, model_uri: str) -> Iterator[Path]:
-    """A copy of a version's files, which goes afterwards. Raises TrackingError."""
+def download(root: Path, model_uri: str, folder: Path) -> Path:
+    """A copy of a version's files, below `folder`. Raises TrackingError."""
     import mlflow
     from mlflow.exceptions import MlflowException
 
     client(root)
-    with TemporaryDirectory() as folder:
-        try:
-            files = Path(mlflow.artifacts.download_artifacts(model_uri, dst_path=folder))
-        except (MlflowException, OSError) as error:
-            raise TrackingError(f"{model_uri}: not found in {uri(root)} ({first_line(error)})") from error
-        yield files
+    try:
+        return Path(mlflow.artifacts.download_artifacts(model_uri, dst_path=str(folder)))
+    except (MlflowException, OSError) as error:
+        raise TrackingError(f"{model_uri}: not found in {uri(root)} ({first_line(error)})") from error
