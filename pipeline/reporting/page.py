@@ -1,4 +1,4 @@
-"""The report as one self-contained HTML page: no script, no network, every picture inside."""
+"""The report as one self-contained HTML page: no network, every picture inside, and a script for sliders alone."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -56,8 +56,9 @@ class ReportData:
 
 def render(report: ReportData) -> str:
     """The HTML page."""
+    folder = Path(__file__).parent
     environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
+        loader=FileSystemLoader(folder),
         autoescape=True,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -74,6 +75,7 @@ def render(report: ReportData) -> str:
         points=points,
         winner=winner,
         detail=DETAIL,
+        slider=Markup((folder / "picture_slider.js").read_text()),
         few_pictures=FEW_PICTURES,
         transforms=_with_ceiling(report.evaluations),
     )

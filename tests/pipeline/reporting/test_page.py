@@ -10,6 +10,8 @@ from components.storage.atomic import read_json, write_json
 from pipeline.stages import report
 from tests.pipeline.reporting.written_run import KINDS, point, section_of
 
+ROOT = Path(__file__).parents[3]
+
 
 def test_the_page_shows_the_leaderboard_and_needs_nothing_else(reported: Path) -> None:
     page = (reported / "report" / "index.html").read_text()
@@ -29,9 +31,22 @@ def test_the_page_shows_the_leaderboard_and_needs_nothing_else(reported: Path) -
     references = re.findall(r'(?:src|href)="([^"]*)"|url\(([^)]*)\)', page)
     assert references
     assert {re.split("[:#]", src or url)[0] for src, url in references} == {"data", ""}
-    assert "<script" not in page
+    assert "<script src" not in page
     assert "@import" not in page
     assert page.count('class="detail"') == 4  # the original and three lossy codecs
+
+
+def test_two_pictures_of_a_comparison_can_lie_under_a_slider(reported: Path) -> None:
+    page, _, rest = (reported / "report" / "index.html").read_text().partition("<script>")
+    sliders = re.findall(r"<picture-slider [^>]*>(.*?)</picture-slider>", page, re.DOTALL)
+    assert [re.findall(r'<figure data-name="([^"]*)"><img class="detail"', slider) for slider in sliders] == [
+        ["Original", "swift", "jpeg", "plain"]
+    ]
+    assert all("sliding" not in tag for tag in re.findall(r"<picture-slider [^>]*>", page)), "side by side at first"
+    assert (ROOT / "pipeline" / "reporting" / "picture_slider.js").read_text() in rest.partition("</script>")[0]
+    assert "fieldset:has(picture-slider:defined) label.scripted { display: inline }" in page, (
+        "no radio without a script"
+    )
 
 
 def test_the_leaderboard_has_both_psnrs_and_what_people_see(reported: Path, tree: Path) -> None:
