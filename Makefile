@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help venv repro test test-services lint docs docs-serve code graph results lock mlflow airflow retrain train-gpu take-gpu benchmarks benchmarks-gpu clean
+.PHONY: help venv repro test test-services test-browser browser lint docs docs-serve code graph results lock mlflow airflow retrain train-gpu take-gpu benchmarks benchmarks-gpu clean
 
 PYTHON ?= python3.11
 BIN := .venv/bin
@@ -21,10 +21,21 @@ repro: code ## run the pipeline on params.yaml and print the leaderboard
 	@ratewright leaderboard
 
 test: venv ## the tests, on both cores
-	OMP_NUM_THREADS=1 pytest -n 2 --dist loadfile --no-loadscope-reorder --ignore=tests/services
+	OMP_NUM_THREADS=1 pytest -n 2 --dist loadfile --no-loadscope-reorder --ignore=tests/services --ignore=tests/browser
 
 test-services: venv ## the tests with Airflow, PostgreSQL, S3, MLflow and Ray running (apt install postgresql)
 	pytest tests/services
+
+test-browser: venv browser/node_modules ## the tests of the page for browsers, in Chromium (apt install nodejs npm chromium)
+	pytest -s tests/browser
+
+browser: browser/node_modules ## the page that opens .rw files, in browser/dist; CODEC=folder of `ratewright export` (Node 20)
+	cd browser && npm run --silent check && npm test --silent && npm run --silent page
+	cd browser && npm run --silent model -- $(abspath $(CODEC))
+
+browser/node_modules: browser/package-lock.json browser/.npmrc
+	cd browser && npm ci
+	@touch $@
 
 lint: venv ## format, lint, types, and the direction of imports
 	ruff format --check .
