@@ -24,7 +24,7 @@ class Limits:
     queue: int = _count(32, "requests that may wait for a worker; one more is answered with 429")
     megapixels: float = _number(24.0, "largest picture, in millions of pixels; a larger one is answered with 413")
     megabytes: float = _number(64.0, "largest body of a request, in millions of bytes; a larger one gets 413")
-    seconds: float = _number(60.0, "longest time that an upload, and then a worker, may take for a request")
+    seconds: float = _number(60.0, "longest time for each: an upload, the wait for a worker, its work")
     memory: float = _number(3000.0, "memory that a worker may take for a picture, in millions of bytes")
     grace: float = _number(30.0, "seconds in which a service that is stopped finishes what waits")
     poll: float = _number(10.0, "seconds between two looks whether there is a newer version of the model")

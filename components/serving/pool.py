@@ -88,7 +88,12 @@ class Pool:
         Raises:
             Refusal: The worker refused it, took too long or ended.
         """
-        worker = await self._next()
+        try:
+            async with asyncio.timeout(self._limits.seconds):
+                worker = await self._next()
+        except TimeoutError:
+            text = f"no worker was free within the {self._limits.seconds:g} s that a request waits"
+            raise Refusal(503, text, self.pause(self._limits.queue)) from None
         started = time.monotonic()
         try:
             if await gone():

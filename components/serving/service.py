@@ -65,6 +65,9 @@ class Service:
         except Refusal as refusal:
             status = refusal.status
             raise
+        except asyncio.CancelledError:  # a service that is stopped waits no longer
+            status = 503
+            raise Refusal(status, "the service has stopped", STARTING_S) from None
         finally:
             self.metrics.requests.labels(work, status).inc()
             self.metrics.seconds.labels(work).observe(time.perf_counter() - started)
@@ -89,15 +92,15 @@ class Service:
         gone: Callable[[], Awaitable[bool]],
     ) -> Message:
         """The answer, if there is a place for the request, which is taken before its body: that bounds memory."""
-        if not self.health()[0]:
-            state = "is stopping" if self.stopping else "has no model yet"
-            raise Refusal(503, f"the service {state}", STARTING_S)
+        if self.stopping or not self.pool.versions:
+            raise Refusal(503, f"the service {'is stopping' if self.stopping else 'has no model yet'}", STARTING_S)
         if self._admitted >= self.limits.processes + self.limits.queue:
             raise Refusal(429, "too many requests wait already", self.pool.pause(self._admitted))
         self._admitted += 1
         try:
             body = await self._body(announced, chunks)
             self.metrics.received_bytes.labels(work).inc(len(body))
+            await gone()  # uvicorn reads on when it is asked, and only then sees a client leave while it waits
             return await self.pool.run(work, options, body, gone)
         finally:
             self._admitted -= 1

@@ -78,6 +78,8 @@ class Work:
         """Whether a file is no picture, too large a picture, or a broken one."""
         if isinstance(error.__context__, UnidentifiedImageError):
             return 415
+        if isinstance(error.__cause__, MemoryError):
+            raise error.__cause__
         if error.__cause__ is not None:  # a reader failed
             return 422
         with Image.open(io.BytesIO(data), formats=FORMATS) as picture:  # it has been opened already

@@ -42,11 +42,29 @@ class Running:
         return next((float(line.rpartition(" ")[2]) for line in lines if line.rpartition(" ")[0] == name), 0.0)
 
     def workers(self) -> list[psutil.Process]:
-        return psutil.Process(self.process.pid).children()
+        """The oldest first: another one may be about to take its place."""
+        found = psutil.Process(self.process.pid).children()
+        return sorted(filter(lives, found), key=lambda each: float(each.create_time()))
+
+    def worker(self) -> psutil.Process:
+        """The process that answers, of a service with one worker."""
+        return self.workers()[0]
+
+    def wait_for_another(self, worker: psutil.Process) -> None:
+        """Wait until a process has taken the place of one that was killed."""
+        wait_for(lambda: worker not in self.workers() and self.health()["workers"] == 1, "new worker")
 
     def stopped(self) -> int:
         """The exit status."""
         return self.process.wait(PATIENCE_S)
+
+
+def lives(process: psutil.Process) -> bool:
+    """Whether a process has not ended, whoever is to note that."""
+    try:
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
 
 
 @contextmanager
