@@ -15,7 +15,7 @@ smaller. A payload of that length is checked against its checksum. A shorter one
 import math
 import struct
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from ..errors import BitstreamError
@@ -28,6 +28,7 @@ MAX_PIXELS = 1 << 27
 PIXELS_PER_BYTE = 1 << 11
 FREE_PIXELS = 1 << 20
 PROGRESSIVE = 0x81
+_MAX_EXTRA_PLANES = 3
 
 
 @dataclass(frozen=True)
@@ -92,6 +93,23 @@ class Bitstream:
                 f"{size} bytes are too few for a picture of {self.width}x{self.height}: its smallest stream has {least}"
             )
         return replace(self, sections=(section[: size - least + _least_payload(self.width, self.height)],)).pack()
+
+
+def stream_of_at_least(size: int, pack: Callable[[float], bytes], gain: float) -> Bitstream:
+    """A progressive stream that can be truncated to a size.
+
+    The codec's own gain sets the number of trit planes. Where they take fewer bytes, up to three finer ones are added.
+
+    Args:
+        size: in bytes.
+        pack: gives the stream of a gain.
+        gain: the codec's own.
+    """
+    for extra in range(_MAX_EXTRA_PLANES + 1):
+        stream = pack(gain * 3**extra)
+        if len(stream) >= size:
+            break
+    return parse(stream)
 
 
 def parse(data: bytes) -> Bitstream:

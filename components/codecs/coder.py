@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 from torch import Tensor
@@ -9,12 +10,10 @@ from torch import Tensor
 from ..arrays import Rgb
 from . import palette
 from .base import Codec
-from .bitstream import Bitstream, byte_budget, parse
+from .bitstream import Bitstream, byte_budget, stream_of_at_least
 from .effort import DEFAULT_EFFORT, Progress, no_progress
 from .palette import Drawing, drawing
 from .tensors import to_rgb, to_tensor
-
-_MAX_EXTRA_PLANES = 3
 
 
 class Coder(Protocol):
@@ -80,17 +79,11 @@ def cheaper_stream(codec: Codec, stream: bytes, drawn: Drawing | None, gain: flo
 def progressive_stream(codec: Codec, latents: Tensor, size: Sequence[int], bpp: float) -> Bitstream:
     """The stream of a progressive codec that reaches at least a rate, to be truncated to that rate.
 
-    The codec's own gain sets the number of trit planes. Where they take fewer bits than the rate allows, up to three
-    finer planes are added.
-
     Args:
         codec: a progressive codec.
         latents: of one picture, from `Codec.latents`.
         size: the picture's (height, width).
         bpp: the rate in bits per pixel.
     """
-    for extra in range(_MAX_EXTRA_PLANES + 1):
-        stream = codec.pack(latents, tuple(size), codec.gain.item() * 3**extra)
-        if len(stream) >= byte_budget(bpp, size):
-            break
-    return parse(stream)
+    pack = partial(codec.pack, latents, tuple(size))
+    return stream_of_at_least(byte_budget(bpp, size), pack, codec.gain.item())

@@ -10,8 +10,10 @@ import numpy as np
 from ..coding.channel_gaussian import ChannelGaussianCoder
 from ..coding.factorized import FactorizedCoder
 from ..coding.hyperprior import HyperPriorCoder
+from ..coding.trit_planes import TritPlaneCoder
 from ..entropy.hyperprior import HyperPrior
 from ..entropy.integers import CodingModule
+from ..entropy.progressive.trit_plane_model import TritPlaneModel
 from ..errors import RatewrightError
 from ..storage.atomic import write_bytes
 from .base import Codec
@@ -25,6 +27,7 @@ from .exported import (
     HYPERPRIOR,
     INTEGERS,
     SYNTHESIS,
+    TRIT_PLANES,
     Description,
 )
 from .families.transform import GAIN_TO_SLOPE, LearnedPriorCodec, TransformCodec
@@ -32,6 +35,7 @@ from .onnx_graph import onnx_model
 
 _KINDS: dict[type, str] = {
     HyperPriorCoder: HYPERPRIOR,
+    TritPlaneCoder: TRIT_PLANES,
     FactorizedCoder: FACTORIZED,
     ChannelGaussianCoder: CHANNEL_GAUSSIAN,
 }
@@ -67,7 +71,7 @@ def export(codec: Codec, folder: Path) -> Description:
             SYNTHESIS: onnx_model(codec.synthesise, *latents),
             INTEGERS: _safetensors(integers),
         }
-        if isinstance(entropy, HyperPrior):
+        if isinstance(entropy, HyperPrior | TritPlaneModel):
             files[HYPER_ANALYSIS] = onnx_model(entropy.hyper_latents, *latents)
     except RatewrightError as error:
         raise RatewrightError(f"codec {codec.name!r} cannot be exported: {error}") from error

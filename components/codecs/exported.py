@@ -20,8 +20,9 @@ from ..coding.conditional import SQUARES_PER_BIT
 from ..coding.factorized import FactorizedCoder
 from ..coding.fixed_point import Arrays, Values
 from ..coding.hyperprior import HyperPriorCoder
+from ..coding.trit_planes import TritPlaneCoder
 from ..errors import BitstreamError, CheckpointError, RatewrightError, one_line
-from .bitstream import Bitstream, check_size, parse
+from .bitstream import Bitstream, byte_budget, check_size, parse, stream_of_at_least
 from .effort import DEFAULT_EFFORT, Progress, no_progress
 from .palette import PALETTE_SECTIONS, cheaper_stream, decode_palette, drawing
 from .tile_grid import tiles
@@ -32,7 +33,8 @@ if TYPE_CHECKING:
 FORMAT = 1
 DESCRIPTION, INTEGERS = "codec.json", "integers.safetensors"
 ANALYSIS, SYNTHESIS, HYPER_ANALYSIS = "analysis.onnx", "synthesis.onnx", "hyper_analysis.onnx"
-HYPERPRIOR, FACTORIZED, CHANNEL_GAUSSIAN = "hyperprior", "factorized", "channel_gaussian"
+HYPERPRIOR, TRIT_PLANES = "hyperprior", "trit_planes"
+FACTORIZED, CHANNEL_GAUSSIAN = "factorized", "channel_gaussian"
 
 _Floats = NDArray[np.float32]
 
@@ -84,7 +86,6 @@ class ExportedCodec:
     """
 
     error: type[Exception] = RatewrightError
-    progressive = False
     operating_points: tuple[range, ...] = ()
 
     def __init__(self, folder: Path, threads: int | None = None):
@@ -93,6 +94,7 @@ class ExportedCodec:
         self._description = description
         self.name, self.gain = description["codec"], description["gain"]
         self.model_hash = bytes.fromhex(description["model_hash"])
+        self.progressive = description["coder"] == TRIT_PLANES
         self._coder = _coder(description["coder"], description["structure"], _integers(files[INTEGERS]))
         self._transforms = {
             name: session(content, threads) for name, content in files.items() if name.endswith(".onnx")
@@ -107,15 +109,24 @@ class ExportedCodec:
         on_progress: Progress = no_progress,  # noqa: ARG002
     ) -> bytes:
         """The bitstream of a picture, as DeployedCodec.encode. Raises RatewrightError for efforts above the default."""
-        if bpp is not None:
+        if bpp is not None and not self.progressive:
             raise RatewrightError(f"codec {self.name!r} is not progressive: it takes no rate")
         if effort not in (0, DEFAULT_EFFORT) or (effort == 0 and not isinstance(self._coder, HyperPriorCoder)):
             raise RatewrightError(f"effort {effort}: an exported codec has no gradients to refine latents by")
         gain = self.gain if gain is None else gain
         height, width = rgb.shape[:2]
         check_size(width, height)
-        sections = self._encode(self._latents(rgb), gain, effort)
-        stream = Bitstream(self.name, self.model_hash, width, height, sections).pack()
+        y = self._latents(rgb)
+
+        def pack(gain: float) -> bytes:
+            sections = self._encode(y, gain, effort)
+            full_length = len(sections[0]) if self.progressive else None
+            return Bitstream(self.name, self.model_hash, width, height, sections, full_length).pack()
+
+        if bpp is not None:
+            size = byte_budget(bpp, (height, width))
+            return stream_of_at_least(size, pack, self.gain).truncate(size)
+        stream = pack(gain)
         drawn = drawing(rgb) if self._description["palettes"] else None
         return cheaper_stream(stream, drawn, self._error_weight(gain), self.decode)
 
@@ -168,11 +179,14 @@ class ExportedCodec:
         return self._in_tiles(ANALYSIS, x, 1 / self._description["latent_stride"])
 
     def _encode(self, y: _Floats, gain: float, effort: int) -> tuple[bytes, ...]:
-        if isinstance(self._coder, HyperPriorCoder):
-            z = self._run(HYPER_ANALYSIS, y).astype(np.float64)
-            return self._coder.encode(y.astype(np.float64), z, gain, SQUARES_PER_BIT if effort else 0.0)
-        assert isinstance(self._coder, FactorizedCoder | ChannelGaussianCoder)
-        return self._coder.encode(y.astype(np.float64), gain)
+        coder, latents = self._coder, y.astype(np.float64)
+        if isinstance(coder, FactorizedCoder | ChannelGaussianCoder):
+            return coder.encode(latents, gain)
+        z = self._run(HYPER_ANALYSIS, y).astype(np.float64)
+        if isinstance(coder, TritPlaneCoder):
+            return coder.encode(latents, z, gain)
+        assert isinstance(coder, HyperPriorCoder)
+        return coder.encode(latents, z, gain, SQUARES_PER_BIT if effort else 0.0)
 
     def _padded(self, height: int, width: int) -> tuple[int, int]:
         """Multiples of the stride."""
@@ -230,6 +244,8 @@ def _integers(content: bytes) -> Arrays:
 def _coder(kind: str, structure: dict[str, Any], integers: Arrays) -> _Coder:
     if kind == HYPERPRIOR:
         return HyperPriorCoder(structure, integers)  # type: ignore[arg-type]
+    if kind == TRIT_PLANES:
+        return TritPlaneCoder(structure, integers)  # type: ignore[arg-type]
     if kind == FACTORIZED:
         return FactorizedCoder(structure, integers)  # type: ignore[arg-type]
     if kind == CHANNEL_GAUSSIAN:

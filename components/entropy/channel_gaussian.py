@@ -7,14 +7,14 @@ components.coding.channel_gaussian has it in use.
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from ..coding.channel_gaussian import ChannelGaussianCoder
-from ..coding.gaussian_tables import FRACTIONS, SMALLEST
-from ..layers.fixed_point import to_fixed_point
-from .gaussian_tables import GaussianTableBuffers, table_index
-from .integers import CodingModule, Integers, stored
+from ..coding.gaussian_tables import FRACTIONS, SMALLEST, table_index
+from .gaussian_tables import GaussianTableBuffers
+from .integers import CodingModule, Integers, fixed_point, stored
 from .relaxation import EntropyOutput, add_uniform_noise, gaussian_likelihood, position_bits
 from .running_statistics import RunningStatistics
 
@@ -51,7 +51,7 @@ class ChannelGaussian(CodingModule[ChannelGaussianCoder]):
     def coding_parts(self) -> tuple[Mapping[str, Any], Integers]:
         """What a ChannelGaussianCoder is made of; the running statistics in the units of its side information."""
         running: Integers = {
-            "scale": stored(table_index(to_fixed_point(self.typical.log_scale)).int()),
+            "scale": table_index(fixed_point(self.typical.log_scale).astype(np.float64)).astype(np.int32),
             "mean": stored((self.typical.mean * FRACTIONS).round().int()),
         }
         return {}, {**self.tables.integers(), **running}

@@ -20,7 +20,7 @@ from torch.nn import functional as F
 from ..coding.channel_tables import ALL_CHANNELS, REACH, ChannelSelection, ChannelTables
 from ..coding.factorized import GAIN_LEVELS_PER_OCTAVE
 from ..coding.gaussian_tables import quantise_probabilities
-from ..coding.range_coder import Ints, PrefixDecoder, SymbolDecoder, SymbolEncoder
+from ..coding.range_coder import Ints, SymbolDecoder, SymbolEncoder
 from .integers import Integers, stored
 from .relaxation import position_bits
 from .running_statistics import RunningStatistics
@@ -119,14 +119,6 @@ class FactorizedPrior(nn.Module):
     def decode(self, decoder: SymbolDecoder, count: int, channels: ChannelSelection = ALL_CHANNELS) -> Ints:
         """Inverse of `encode`: symbols (C, count), zero in channels that were not coded. Raises BitstreamError."""
         return self.coder.decode(decoder, count, channels=channels)
-
-    def decode_prefix(self, decoder: PrefixDecoder, count: int) -> tuple[Ints, bool]:
-        """Decode as many channels as a prefix holds.
-
-        Returns:
-            Symbols (C, count), the running means in channels that the prefix does not hold; and whether it holds all.
-        """
-        return self.coder.decode_prefix(decoder, count, self.typical.mean.round().int().cpu().numpy())
 
     @torch.no_grad()
     def _refresh_tables(self) -> None:

@@ -1,39 +1,16 @@
-"""Gain vectors: quantiser steps of each channel at a rate, in integers that encoder and decoder share.
+"""Gain vectors: the gain of each channel at a rate; components.coding.gain has them in use, in integers.
 
 One checkpoint serves a range of rates: latents are multiplied by a gain before rounding and divided by it afterwards
 (gain units as in Cui et al., "Asymmetric gained deep image compression", CVPR 2021).
 """
 
 import math
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from ..coding.fixed_point import ACTIVATION_BITS
 from ..coding.gain import EXPONENT_BITS, FACTOR_BITS, LARGEST_SHIFT, LOG_GAIN_UNIT
-from ..layers.fixed_point import rounding_shift, to_fixed_point
 from .integers import Integers, fixed_point, stored
-
-
-class Quantiser(NamedTuple):
-    """Uniform quantiser of each channel, as integers in float64 (C, 1, 1).
-
-    gain: in 2^-FACTOR_BITS. step: 1 / gain, likewise. shift: the logarithm of the gain in units of LOG_GAIN_UNIT, which
-    is 1 / UNITS_PER_TABLE of the distance between two Gaussian tables.
-    """
-
-    gain: Tensor
-    step: Tensor
-    shift: Tensor
-
-    def quantise(self, distance: Tensor) -> Tensor:
-        """Fixed-point values (C, ...) to symbols: the nearest multiples of the step, in float64."""
-        return (distance * self.gain * 2.0 ** -(FACTOR_BITS + ACTIVATION_BITS)).round()
-
-    def dequantise(self, symbols: Tensor) -> Tensor:
-        """Symbols (C, ...) to multiples of the step, in fixed point (components.layers.fixed_point)."""
-        return rounding_shift(symbols * self.step, FACTOR_BITS - ACTIVATION_BITS)
 
 
 class GainVector(nn.Module):
@@ -63,15 +40,6 @@ class GainVector(nn.Module):
     def forward(self, log_gain: Tensor) -> Tensor:
         """Log-gain of each image (B,) to the gain of every channel (B, C, 1, 1), with gradients to the exponents."""
         return (log_gain[:, None] * self.exponent[self.group_of]).exp()[:, :, None, None]
-
-    def quantiser(self, shift: int) -> Quantiser:
-        """The quantiser of a shift, from integers alone."""
-        exponent = to_fixed_point(self.exponent, EXPONENT_BITS)[self.group_of]
-        shifts = rounding_shift(shift * exponent, EXPONENT_BITS).clamp_(-LARGEST_SHIFT, LARGEST_SHIFT)
-        factor = self.factors[shifts.long() + LARGEST_SHIFT].long()
-        step = ((1 << 2 * FACTOR_BITS) + factor // 2) // factor
-        gain, step, shifts = (value.double()[:, None, None] for value in (factor, step, shifts))
-        return Quantiser(gain, step, shifts)
 
     def integers(self) -> Integers:
         """What components.coding.gain.Gains takes."""

@@ -3,15 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from ..coding.gaussian_tables import (
-    SCALES,
-    TABLE_OF_ONE,
-    TABLES_PER_LOG,
-    TABLES_PER_LOG_BITS,
-    UNIT_BITS,
-    gaussian_frequencies,
-)
-from ..layers.fixed_point import rounding_shift
+from ..coding.gaussian_tables import gaussian_frequencies
 from .integers import Integers, stored
 
 
@@ -35,9 +27,3 @@ class GaussianTableBuffers(nn.Module):
     def integers(self) -> Integers:
         """What components.coding.gaussian_tables.GaussianTables takes."""
         return {name: stored(buffer) for name, buffer in self.named_buffers()}
-
-
-def table_index(log_scale: Tensor, shift: Tensor | int = 0) -> Tensor:
-    """As components.coding.gaussian_tables.table_index."""
-    units = rounding_shift(log_scale * TABLES_PER_LOG, TABLES_PER_LOG_BITS) + TABLE_OF_ONE + shift
-    return rounding_shift(units, UNIT_BITS).clamp_(0, SCALES - 1)

@@ -20,7 +20,6 @@ position.
 from collections.abc import Callable, Sequence
 from functools import partial
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -103,8 +102,9 @@ class HyperPrior(CodingModule[HyperPriorCoder]):
         with torch.autocast(y.device.type, enabled=False):
             y = y.float()
             if not self.training:
-                return self._evaluated(y, gain)
-            psi, side_bits = self.side(y, integers=False, soft=not self.hard)
+                estimated = self.side.estimated(y, partial(self.coder.estimate, gain=gain))
+                return EntropyOutput(*estimated, constant_log_gain(y, gain))
+            psi, side_bits = self.side(y, soft=not self.hard)
             log_gain = sample_log_gain(y, self.gain_range)
             gains = self.gains(log_gain)
             parts = self.context.split(y)
@@ -118,13 +118,6 @@ class HyperPrior(CodingModule[HyperPriorCoder]):
             y_hat = self._run_passes(psi, [partial(quantise, *each) for each in zip(parts, bits, strict=True)])
             of_passes = [torch.stack(each).sum(dim=0)[:, None] for each in bits]
             return EntropyOutput(y_hat, side_bits + self.context.merge(of_passes)[:, 0], log_gain)
-
-    def _evaluated(self, y: Tensor, gain: float) -> EntropyOutput:
-        """The quantised latents and the bits of a batch as the coder has them, without a gradient."""
-        both = zip(*(each.detach().double().cpu().numpy() for each in (y, self.hyper_latents(y))), strict=True)
-        estimates = [self.coder.estimate(latents, side, gain) for latents, side in both]
-        y_hat, bits = (torch.from_numpy(np.stack(each)).to(y) for each in zip(*estimates, strict=True))
-        return EntropyOutput(y_hat, bits, constant_log_gain(y, gain))
 
     def fix_encoder(self) -> None:
         """Train the decoder's part alone from now on, on latents as `encode` has them."""

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ..coding.fixed_point import ACTIVATION_BITS, GATE, LEAKY, SHUFFLE, WEIGHT_BITS
-from ..layers.fixed_point import Gate, to_fixed_point
+from ..layers.fixed_point import Gate
 
 Integers = dict[str, NDArray[np.int32] | NDArray[np.int64]]
 
@@ -53,8 +53,8 @@ def stored(tensor: Tensor) -> NDArray[Any]:
 
 
 def fixed_point(tensor: Tensor, bits: int = ACTIVATION_BITS) -> NDArray[np.int64]:
-    """Real numbers as integers with so many fractional bits."""
-    array: NDArray[np.int64] = to_fixed_point(tensor, bits).cpu().numpy().astype(np.int64)
+    """Real numbers, in any shape, to the nearest integers with so many fractional bits."""
+    array: NDArray[np.int64] = (tensor.detach().double() * (1 << bits)).round_().long().cpu().numpy()
     return array
 
 

@@ -1,7 +1,7 @@
 """Networks of the hyperprior: hyper-analysis h_a, hyper-synthesis h_s and entropy parameters.
 
 After Ballé et al. 2018 (arXiv 1802.01436) and Minnen, Ballé and Toderici 2018 (arXiv 1809.02736). h_s and the entropy
-parameters decide symbols, so they consist of layers that have a fixed-point form (components.layers.fixed_point).
+parameters decide symbols, so they consist of layers that have a fixed-point form (components.coding.fixed_point).
 """
 
 import torch

@@ -1,6 +1,6 @@
 """The causal MLP in fixed-point arithmetic, for coding: the same integers on every machine.
 
-As in components.layers.fixed_point, but with float32, whose matrix products are fast: products and partial sums are
+As in components.coding.fixed_point, but with float32, whose matrix products are fast: products and partial sums are
 multiples of a power of two, fewer than 2^24 of it, which float32 holds without rounding in any order. The weights of
 each layer have as many fractional bits as that allows.
 

@@ -3,14 +3,15 @@
 CTC (Jeon, Choi, Park and Kim, "Context-based trit-plane coding for progressive image compression", CVPR 2023) has two:
 context-based rate reduction (CRR) gives better probabilities of the trits that follow, context-based distortion
 reduction (CDR) gives better values for the reconstruction. There they are floating-point convolutions; here they have
-a fixed-point form (components.layers.fixed_point), because every trit depends on them.
+a fixed-point form (components.coding.trit_planes), because every trit depends on them.
 """
 
 import torch
 from torch import Tensor, nn
 
-from ...layers.fixed_point import Gate, fixed_point_forward
+from ...layers.fixed_point import Gate
 from ...layers.residual import conv3x3
+from ..integers import Integers, layers
 
 
 class Refinement(nn.Module):
@@ -37,6 +38,8 @@ class Refinement(nn.Module):
         out: Tensor = self.weigh(torch.cat((psi, self.around(decoded)), dim=1))
         return out
 
-    def forward_fixed_point(self, psi: Tensor, decoded: Tensor) -> Tensor:
-        """In fixed-point arithmetic, for coding."""
-        return fixed_point_forward(self.weigh, torch.cat((psi, fixed_point_forward(self.around, decoded)), dim=1))
+    def coding_parts(self, name: str) -> tuple[tuple[list[str], list[str]], Integers]:
+        """The layers of `around` and of `weigh` for components.coding.trit_planes, and their integers."""
+        around, of_around = layers(self.around, f"{name}.around")
+        weigh, of_weigh = layers(self.weigh, f"{name}.weigh")
+        return (around, weigh), {**of_around, **of_weigh}

@@ -10,7 +10,7 @@ import torch
 
 from components.arrays import Rgb
 from components.codecs.base import Codec
-from components.codecs.bitstream import parse
+from components.codecs.bitstream import byte_budget, parse
 from components.codecs.coder import LearnedCoder
 from components.codecs.export import export
 from components.codecs.exported import DESCRIPTION, INTEGERS, ExportedCodec
@@ -20,8 +20,8 @@ from components.codecs.tensors import to_tensor
 from components.errors import BitstreamError, CheckpointError, RatewrightError
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-EXPORTED = ["haar_hyper", "minnen", "gmm", "factorized", "wcae"]
-OTHER_FORMS = ("mlp_lossless", "atc_progressive", "qae", "cnn_rnn_ae")
+EXPORTED = ["haar_hyper", "minnen", "gmm", "atc_progressive", "factorized", "wcae"]
+OTHER_FORMS = ("mlp_lossless", "qae", "cnn_rnn_ae")
 FLAGSHIP = {"fine": 24, "coarse": 48, "M": 48, "N": 24, "depths": (1, 1), "context": "hierarchical", "groups": (16, 32)}
 
 Pair = tuple[Codec, Path]
@@ -88,9 +88,27 @@ def test_a_stream_of_another_model_or_with_wrong_bytes_is_refused(pair: Pair, ma
         thin.decode(bytes(stream))
     with pytest.raises(RatewrightError, match="no gradients"):
         thin.encode(photograph()[:64, :64], effort=2)
-    with pytest.raises(RatewrightError, match="not progressive"):
-        thin.encode(photograph()[:64, :64], bpp=0.1)
+    if not codec.progressive:
+        with pytest.raises(RatewrightError, match="not progressive"):
+            thin.encode(photograph()[:64, :64], bpp=0.1)
     assert codec.name == thin.name
+
+
+def test_progressive_streams_are_cut_to_any_rate_by_both_engines(
+    make_codec: Callable[..., Codec], tmp_path: Path
+) -> None:
+    codec, rgb = make_codec("atc_progressive"), photograph()[:96, :150]
+    export(codec, tmp_path)
+    thin = ExportedCodec(tmp_path, threads=1)
+    assert thin.progressive
+    for bpp in (0.1, 0.7, 12.0):
+        budget = byte_budget(bpp, rgb.shape[:2])
+        streams = thin.encode(rgb, bpp=bpp), LearnedCoder(codec, bpp=bpp).encode(rgb)
+        assert len(streams[0]) == len(streams[1]) == budget or bpp > 10
+        for stream in streams:
+            np.testing.assert_array_equal(codec.unpack(stream)[0], thin.latents(stream).astype(np.float32))
+    shortest = parse(thin.encode(rgb)).truncate(60)
+    np.testing.assert_array_equal(codec.unpack(shortest)[0], thin.latents(shortest).astype(np.float32))
 
 
 def test_no_file_names_this_machine(pair: Pair) -> None:

@@ -1,14 +1,16 @@
 import math
 from itertools import pairwise
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
 from components.coding.fixed_point import UNIT
+from components.coding.trit_planes import Refinement
+from components.coding.trit_tables import Gaussians, TritTables, units_of
 from components.entropy.progressive.trit_plane_model import TritPlaneModel
-from components.entropy.progressive.trit_tables import Gaussians, TritTables, scale_of, units_of
-from components.layers.fixed_point import to_fixed_point
+from components.entropy.progressive.trit_tables import scale_of
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 CHANNELS = 12
@@ -112,22 +114,23 @@ def test_values_far_outside_of_their_gaussians_come_first() -> None:
 
 
 def test_refinements_move_as_far_in_integers_as_in_floats() -> None:
-    entropy, tables = model(), TritTables()
+    entropy = model()
     assert entropy.sharper is not None
-    psi, decoded_features = torch.randn(2, 16, 8, 8), torch.randn(2, 3 * CHANNELS, 8, 8)
-    log_scale = torch.randn(2, CHANNELS, 8, 8).clamp(-1)
-    units = units_of(to_fixed_point(log_scale), torch.zeros(()))
-    prior = Gaussians(torch.zeros_like(units), units)
+    tables, net = TritTables(entropy.tables.integers()), Refinement(*entropy.sharper.coding_parts("net"))
+    random = np.random.default_rng(0)
+    psi, features, log_scale = (
+        np.round(random.normal(size=(channels, 8, 8)) * UNIT) for channels in (16, 3 * CHANNELS, CHANNELS)
+    )
+    units = units_of(log_scale.clip(-UNIT), np.zeros(1))
+    prior = Gaussians(np.zeros_like(units), units)
     with torch.inference_mode():
-        mean, scale = entropy._refined_floats(entropy.sharper, psi, prior, to_fixed_point(decoded_features))
-        refined = tables.moved(
-            prior,
-            *entropy.sharper.forward_fixed_point(to_fixed_point(psi), to_fixed_point(decoded_features)).chunk(2, dim=1),
-        )
+        in_floats = torch.from_numpy(psi / UNIT).float()[None]
+        mean, scale = (part[0] for part in entropy._refined(entropy.sharper, in_floats, prior, features[None]))
+    refined = tables.moved(prior, *np.split(net(psi, features), 2))
     assert mean.abs().max() > 0.5
     # Integers take the prior's scale from the nearest of the tables, 14.7 % apart.
-    torch.testing.assert_close(refined.mean / UNIT, mean, rtol=0.09, atol=0.05)
-    torch.testing.assert_close(scale_of(refined.units), scale, rtol=0.05, atol=0.01)
+    np.testing.assert_allclose(refined.mean / UNIT, mean, rtol=0.09, atol=0.05)
+    np.testing.assert_allclose(scale_of(torch.from_numpy(refined.units)), scale, rtol=0.05, atol=0.01)
 
 
 def test_training_reaches_every_part() -> None:
