@@ -16,7 +16,7 @@ from typing import Any
 
 from PIL import Image
 
-from ..errors import RatewrightError
+from ..errors import one_line
 from .messages import head_of, read
 from .refusal import Refusal
 from .source import Version
@@ -56,8 +56,9 @@ def _load(connection: socket.socket, facts: dict[str, Any], pickled: bytes) -> W
         work = Work([Loaded(version.label, version.open()) for version in versions], facts["pixels"])
         _, stream = work.compress(_TRIAL, {"effort": 1})
         work.decompress(stream, {"format": "png"})
-    except (RatewrightError, Refusal) as error:
-        _send(connection, {"problem": str(error)}, b"")
+    except Exception as error:  # noqa: BLE001 - a version may bring code of its own
+        label = versions[0].label
+        _send(connection, {"problem": f"version {label} does not load: {one_line(error)}"}, b"")
         return None
     _limit_memory(facts["memory_bytes"])
     _send(connection, work.current.facts(), b"")
