@@ -6,15 +6,20 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import fields
 from importlib.metadata import version
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import typer
 from cryptography.fernet import Fernet
 from kubernetes import client
 from ruamel.yaml import YAML
+
+from components.serving.limits import Limits
+from pipeline.cli import app
 
 API = client.ApiClient(client.Configuration())
 DOCKER = Path(__file__).resolve().parents[1] / "docker"
@@ -39,6 +44,9 @@ PODS = {name: understood(documents(f"kubernetes/{name}.yaml")[0], "V1Pod").spec 
 PODS |= {name: understood(group["template"], "V1PodTemplateSpec").spec for name, group in GROUPS.items()}
 COMPOSE = documents("compose.ray.yaml")[0]["services"]
 SERVICES = documents("compose.yaml")[0]["services"]
+SERVE = documents("compose.serve.yaml")[0]["services"]["serve"]
+DEPLOYMENT, SERVICE = documents("kubernetes/serve.yaml")
+DOCKERFILE = (DOCKER / "Dockerfile").read_text()
 
 
 def test_all_pods_run_one_image_and_none_is_privileged() -> None:
@@ -92,7 +100,8 @@ def test_the_chart_runs_the_locked_airflow() -> None:
 
 def test_each_service_knows_the_secrets_that_it_needs() -> None:
     secret = re.compile(r"\$\{(\w+_(?:PASSWORD|KEY|SECRET|TOKEN)):\?\}")
-    known = {name: set(secret.findall(json.dumps(service))) for name, service in SERVICES.items()}
+    services = {**SERVICES, "serve": SERVE}
+    known = {name: set(secret.findall(json.dumps(service))) for name, service in services.items()}
     airflow = {"AIRFLOW_DATABASE_PASSWORD", "AIRFLOW_FERNET_KEY", "AIRFLOW_API_SECRET_KEY", "AIRFLOW_JWT_SECRET"}
     assert known == {
         "postgres": {"POSTGRES_PASSWORD", "AIRFLOW_DATABASE_PASSWORD", "MLFLOW_DATABASE_PASSWORD"},
@@ -100,6 +109,7 @@ def test_each_service_knows_the_secrets_that_it_needs() -> None:
         "buckets": {"S3_ROOT_PASSWORD", "S3_STAGES_PASSWORD", "S3_MLFLOW_PASSWORD"},
         "mlflow": {"MLFLOW_DATABASE_PASSWORD", "MLFLOW_SECRET_KEY", "MLFLOW_ADMIN_PASSWORD", "S3_MLFLOW_PASSWORD"},
         "mlflow-accounts": {"MLFLOW_ADMIN_PASSWORD", "MLFLOW_STAGES_PASSWORD", "MLFLOW_READER_PASSWORD"},
+        "serve": {"MLFLOW_READER_PASSWORD"},
         "airflow-scheduler": airflow | {"S3_STAGES_PASSWORD", "MLFLOW_STAGES_PASSWORD"},
         **{f"airflow-{name}": airflow for name in ("migration", "api-server", "dag-processor", "triggerer")},
     }
@@ -118,6 +128,58 @@ def test_the_scheduler_may_change_accounts_and_end_tasks_and_do_nothing_else() -
     assert subprocess.run([*become, *another], capture_output=True, text=True, check=True).stdout == "50001\n"
 
 
+def test_images_are_built_from_files_that_docker_is_given() -> None:
+    ignored = (DOCKER.parent / ".dockerignore").read_text().splitlines()
+    copied = {
+        source for line in re.findall(r"^COPY (.*)", DOCKERFILE, re.MULTILINE) for source in line.split()[:-1] if source
+    }
+    assert {f"!{source}" for source in copied} <= set(ignored)
+    assert copied >= {"pyproject.toml", "setup.py", "components", "pipeline"}
+    assert all((DOCKER.parent / source).exists() for source in copied)
+
+
+def served() -> dict[str, list[str]]:
+    """The arguments of `ratewright serve` in the image, with compose and in a pod."""
+    [image] = re.findall(r"^CMD (\[.*pipeline.cli.*\])$", DOCKERFILE, re.MULTILINE)
+    [container] = DEPLOYMENT["spec"]["template"]["spec"]["containers"]
+    return {"image": json.loads(image), "compose": SERVE["command"], "pod": container["args"]}
+
+
+@pytest.mark.parametrize("where", ["image", "compose", "pod"])
+def test_the_service_starts_with_options_that_it_knows(where: str) -> None:
+    program, *arguments = served()[where]
+    assert (program, arguments[:3]) == ("python", ["-m", "pipeline.cli", "serve"])
+    command = typer.main.get_command(app)
+    context = command.get_command(None, "serve").make_context("serve", arguments[3:])  # type: ignore[attr-defined]
+    limits = Limits(**{each.name: context.params[each.name] for each in fields(Limits)})
+    assert (context.params["host"], context.params["port"]) == ("0.0.0.0", 8000)
+    assert context.params["codec"].startswith("models:/")
+    if where != "image":
+        bodies = (limits.workers + limits.queue) * limits.megabytes
+        assert limits.workers * (limits.memory + 500) + bodies + 1000 < 8000, "megabytes that the limit has"
+
+
+def test_the_service_is_confined_and_has_time_to_finish() -> None:
+    deployment = understood(DEPLOYMENT, "V1Deployment").spec
+    pod = deployment.template.spec
+    [container] = pod.containers
+    grace = Limits(**{name: int(value) for name, value in [served()["pod"][-1].strip("-").split("=")]}).grace
+    assert deployment.selector.match_labels == deployment.template.metadata.labels
+    assert (pod.security_context.run_as_non_root, pod.automount_service_account_token) == (True, False)
+    assert container.security_context.read_only_root_filesystem
+    assert not container.security_context.allow_privilege_escalation
+    assert container.resources.limits.keys() == {"cpu", "memory"}
+    assert [mount.mount_path for mount in container.volume_mounts] == ["/tmp"]
+    assert {probe.http_get.path for probe in (container.startup_probe, container.readiness_probe)} == {"/health"}
+    pause = int(container.lifecycle.pre_stop._exec.command[1])
+    assert pod.termination_grace_period_seconds > grace + pause
+    service = understood(SERVICE, "V1Service").spec
+    assert service.selector == deployment.selector.match_labels
+    assert service.ports[0].target_port == container.ports[0].name
+    assert (SERVE["read_only"], SERVE["cap_drop"], SERVE["cpus"], SERVE["mem_limit"]) == (True, ["ALL"], 2, "8g")
+    assert int(SERVE["stop_grace_period"].removesuffix("s")) > grace
+
+
 def test_new_env_gives_each_secret_a_value_and_keeps_a_file_that_exists(tmp_path: Path) -> None:
     for name in ("new_env.sh", ".env.example"):
         shutil.copy(DOCKER / name, tmp_path)
@@ -131,7 +193,7 @@ def test_new_env_gives_each_secret_a_value_and_keeps_a_file_that_exists(tmp_path
         assert line.startswith(empty)
         if line != empty:
             added[empty.rstrip("=")] = line.removeprefix(empty)
-    wanted = set(re.findall(r"\$\{(\w+):\?\}", json.dumps([SERVICES, COMPOSE])))
+    wanted = set(re.findall(r"\$\{(\w+):\?\}", json.dumps([SERVICES, COMPOSE, SERVE])))
     assert added.keys() == wanted - {"RATEWRIGHT_REPOSITORY"}
     assert len(set(added.values())) == len(added)
     Fernet(added["AIRFLOW_FERNET_KEY"])
