@@ -141,7 +141,7 @@ function latentDecoder({ coder, structure }: Description, integers: Integers, ke
   if (coder === "hyperprior") return new HyperPriorDecoder(kernel, structure as HyperPriorStructure, integers);
   if (coder === "factorized") return new FactorizedDecoder(kernel, structure as FactorizedStructure, integers);
   if (coder === "channel_gaussian") return new ChannelGaussianDecoder(kernel, integers);
-  throw new Error(`the page has no decoder of kind ${coder}`);
+  throw new BitstreamError(`This page has no decoder of kind ${coder}.`);
 }
 
 /** A piece of latents (C, h, w) in float32. */

@@ -2,6 +2,7 @@
 
 import { ChannelTables } from "./channelTables";
 import { contextModel, type ContextModel } from "./context";
+import { BitstreamError } from "./errors";
 import { dequantised, Gains, unpackShift, type Quantiser } from "./gain";
 import { GaussianTables, tableIndex } from "./gaussianTables";
 import { grid, type Grid, type Positions } from "./grid";
@@ -43,7 +44,8 @@ export class HyperPriorDecoder {
   constructor(private readonly kernel: Kernel, private readonly structure: HyperPriorStructure, integers: Integers) {
     const context = contextModel(structure.context, kernel, integers);
     if (structure.components !== 1 || !context) {
-      throw new Error(`the page has no decoder for ${structure.components} components and context ${structure.context}`);
+      const kind = `${structure.components} components and context ${structure.context}`;
+      throw new BitstreamError(`This page has no decoder for a hyperprior of ${kind}.`);
     }
     this.context = context;
     this.gains = new Gains(integers);
