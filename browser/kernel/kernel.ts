@@ -27,13 +27,26 @@ export function open(start: usize, bytes: usize): void {
   distance |= word();
 }
 
-function narrow(scale: u64, left: u32, width: u32): void {
+// @ts-ignore: a decorator of AssemblyScript
+@inline
+function narrowScaled(scale: u64, left: u32, width: u32): void {
   distance -= scale * <u64>left;
   range = scale * <u64>width;
   if (range < LEAST_RANGE) {
     range <<= 32;
     distance = (distance << 32) | word();
   }
+}
+
+/** Where the code lies, in 2^-24 of the range; -1 if the bytes are no code. */
+export function quantile(): i32 {
+  const found = distance / (range >> PRECISION);
+  return found >> PRECISION ? -1 : <i32>found;
+}
+
+/** Take the symbol that has the part of the range from `left` on. */
+export function narrow(left: u32, width: u32): void {
+  narrowScaled(range >> PRECISION, left, width);
 }
 
 /** `count` symbols of one table to `out` (int32); `bounds` are the lower ends of its entries, then 2^24. */
@@ -51,7 +64,7 @@ export function decodeTable(bounds: usize, entries: i32, count: i32, out: usize)
       else high = middle;
     }
     const left = load<u32>(bounds + (<usize>low << 2));
-    narrow(scale, left, load<u32>(bounds + (<usize>low << 2), 4) - left);
+    narrowScaled(scale, left, load<u32>(bounds + (<usize>low << 2), 4) - left);
     store<i32>(out + (<usize>at << 2), low);
   }
   return true;
@@ -66,7 +79,7 @@ export function decodeUniform(size: u32, count: i32, out: usize): bool {
     if (found >> PRECISION) return false;
     const value = min<u32>(<u32>found / each, size - 1);
     const left = value * each;
-    narrow(scale, left, value == size - 1 ? (1 << 24) - left : each);
+    narrowScaled(scale, left, value == size - 1 ? (1 << 24) - left : each);
     store<u32>(out + (<usize>at << 2), value);
   }
   return true;

@@ -10,6 +10,8 @@ const LARGEST_SHIFT = 20 * 256;
 
 export interface Quantiser {
   /** Of each channel, in 2^-16. */
+  gains: Float64Array;
+  /** One over the gain, likewise. */
   steps: Float64Array;
   /** Logarithm of each channel's gain, in 1/256 of the distance between two Gaussian tables. */
   shifts: Float64Array;
@@ -33,11 +35,9 @@ export class Gains {
     const shifts = Float64Array.from(this.exponents, (exponent) =>
       Math.max(-LARGEST_SHIFT, Math.min(LARGEST_SHIFT, rounded(shift * exponent, EXPONENT_UNIT))),
     );
-    const steps = shifts.map((each) => {
-      const factor = this.factors[each + LARGEST_SHIFT]!;
-      return Math.floor((FACTOR_UNIT ** 2 + Math.floor(factor / 2)) / factor);
-    });
-    return { steps, shifts };
+    const gains = shifts.map((each) => this.factors[each + LARGEST_SHIFT]!);
+    const steps = gains.map((gain) => Math.floor((FACTOR_UNIT ** 2 + Math.floor(gain / 2)) / gain));
+    return { gains, steps, shifts };
   }
 }
 

@@ -1,10 +1,10 @@
 /** Decoding with a hyperprior, equal to components/coding/hyperprior.py. */
 
 import { ChannelTables } from "./channelTables";
+import { GaussianConditional, MixtureConditional, type Conditional } from "./conditional";
 import { contextModel, type ContextModel } from "./context";
 import { BitstreamError } from "./errors";
-import { dequantised, Gains, unpackShift, type Quantiser } from "./gain";
-import { GaussianTables, tableIndex } from "./gaussianTables";
+import { Gains, unpackShift, type Quantiser } from "./gain";
 import { grid, type Grid, type Positions } from "./grid";
 import type { Integers } from "./integers";
 import type { Kernel } from "./kernel";
@@ -32,7 +32,7 @@ interface Latents {
 export class HyperPriorDecoder {
   private readonly gains: Gains;
   private readonly prior: ChannelTables;
-  private readonly tables: GaussianTables;
+  private readonly conditional: Conditional;
   private readonly synthesis: Network;
   private readonly parameters: Network;
   private readonly groups: Network[];
@@ -43,14 +43,14 @@ export class HyperPriorDecoder {
 
   constructor(private readonly kernel: Kernel, private readonly structure: HyperPriorStructure, integers: Integers) {
     const context = contextModel(structure.context, kernel, integers);
-    if (structure.components !== 1 || !context) {
-      const kind = `${structure.components} components and context ${structure.context}`;
-      throw new BitstreamError(`This page has no decoder for a hyperprior of ${kind}.`);
-    }
+    if (!context) throw new BitstreamError(`This page has no context model ${structure.context}.`);
     this.context = context;
     this.gains = new Gains(integers);
     this.prior = new ChannelTables(kernel, integers);
-    this.tables = new GaussianTables(kernel, integers);
+    this.conditional =
+      structure.components === 1
+        ? new GaussianConditional(kernel, integers)
+        : new MixtureConditional(integers, structure.components);
     this.synthesis = new Network(kernel, integers, structure.h_s);
     this.parameters = new Network(kernel, integers, structure.parameters);
     this.groups = structure.groups.map((names) => new Network(kernel, integers, names));
@@ -93,11 +93,15 @@ export class HyperPriorDecoder {
     const features = this.joined(positions, psi, psi.channels, list(positions, extra, this.context.features));
     const parameters = this.parameters.of({ ...features, data: features.data.slice() });
     const channels = this.mean.length;
+    const [firstMean, endMean] = this.conditional.means;
     for (let at = 0; at < positions.rows.length; at++) {
       const line = at * parameters.channels;
       for (let each = 0; each < parameters.channels; each++) parameters.data[line + each]! += this.offset[each]!;
-      if (mean) {
-        for (let each = 0; each < channels; each++) parameters.data[line + each]! += mean[at * channels + each]!;
+      if (!mean) continue;
+      for (let set = firstMean; set < endMean; set++) {
+        for (let each = 0; each < channels; each++) {
+          parameters.data[line + set * channels + each]! += mean[at * channels + each]!;
+        }
       }
     }
     let first = 0;
@@ -106,37 +110,41 @@ export class HyperPriorDecoder {
         group === 0
           ? null
           : this.groups[group - 1]!.of(this.joined(positions, latents.normalised, first, features)).data;
-      this.decodeGroup(decoder, quantiser, positions, parameters, correction, first, size, latents);
+      const own = this.ofGroup(parameters, correction, first, size);
+      const values = this.conditional.decode(decoder, own, quantiser, { first, count: positions.rows.length });
+      this.store(values, positions, first, size, latents);
       first += size;
     });
   }
 
-  private decodeGroup(
-    decoder: RangeDecoder, quantiser: Quantiser, positions: Positions, parameters: Grid,
-    correction: Float64Array | null, first: number, size: number, latents: Latents,
-  ): void {
-    const count = positions.rows.length;
-    const channels = this.mean.length;
-    const scales = new Uint8Array(count * size);
-    for (let channel = 0; channel < size; channel++) {
-      const shift = quantiser.shifts[first + channel]!;
+  /** Parameters of a group of channels: for each set (size, n), channel after channel. */
+  private ofGroup(parameters: Grid, correction: Float64Array | null, first: number, size: number): Float64Array[] {
+    const count = parameters.height;
+    const { sets } = this.conditional;
+    return Array.from({ length: sets }, (_, set) => {
+      const values = new Float64Array(size * count);
+      const column = set * this.mean.length + first;
       for (let at = 0; at < count; at++) {
-        let logScale = parameters.data[at * parameters.channels + channels + first + channel]!;
-        if (correction) logScale += correction[(2 * at + 1) * size + channel]!;
-        scales[channel * count + at] = tableIndex(logScale, shift);
+        for (let channel = 0; channel < size; channel++) {
+          let value = parameters.data[at * parameters.channels + column + channel]!;
+          if (correction) value += correction[(at * sets + set) * size + channel]!;
+          values[channel * count + at] = value;
+        }
       }
-    }
-    const symbols = this.tables.decode(decoder, scales);
+      return values;
+    });
+  }
+
+  private store(values: Float64Array, positions: Positions, first: number, size: number, latents: Latents): void {
+    const count = positions.rows.length;
     for (let at = 0; at < count; at++) {
-      const place = (positions.rows[at]! * latents.values.width + positions.columns[at]!) * channels + first;
+      const { width, channels } = latents.values;
+      const place = (positions.rows[at]! * width + positions.columns[at]!) * channels + first;
       for (let channel = 0; channel < size; channel++) {
-        let mean = parameters.data[at * parameters.channels + first + channel]!;
-        if (correction) mean += correction[2 * at * size + channel]!;
-        const value = mean + dequantised(symbols[channel * count + at]!, quantiser.steps[first + channel]!);
+        const value = values[channel * count + at]!;
+        const scaled = (value - this.mean[first + channel]!) * this.inverse[first + channel]!;
         latents.values.data[place + channel] = value;
-        latents.normalised.data[place + channel] = rounded(
-          (value - this.mean[first + channel]!) * this.inverse[first + channel]!, INVERSE_UNIT,
-        );
+        latents.normalised.data[place + channel] = rounded(scaled, INVERSE_UNIT);
       }
     }
   }

@@ -5,6 +5,8 @@ interface Exports {
   open(start: number, bytes: number): void;
   decodeTable(bounds: number, entries: number, count: number, out: number): number;
   decodeUniform(size: number, count: number, out: number): number;
+  quantile(): number;
+  narrow(left: number, width: number): void;
   convolve(
     x: number, rows: number, inner: number, weights: number, rounding: number, strips: number, out: number,
   ): void;

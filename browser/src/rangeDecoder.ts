@@ -17,12 +17,22 @@ export class Table {
     this.bounds = kernel.allocate(4 * (this.entries + 1));
     let sum = 0;
     for (let entry = 0; entry < this.entries; entry++) {
-      // All factors are whole and the product is below 2^53, so this is what constriction computes from sum / TOTAL.
-      kernel.u32[(this.bounds >> 2) + entry] = Math.floor((sum * (PRECISION - this.entries)) / TOTAL) + entry;
+      kernel.u32[(this.bounds >> 2) + entry] = bound(sum, entry, this.entries);
       sum += frequencies[entry]!;
     }
     kernel.u32[(this.bounds >> 2) + this.entries] = PRECISION;
   }
+}
+
+/** A table whose entries are computed where they are asked for. */
+export interface Frequencies {
+  /** The sum of the frequencies of all entries before one. */
+  upTo(entry: number): number;
+}
+
+/** The lower end of an entry. All factors are whole and the product is below 2^53: constriction has the same. */
+function bound(sum: number, entry: number, entries: number): number {
+  return Math.floor((sum * (PRECISION - entries)) / TOTAL) + entry;
 }
 
 export class RangeDecoder {
@@ -65,10 +75,35 @@ export class RangeDecoder {
     return escaped ? this.withEscapes(values.slice(), half, escaped) : values;
   }
 
+  /** The next symbol, of a table of its own with so many entries. */
+  entry(entries: number, frequencies: Frequencies): number {
+    const quantile = this.kernel.run.quantile();
+    if (quantile < 0) throw invalidWord();
+    let low = 0;
+    let left = 0;
+    let high = entries;
+    let right = PRECISION;
+    while (high - low > 1) {
+      const middle = (low + high) >> 1;
+      const edge = bound(frequencies.upTo(middle), middle, entries);
+      if (edge <= quantile) [low, left] = [middle, edge];
+      else [high, right] = [middle, edge];
+    }
+    this.kernel.run.narrow(left, right - left);
+    return low;
+  }
+
+  /** The next `count` values that no table held. */
+  escapes(count: number): Int32Array {
+    const values = this.uniform(count, 2 * ESCAPE_RANGE);
+    for (let at = 0; at < count; at++) values[at]! -= ESCAPE_RANGE;
+    return values;
+  }
+
   private withEscapes(values: Int32Array, half: number, escaped: number): Int32Array {
-    const raw = this.uniform(escaped, 2 * ESCAPE_RANGE);
+    const raw = this.escapes(escaped);
     let next = 0;
-    for (let at = 0; at < values.length; at++) if (values[at]! > half) values[at] = raw[next++]! - ESCAPE_RANGE;
+    for (let at = 0; at < values.length; at++) if (values[at]! > half) values[at] = raw[next++]!;
     return values;
   }
 
@@ -78,7 +113,11 @@ export class RangeDecoder {
   }
 
   private read(count: number, valid: number): Int32Array {
-    if (!valid) throw new BitstreamError("This file is damaged: its coded bytes hold an invalid word.");
+    if (!valid) throw invalidWord();
     return this.kernel.i32.subarray(this.out >> 2, (this.out >> 2) + count);
   }
+}
+
+function invalidWord(): BitstreamError {
+  return new BitstreamError("This file is damaged: its coded bytes hold an invalid word.");
 }

@@ -30,6 +30,8 @@ async function answer({ id, wanted, stream }: Request): Promise<Answer> {
 }
 
 self.addEventListener("message", async ({ data }: MessageEvent<Opening | Request>) => {
-  if ("model" in data) codec = open(data);
-  else self.postMessage(await answer(data));
+  if ("model" in data) {
+    codec = open(data);
+    codec.catch(() => undefined); // each request says why
+  } else self.postMessage(await answer(data));
 });
