@@ -24,6 +24,13 @@ CheckpointOption = Annotated[
     Path | None, typer.Option(help="a checkpoint file or an exported folder, instead of a registered model")
 ]
 
+_USE = """import ratewright
+
+codec = ratewright.load("this folder")
+stream = codec.compress(rgb)  # (H, W, 3) uint8
+rgb = codec.decompress(stream)"""
+"""Of an exported codec, for its model card."""
+
 
 def compress(
     source: Input,
@@ -77,8 +84,12 @@ def export(
     from components.codecs.export import export as export_codec
     from components.codecs.model_card import model_card
     from components.storage.atomic import write_bytes
+    from pipeline.reporting.evidence import evidence_of_checkpoint
 
     codec, facts = load(checkpoint)
     description = export_codec(codec, folder)
-    write_bytes(folder / "README.md", model_card(description, facts).encode())
+    evidence = evidence_of_checkpoint(checkpoint)
+    named = codec.name, description["model_hash"], description["gain"]
+    card = model_card(*named, facts, _USE, evidence, description["files"])
+    write_bytes(folder / "README.md", card.encode())
     console.print(f"{folder}: codec {codec.name}, model {description['model_hash']}, {len(description['files'])} files")

@@ -25,6 +25,7 @@ from pipeline.paths import CHECKOUT, Layout
 from pipeline.reporting import provenance
 from pipeline.reporting.archive import CHAMPION, KeptRun, kept_runs
 from pipeline.reporting.equal_rate import compare
+from pipeline.reporting.evidence import WATTS_PER_CORE, core_hours, kilowatt_hours
 from pipeline.reporting.inputs import rd_points
 from pipeline.reporting.plots import training_plot
 from pipeline.reporting.published import published
@@ -40,9 +41,6 @@ METRICS: tuple[Metric, ...] = ("psnr_db", "ms_ssim")
 """Qualities that are plotted."""
 PERCEPTUAL = {"SSIMULACRA 2": ("ssimulacra2", ".1f"), "PSNR-HVS-M, dB": ("psnr_hvs_m_db", ".2f")}
 """Heading -> field and number format of the figures that a run has since they are measured."""
-WATTS_PER_CORE = 12.5
-"""Estimate of what a busy core draws: its share of a processor of 56 cores and 350 W (Intel Xeon Platinum 8480+), and
-as much again for memory, fans and the losses of the power supply."""
 TRAINING = "training.png"
 """Name of the plot of the trainings' validations."""
 
@@ -98,8 +96,8 @@ def _effort(kept: KeptRun) -> str:
     minutes = f"{sum(known) / 60:.0f} minutes of training in all"
     if kept.run.machine.gpus:
         return f"{minutes}; "
-    hours = sum(known) / 3600 * kept.parameters.get("threads", 1)
-    energy = f"about {hours * WATTS_PER_CORE / 1000:.2g} kWh at {WATTS_PER_CORE} W a core"
+    hours = core_hours(sum(known), kept.parameters.get("threads", 1))
+    energy = f"about {kilowatt_hours(hours):.2g} kWh at {WATTS_PER_CORE} W a core"
     return f"{minutes} ({hours:.1f} core-hours, {energy}); "
 
 

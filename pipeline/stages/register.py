@@ -117,6 +117,7 @@ def _record(decision: PromotionDecision, version: str, model: RegisteredModel, l
 def _add(root: Path, layout: Layout, model: RegisteredModel, winner: _Winner, board: Leaderboard) -> str:
     """Register the winner with the report; returns its version."""
     from components.codecs.checkpoint import read_facts
+    from pipeline.reporting.evidence import evidence_of_variant
 
     facts = read_facts(winner.checkpoint)
     tags = {
@@ -138,7 +139,8 @@ def _add(root: Path, layout: Layout, model: RegisteredModel, winner: _Winner, bo
     with Run(root, f"release {board.winner}", winner.identity, about, [data]) as release:
         release.log_row({"step": 0, **figures})
         release.log_folder(layout.report, "report")
-        return model.add(winner.checkpoint, release.id, tags)
+        known = evidence_of_variant(root, settings.model_dump(), winner.row.name, facts["training"])
+        return model.add(winner.checkpoint, release.id, tags, known)
 
 
 def _decide(

@@ -133,6 +133,69 @@ def test_versions_of_different_code_load_in_one_process(versions: Versions, phot
         assert np.array_equal(decoded[place], todays if version == 0 else negative(todays))
 
 
+def test_a_version_runs_without_torch(versions: Versions, photograph: Rgb, tmp_path: Path) -> None:
+    (tmp_path / "in.png").write_bytes(encode_png(photograph))
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    blocked = "import sys\nsys.modules.update(torch=None, pywt=None, components=None)\n" + DOWNSTREAM
+    blocked = blocked.replace('assert "components" not in sys.modules', "")
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", blocked, str(tmp_path), TODAYS, OTHER],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    first, second = done.stdout.splitlines()
+    assert first.endswith(".codecs.exported")
+    assert second == first, "the other code differs in a module that takes torch alone"
+    for place, coder in enumerate(versions.coders[:2]):
+        stream = (tmp_path / f"{place}.rw").read_bytes()
+        decoded, todays = decode_rgb((tmp_path / f"{place}.png").read_bytes()), coder.decode(stream)
+        assert np.abs(decoded.astype(int) - todays).max() <= 1
+
+
+@pytest.mark.usefixtures("versions")
+def test_a_version_describes_itself(tmp_path: Path) -> None:
+    import mlflow
+
+    folder = Path(mlflow.artifacts.download_artifacts(TODAYS, dst_path=str(tmp_path)))
+    card = (folder / "artifacts" / "model_card.md").read_text()
+    described = client(tmp_path).get_model_version("codec", "1").description
+    assert described == card
+    assert card.startswith("# wcae, model ")
+    requirements = (folder / "requirements.txt").read_text().splitlines()
+    names = {line.partition("==")[0] for line in requirements}
+    assert {"mlflow-skinny", "onnxruntime"} <= names
+    assert not names & {"mlflow", "torch", "pywavelets"}
+    model = mlflow.pyfunc.load_model(str(folder))
+    example = (folder / "serving_input_example.json").read_text()
+    [stream] = mlflow.models.validate_serving_input(str(folder), example)
+    assert decode_rgb(model.predict([stream])[0]).shape == (64, 64, 3)
+    with pytest.raises(mlflow.MlflowException, match="picture"):
+        model.predict([b"neither"])
+
+
+def test_a_codec_that_takes_torch_is_registered_for_it(
+    make_codec: Callable[..., Codec], mlflow_server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import mlflow
+
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_server)
+    checkpoint.save(make_codec("mlp_lossless"), tmp_path / "codec.safetensors")
+    with Run(tmp_path, "release", "lossless", {}) as run:
+        RegisteredModel(tmp_path, "lossless").add(tmp_path / "codec.safetensors", run.id, {})
+    folder = Path(mlflow.artifacts.download_artifacts("models:/lossless/1", dst_path=str(tmp_path / "files")))
+    assert not (folder / "artifacts" / "exported").exists()
+    assert {"mlflow", "torch", "pywavelets"} <= {
+        line.partition("==")[0] for line in (folder / "requirements.txt").read_text().splitlines()
+    }
+    [stream] = mlflow.pyfunc.load_model(str(folder)).predict([(small := encode_png(np.zeros((8, 8, 3), np.uint8)))])
+    [png] = mlflow.pyfunc.load_model(str(folder)).predict([stream])
+    assert np.array_equal(decode_rgb(png), decode_rgb(small))
+
+
 @pytest.mark.parametrize("uri", [TODAYS, OTHER])
 @pytest.mark.usefixtures("versions")
 def test_no_file_holds_a_path_of_the_machine(uri: str, tmp_path: Path) -> None:

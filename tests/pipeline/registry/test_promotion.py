@@ -115,6 +115,14 @@ def test_a_version_says_what_it_is(story: Story) -> None:
     assert json.loads(tags["at_target.psnr_db." + "1" * 16]) == {"bpp": TARGET, "psnr_db": 30.0}
 
 
+def test_a_version_has_a_model_card(story: Story) -> None:
+    card = client(story.checkout.root).get_model_version(MODEL, "1").description
+    assert card is not None
+    assert f"models:/{MODEL}@champion" in card
+    assert "| bundled-test | the target on this set | 2 | 0.2500 | " in card
+    assert "| test | bundled-test | - | - |" in card
+
+
 def test_a_release_names_the_test_set_among_its_inputs(story: Story) -> None:
     found = client(story.checkout.root)
     for version, test_set in (("1", "1" * 64), ("3", "1" * 64)):
@@ -182,7 +190,7 @@ def test_on_another_test_set_both_are_measured_anew(story: Story, photographs: l
 def test_nothing_lies_outside_the_checkout(story: Story) -> None:
     held = {path.name for path in story.checkout.root.iterdir()}
     assert {"mlflow.db", "mlartifacts"} <= held
-    assert len([*(story.checkout.root / "mlartifacts").rglob("*.safetensors")]) == 3
+    assert len([*(story.checkout.root / "mlartifacts").rglob("calibrated.safetensors")]) == 3
 
 
 def test_the_stream_finds_its_codec(story: Story) -> None:
