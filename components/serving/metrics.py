@@ -13,15 +13,17 @@ class Metrics:
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
         ProcessCollector(namespace="ratewright", registry=self._registry)
-        self.requests = self._counter("requests", "requests, by the status of their answer", "work", "status")
-        self.received_bytes = self._counter("received_bytes", "bytes of bodies", "work")
-        self.sent_bytes = self._counter("sent_bytes", "bytes of answers", "work")
-        self.pixels = self._counter("pixels", "pixels of pictures that were coded or decoded", "work")
-        self.worker_ends = self._counter("worker_ends", "workers that ended and were replaced")
-        self.load_failures = self._counter("load_failures", "versions of the model that did not load")
-        self.queue_length = self._gauge("queue_length", "requests that wait for a worker or send their body")
-        self.workers = self._gauge("workers", "workers that live")
-        self._model = self._gauge("model", "1 for the version in use", "codec", "model", "version")
+        self.requests = self._counter(
+            "ratewright_requests_total", "requests, by the status of their answer", "work", "status"
+        )
+        self.received_bytes = self._counter("ratewright_received_bytes_total", "bytes of bodies", "work")
+        self.sent_bytes = self._counter("ratewright_sent_bytes_total", "bytes of answers", "work")
+        self.pixels = self._counter("ratewright_pixels_total", "pixels of pictures that were coded or decoded", "work")
+        self.worker_ends = self._counter("ratewright_worker_ends_total", "workers that ended and were replaced")
+        self.load_failures = self._counter("ratewright_load_failures_total", "versions of the model that did not load")
+        self.queue_length = self._gauge("ratewright_queue_length", "requests that wait for a worker or send their body")
+        self.workers = self._gauge("ratewright_workers", "workers that live")
+        self._model = self._gauge("ratewright_model", "1 for the version in use", "codec", "model", "version")
         self.seconds = Histogram(
             *("ratewright_request_seconds", "seconds from a request to its answer", ["work"]),
             buckets=_SECONDS,
@@ -38,7 +40,7 @@ class Metrics:
         return generate_latest(self._registry)
 
     def _counter(self, name: str, text: str, *labels: str) -> Counter:
-        return Counter(f"ratewright_{name}", text, labels, registry=self._registry)
+        return Counter(name, text, labels, registry=self._registry)
 
     def _gauge(self, name: str, text: str, *labels: str) -> Gauge:
-        return Gauge(f"ratewright_{name}", text, labels, registry=self._registry)
+        return Gauge(name, text, labels, registry=self._registry)

@@ -122,13 +122,14 @@ class Pool:
         """Whole seconds after which so many waiting requests will be done."""
         return max(1, math.ceil(self._usual_s * waiting / self._limits.processes))
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """End all workers, whatever they do."""
         former, self._workers = self._workers, set()
         for task in self._tasks:
             task.cancel()
         for worker in former:
             worker.end()
+        await asyncio.gather(*(worker.wait() for worker in former))
 
     async def _next(self) -> Worker:
         """A worker that has nothing to do, in the order in which requests came."""

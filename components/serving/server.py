@@ -81,4 +81,4 @@ async def _serve(service: Service, listening: socket.socket) -> None:
         logger.info("stopped")
     finally:
         following.cancel()
-        service.pool.close()
+        await service.pool.close()

@@ -103,6 +103,7 @@ def test_mistakes_are_one_line(site: Path, exported: tuple[Codec, Path], tmp_pat
         "takes torch": ["compress", "a.png", "a.rw", "--codec", tmp_path / "weights.safetensors"],
         "not an exported codec": ["decompress", "a.rw", "a.png", "--codec", tmp_path],
         "no gradients": ["compress", tmp_path / "photo.png", "-", "--codec", folder, "--effort", "3"],
+        "takes the extra `serve`": ["serve", folder],
         "No such file": ["info", tmp_path / "nowhere.rw"],
     }
     (tmp_path / "photo.png").write_bytes(encode_png(np.zeros((9, 9, 3), np.uint8)))
