@@ -167,13 +167,14 @@ def test_every_command_has_help(name: str) -> None:
     assert CliRunner().invoke(app, [name, "--help"]).exit_code == 0
 
 
-SOURCES = ("components", "pipeline", "dags", "docker", "benchmarks", "profiles")
+SOURCES = ("components", "pipeline", "dags", "docker", "benchmarks", "profiles", "browser/src")
+SUFFIXES = (".py", ".ts", ".yaml")
 
 
 @pytest.fixture(scope="module")
 def words() -> set[str]:
     """Every word of the sources and of the parameters."""
-    files = [path for folder in SOURCES for path in (CHECKOUT / folder).rglob("*") if path.suffix in (".py", ".yaml")]
+    files = [path for folder in SOURCES for path in (CHECKOUT / folder).rglob("*") if path.suffix in SUFFIXES]
     texts = [path.read_text() for path in (*files, CHECKOUT / "dvc.yaml", CHECKOUT / "results/real/params.yaml")]
     return set(re.findall(r"\w+", "\n".join(texts)))
 
