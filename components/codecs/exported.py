@@ -8,6 +8,7 @@ A folder holds codec.json (a `Description`), its transforms as ONNX, and the int
 
 import hashlib
 import json
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypedDict
 
@@ -82,7 +83,7 @@ class ExportedCodec:
 
     Args:
         folder: As `export` wrote it. It is not needed afterwards.
-        threads: Of the transforms; None for all cores.
+        threads: Of the transforms; None for OMP_NUM_THREADS, or all cores.
     """
 
     error: type[Exception] = RatewrightError
@@ -258,6 +259,12 @@ def session(content: bytes, threads: int | None) -> "InferenceSession":
     from onnxruntime import InferenceSession, SessionOptions
 
     options = SessionOptions()
-    options.intra_op_num_threads = threads or 0
+    options.intra_op_num_threads = _usual_threads() if threads is None else threads
     options.log_severity_level = 3
     return InferenceSession(content, options, providers=["CPUExecutionProvider"])
+
+
+def _usual_threads() -> int:
+    """OMP_NUM_THREADS, or 0 for all cores."""
+    first = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]
+    return int(first) if first.isdecimal() else 0

@@ -19,7 +19,7 @@ def registered_codec(root: Path, model_uri: str) -> "DeployedCodec":
     A version that was registered without code of its own is run by the code of this program, with a warning.
 
     Returns:
-        A DeployedCodec of the version's own copy of that class.
+        A DeployedCodec of the version's own copy of that class; without torch an ExportedCodec of its own.
 
     Raises:
         TrackingError: There is no such version, or it cannot be loaded.
@@ -40,10 +40,10 @@ def downloaded_codec(files: Path, model_uri: str) -> "DeployedCodec":
     """
     import mlflow
 
-    from components.codecs.deployed import DeployedCodec
-
     if not list((files / "artifacts").glob("*.zip")):
         logger.warning("%s has no code of its own: today's code runs it, which may decode differently", model_uri)
+        from components.codecs.deployed import DeployedCodec
+
         return DeployedCodec(next((files / "artifacts").glob("*.safetensors")))
     with in_one_line(model_uri):
         try:

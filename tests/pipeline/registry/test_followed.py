@@ -1,4 +1,4 @@
-"""A service of a registered model follows its champion: a real MLflow on sqlite, a real service."""
+"""A service of a registered model follows its champion: a real MLflow on sqlite, a real service, and no torch."""
 
 import shutil
 from collections.abc import Callable
@@ -17,6 +17,7 @@ from tests.components.serving.running import running, wait_for
 
 # MLflow and its dependencies warn; that is not for this project to fix.
 pytestmark = pytest.mark.filterwarnings("ignore")
+ROOT = Path(__file__).parents[3]
 MODEL = "codec"
 
 
@@ -37,7 +38,9 @@ def test_a_promotion_takes_effect_without_a_restart(
     model = RegisteredModel(tmp_path, MODEL)
     model.point(CHAMPION, versions[0])
     address = f"models:/{MODEL}@{CHAMPION}"
-    with running(address, "--poll=0.2", MLFLOW_TRACKING_URI=f"sqlite:///{tmp_path}/mlflow.db") as service:
+    (tmp_path / "sitecustomize.py").write_text("import sys; sys.modules['torch'] = None")
+    environment = {"MLFLOW_TRACKING_URI": f"sqlite:///{tmp_path}/mlflow.db", "PYTHONPATH": f"{tmp_path}:{ROOT}"}
+    with running(address, "--poll=0.2", **environment) as service:
         streams = [service.compress(picture)]
         model.point(CHAMPION, versions[1])
         wait_for(lambda: service.health()["version"] == versions[1], "promotion")
