@@ -94,23 +94,21 @@ class Pool:
         except TimeoutError:
             text = f"no worker was free within the {self._limits.seconds:g} s that a request waits"
             raise Refusal(503, text, self.pause(self._limits.queue)) from None
-        started = time.monotonic()
+        started, usable = time.monotonic(), False
         try:
             if await gone():
+                usable = True
                 raise Refusal(499, "the client has left")
             async with asyncio.timeout(self._limits.seconds):
                 facts, answer = await worker.call({"work": work, **options}, body)
+            usable = not facts.pop("spent", False)  # memory that ran out may be in pieces
         except WorkerDied:
             raise Refusal(503, "the worker of this request ended; the service goes on", self.pause(0)) from None
         except TimeoutError:
-            worker.end()
             raise Refusal(504, f"this takes longer than the {self._limits.seconds:g} s allowed") from None
-        except asyncio.CancelledError:  # the grace of a service that is stopped is over
-            worker.end()
-            raise
         finally:
             self._usual_s += 0.1 * (time.monotonic() - started - self._usual_s)
-            if worker.alive and worker in self._workers:
+            if usable and worker.alive and worker in self._workers:
                 self._idle.put_nowait(worker)
             else:
                 worker.end()

@@ -4,13 +4,12 @@ import asyncio
 import logging
 import signal
 import socket
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import uvicorn
 
 from .app import create_app
 from .limits import Limits
+from .scratch import scratch_folder
 from .service import Service
 from .source import ModelSource
 
@@ -38,9 +37,9 @@ def serve(source: ModelSource, host: str, port: int, limits: Limits) -> None:
     try:
         with (
             socket.create_server((host, port), family=family) as listening,
-            TemporaryDirectory(prefix="ratewright-serve-") as scratch,
+            scratch_folder() as scratch,
         ):
-            asyncio.run(_serve(Service(source, limits, Path(scratch)), listening))
+            asyncio.run(_serve(Service(source, limits, scratch), listening))
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -7,6 +7,7 @@ The process ends with its parent, however that ends, and where a request shows a
 import ctypes
 import os
 import pickle
+import re
 import resource
 import signal
 import socket
@@ -25,6 +26,8 @@ from .work import Facts, Loaded, Work
 _PR_SET_PDEATHSIG = 1
 _TRIAL = b"P6 2 1 255\n" + bytes((200, 120, 40, 10, 60, 90))
 """A picture that a version must code and decode before it serves."""
+_NO_MEMORY = re.compile("Failed to allocate memory|bad_alloc|not enough memory")
+"""What ONNX Runtime and torch say, whose errors are of no kind of their own."""
 
 
 def main() -> None:
@@ -77,8 +80,11 @@ def _answer(work: Work, request: dict[str, Any], body: bytes) -> tuple[Facts, by
         facts, answer = getattr(work, request["work"])(body, request)
     except Refusal as refusal:
         return {"status": refusal.status, "text": refusal.text}, b""
-    except MemoryError:
-        return {"status": 413, "text": "the picture takes more memory than a worker may have"}, b""
+    except Exception as error:
+        if isinstance(error, MemoryError) or _NO_MEMORY.search(str(error)):
+            text = "the picture takes more memory than a worker may have"
+            return {"status": 413, "text": text, "spent": True}, b""
+        raise
     return {"status": 200, **facts}, answer
 
 

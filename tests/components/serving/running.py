@@ -75,7 +75,10 @@ def running(codec: str | Path, *options: str, **environment: str) -> Iterator[Ru
         log = Path(folder) / "log"
         with log.open("wb") as written:
             process = subprocess.Popen(
-                command, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT), **environment}, stderr=written
+                command,
+                cwd=ROOT,
+                env={**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": folder, **environment},
+                stderr=written,
             )
         try:
             wait_for(lambda: b"http://" in log.read_bytes() or process.poll() is not None, "address")

@@ -99,7 +99,7 @@ def test_a_picture_that_takes_too_much_memory_is_refused(exported: Path, picture
         answer = service.compress(large_picture)
         assert (answer.status_code, "memory" in answer.json()["error"]) == (413, True)
         assert service.compress(picture).status_code == 200
-        assert service.worker() == worker
+        assert not lives(worker)
 
 
 def test_a_body_that_does_not_come_is_waited_for_so_long(exported: Path) -> None:
