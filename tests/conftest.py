@@ -35,6 +35,8 @@ LONGEST = (
     "test_later_runs.py",
     "test_index_coder.py",
     "test_own_code.py",
+    "test_followed.py",
+    "test_faults.py",
     "test_code_hashes.py",
     "test_portable.py",
     "test_repro.py",
