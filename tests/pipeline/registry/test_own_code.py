@@ -18,6 +18,7 @@ from components.codecs import checkpoint
 from components.codecs.base import Codec
 from components.codecs.codec_files import DeployedCoder
 from components.codecs.coder import LearnedCoder
+from components.codecs.model_card import DataSet, Evidence
 from components.codecs.table import CODECS
 from components.data.image_files import decode_rgb, encode_png
 from pipeline.cli.coding import compress, decompress
@@ -175,6 +176,20 @@ def test_a_version_describes_itself(tmp_path: Path) -> None:
     assert decode_rgb(model.predict([stream])[0]).shape == (64, 64, 3)
     with pytest.raises(mlflow.MlflowException, match="picture"):
         model.predict([b"neither"])
+
+
+def test_a_long_card_is_described_as_far_as_mlflow_holds_it(
+    make_codec: Callable[..., Codec], mlflow_server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_server)
+    checkpoint.save(make_codec("nowcae"), tmp_path / "codec.safetensors", step=3)
+    long = Evidence(data=[DataSet("training", f"set {place}", None, "long " * 50) for place in range(20)])
+    with Run(tmp_path, "release", "long", {}) as run:
+        RegisteredModel(tmp_path, "long").add(tmp_path / "codec.safetensors", run.id, {}, long)
+    described = client(tmp_path).get_model_version("long", "1").description
+    assert described is not None
+    assert len(described) <= 5000
+    assert described.endswith("| steps of training | 3 |\n\nThe rest is in artifacts/model_card.md.")
 
 
 def test_a_codec_that_takes_torch_is_registered_for_it(
