@@ -22,7 +22,7 @@ const LARGEST_SIDE = 2 ** 16;
 const PIXELS_PER_BYTE = 2 ** 11;
 const FREE_PIXELS = 2 ** 20;
 const PROGRESSIVE = 0x81;
-/** Of a picture that a page can hold with its latents: about 0.5 GB. */
+/** Of a picture that a page can hold with its latents: it takes about 1 GB then. */
 export const MOST_PIXELS = 2 ** 24;
 
 /** Parse a container and check its checksums. Throws BitstreamError. */

@@ -68,14 +68,15 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Built]:
 
 @pytest.fixture
 def open_page(chromium: Browser) -> Iterator[Callable[..., Viewer]]:
-    """Opens the page of a folder. At the end of the test, none may have met an error that it did not show."""
+    """Opens the page of a folder, or at an address. At the end of the test, none may have met an error unseen."""
     viewers: list[Viewer] = []
 
-    def open_folder(folder: Path, scheme: str = "light") -> Viewer:
-        viewers.append(Viewer(chromium, folder, scheme))
+    def open_at(place: Path | str, scheme: str = "light") -> Viewer:
+        address = place if isinstance(place, str) else (place / "index.html").as_uri()
+        viewers.append(Viewer(chromium, address, scheme))
         return viewers[-1]
 
-    yield open_folder
+    yield open_at
     for viewer in viewers:
         assert viewer.errors == []
         viewer.page.close()

@@ -2,7 +2,10 @@
 
 import re
 from collections.abc import Callable
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import numpy as np
 import pytest
@@ -40,6 +43,16 @@ def test_the_page_opens_from_a_folder_and_asks_for_nothing_else(viewer: Viewer, 
     viewer.compare(encode_png(original))
     kept = {url for url in viewer.requests if not url.startswith(("blob:", "data:"))}
     assert kept == {(codec.folder / name).as_uri() for name in ("index.html", "model.js")}
+
+
+def test_the_page_opens_from_a_server_too(codec: Built, open_page: Callable[..., Viewer]) -> None:
+    handler = partial(SimpleHTTPRequestHandler, directory=codec.folder)
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        viewer = open_page(f"http://127.0.0.1:{server.server_port}/index.html")
+        viewer.open(STREAM)
+        assert viewer.pixels().shape == (96, 128, 3)
+        server.shutdown()
 
 
 def test_the_figures_of_a_file(viewer: Viewer, codec: Built) -> None:

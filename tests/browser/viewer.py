@@ -48,7 +48,7 @@ def _node(script: str, *arguments: Path) -> None:
 class Viewer:
     """A page that is open. `requests` are the addresses that it asked for."""
 
-    def __init__(self, chromium: Browser, folder: Path, scheme: str = "light"):
+    def __init__(self, chromium: Browser, address: str, scheme: str = "light"):
         self.page: Page = chromium.new_page(color_scheme=scheme, viewport={"width": 1000, "height": 900})
         self.page.set_default_timeout(PATIENCE_MS)
         self.requests: list[str] = []
@@ -56,7 +56,7 @@ class Viewer:
         self.page.on("request", lambda request: self.requests.append(request.url))
         self.page.on("pageerror", lambda error: self.errors.append(str(error)))
         self.page.on("console", lambda message: self.errors.append(message.text) if message.type == "error" else None)
-        self.page.goto((folder / "index.html").as_uri())
+        self.page.goto(address)
 
     def open(self, stream: bytes, name: str = "picture.rw") -> None:
         """Choose a file and wait until it is shown or refused."""
