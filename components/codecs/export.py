@@ -3,17 +3,16 @@
 import hashlib
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
+from torch import Tensor
 
 from ..coding.channel_gaussian import ChannelGaussianCoder
 from ..coding.factorized import FactorizedCoder
 from ..coding.hyperprior import HyperPriorCoder
 from ..coding.trit_planes import TritPlaneCoder
-from ..entropy.hyperprior import HyperPrior
 from ..entropy.integers import CodingModule
-from ..entropy.progressive.trit_plane_model import TritPlaneModel
 from ..errors import RatewrightError
 from ..storage.atomic import write_bytes
 from .base import Codec
@@ -39,6 +38,14 @@ _KINDS: dict[type, str] = {
     FactorizedCoder: FACTORIZED,
     ChannelGaussianCoder: CHANNEL_GAUSSIAN,
 }
+
+
+@runtime_checkable
+class _WithHyperLatents(Protocol):
+    """An entropy model with side information."""
+
+    def hyper_latents(self, y: Tensor) -> Tensor:
+        """z (B, N, h / 4, w / 4) of latents y (B, C, h, w), before rounding."""
 
 
 def export(codec: Codec, folder: Path) -> Description:
@@ -71,7 +78,7 @@ def export(codec: Codec, folder: Path) -> Description:
             SYNTHESIS: onnx_model(codec.synthesise, *latents),
             INTEGERS: _safetensors(integers),
         }
-        if isinstance(entropy, HyperPrior | TritPlaneModel):
+        if isinstance(entropy, _WithHyperLatents):
             files[HYPER_ANALYSIS] = onnx_model(entropy.hyper_latents, *latents)
     except RatewrightError as error:
         raise RatewrightError(f"codec {codec.name!r} cannot be exported: {error}") from error
