@@ -8,36 +8,22 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from torch import Tensor
 
-from ..coding.channel_gaussian import ChannelGaussianCoder
-from ..coding.factorized import FactorizedCoder
-from ..coding.hyperprior import HyperPriorCoder
-from ..coding.trit_planes import TritPlaneCoder
 from ..entropy.integers import CodingModule
 from ..errors import RatewrightError
 from ..storage.atomic import write_bytes
 from .base import Codec
 from .exported import (
     ANALYSIS,
-    CHANNEL_GAUSSIAN,
+    CODERS,
     DESCRIPTION,
-    FACTORIZED,
     FORMAT,
     HYPER_ANALYSIS,
-    HYPERPRIOR,
     INTEGERS,
     SYNTHESIS,
-    TRIT_PLANES,
     Description,
 )
 from .families.transform import GAIN_TO_SLOPE, LearnedPriorCodec, TransformCodec
 from .onnx_graph import onnx_model
-
-_KINDS: dict[type, str] = {
-    HyperPriorCoder: HYPERPRIOR,
-    TritPlaneCoder: TRIT_PLANES,
-    FactorizedCoder: FACTORIZED,
-    ChannelGaussianCoder: CHANNEL_GAUSSIAN,
-}
 
 
 @runtime_checkable
@@ -94,7 +80,7 @@ def export(codec: Codec, folder: Path) -> Description:
         halo=codec.halo,
         palettes=codec.palettes,
         error_weight=None if lmbda is None else (lmbda, GAIN_TO_SLOPE),
-        coder=_KINDS[type(entropy.coder)],
+        coder=next(kind for kind, coder in CODERS.items() if coder is type(entropy.coder)),
         structure=dict(structure),
         files={name: hashlib.sha256(content).hexdigest() for name, content in sorted(files.items())},
     )

@@ -34,8 +34,13 @@ if TYPE_CHECKING:
 FORMAT = 1
 DESCRIPTION, INTEGERS = "codec.json", "integers.safetensors"
 ANALYSIS, SYNTHESIS, HYPER_ANALYSIS = "analysis.onnx", "synthesis.onnx", "hyper_analysis.onnx"
-HYPERPRIOR, TRIT_PLANES = "hyperprior", "trit_planes"
-FACTORIZED, CHANNEL_GAUSSIAN = "factorized", "channel_gaussian"
+CODERS: dict[str, type[Any]] = {
+    "hyperprior": HyperPriorCoder,
+    "trit_planes": TritPlaneCoder,
+    "factorized": FactorizedCoder,
+    "channel_gaussian": ChannelGaussianCoder,
+}
+"""Kinds of coders, each made of a structure and arrays."""
 
 _Floats = NDArray[np.float32]
 
@@ -95,8 +100,8 @@ class ExportedCodec:
         self._description = description
         self.name, self.gain = description["codec"], description["gain"]
         self.model_hash = bytes.fromhex(description["model_hash"])
-        self.progressive = description["coder"] == TRIT_PLANES
         self._coder = _coder(description["coder"], description["structure"], _integers(files[INTEGERS]))
+        self.progressive = isinstance(self._coder, TritPlaneCoder)
         self._transforms = {
             name: session(content, threads) for name, content in files.items() if name.endswith(".onnx")
         }
@@ -243,15 +248,10 @@ def _integers(content: bytes) -> Arrays:
 
 
 def _coder(kind: str, structure: dict[str, Any], integers: Arrays) -> _Coder:
-    if kind == HYPERPRIOR:
-        return HyperPriorCoder(structure, integers)  # type: ignore[arg-type]
-    if kind == TRIT_PLANES:
-        return TritPlaneCoder(structure, integers)  # type: ignore[arg-type]
-    if kind == FACTORIZED:
-        return FactorizedCoder(structure, integers)  # type: ignore[arg-type]
-    if kind == CHANNEL_GAUSSIAN:
-        return ChannelGaussianCoder(integers)
-    raise CheckpointError(f"an export with coder {kind!r}, which this program does not know")
+    if kind not in CODERS:
+        raise CheckpointError(f"an export with coder {kind!r}, which this program does not know")
+    coder: _Coder = CODERS[kind](structure, integers)
+    return coder
 
 
 def session(content: bytes, threads: int | None) -> "InferenceSession":

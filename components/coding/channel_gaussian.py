@@ -11,7 +11,8 @@ integers alone.
 
 import math
 import struct
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -32,7 +33,7 @@ class SideInformation(NamedTuple):
 class ChannelGaussianCoder:
     """A code y (C, h, w) to bytes, and back. Arrays: the Gaussian tables', scale and mean of a SideInformation."""
 
-    def __init__(self, arrays: Arrays):
+    def __init__(self, _structure: Mapping[str, Any], arrays: Arrays):
         self._tables = GaussianTables(arrays)
         self._running = SideInformation(arrays["scale"].astype(np.int32), arrays["mean"].astype(np.int32))
 

@@ -18,15 +18,13 @@ from typing import TypedDict
 import numpy as np
 
 from .blas import one_blas_thread
-from .channel_tables import ChannelTables
 from .conditional import SQUARES_PER_BIT, Conditional, GaussianConditional, MixtureConditional, rdo_quantised
 from .context import CheckerboardContext, ContextModel, HierarchicalContext, NoContext
 from .fixed_point import UNIT, Arrays, Network, Values, rounding_shift
 from .gain import Gains, pack_shift, shift_of, unpack_shift
+from .hyper_latents import HyperLatentsCoder
 from .range_coder import SymbolDecoder, SymbolEncoder
 
-STRIDE = 4
-"""Latents to hyper-latents: the ratio of their resolutions."""
 INVERSE_BITS = 16
 """Fractional bits of the inverse running scales."""
 
@@ -54,8 +52,7 @@ class HyperPriorCoder:
     def __init__(self, structure: HyperPriorStructure, arrays: Arrays):
         """Raises OverflowError for weights that are too large for exact sums."""
         self._gains = Gains(arrays)
-        self._prior = ChannelTables(arrays["prior"].astype(np.int32))
-        self._h_s = Network(structure["h_s"], arrays)
+        self._side = HyperLatentsCoder(structure["h_s"], arrays)
         self._parameters = Network(structure["parameters"], arrays)
         self._groups = [Network(layers, arrays) for layers in structure["groups"]]
         ends = [*accumulate(structure["channels"])]
@@ -85,8 +82,7 @@ class HyperPriorCoder:
             squares_per_bit: the weight of a bit in the decisions on y; 0 rounds.
         """
         encoder, shift = SymbolEncoder(), shift_of(gain)
-        quantiser, z_hat = self._gains.quantiser(shift), np.round(z)
-        self._prior.encode(encoder, z_hat.reshape(len(z), -1).astype(np.int32))
+        quantiser, psi = self._gains.quantiser(shift), self._side.encode(encoder, z)
 
         def encode(targets: Values, parameters: Values, channels: slice) -> Values:
             own = quantiser.of(channels)
@@ -94,7 +90,7 @@ class HyperPriorCoder:
             self._conditional.encode(encoder, symbols, parameters, own)
             return self._conditional.latents(symbols, parameters, own)
 
-        self._run_passes(z_hat, [partial(encode, part) for part in self._context.split(y)])
+        self._run_passes(psi, [partial(encode, part) for part in self._context.split(y)])
         return (pack_shift(shift) + encoder.finish(),)
 
     def estimate(self, y: Values, z: Values, gain: float) -> tuple[Values, Values]:
@@ -103,7 +99,7 @@ class HyperPriorCoder:
         Returns:
             Quantised latents (C, h, w), and the bits at each position (h, w), those of z spread over its positions.
         """
-        quantiser, z_hat = self._gains.quantiser(shift_of(gain)), np.round(z)
+        quantiser, (psi, side_bits) = self._gains.quantiser(shift_of(gain)), self._side.estimate(z)
         parts = self._context.split(y)
         bits = [np.zeros((1, *part.shape[1:])) for part in parts]
 
@@ -113,31 +109,29 @@ class HyperPriorCoder:
             bits += self._conditional.bits(symbols, parameters, own).sum(axis=0)
             return self._conditional.latents(symbols, parameters, own)
 
-        y_hat = self._run_passes(z_hat, [partial(estimate, *each) for each in zip(parts, bits, strict=True)])
-        of_z = self._prior.bits(z_hat.reshape(len(z), -1).astype(np.int32)).sum(axis=0).reshape(z.shape[1:])
-        return y_hat, self._context.merge(bits)[0] + np.kron(of_z, np.full((STRIDE, STRIDE), STRIDE**-2))
+        y_hat = self._run_passes(psi, [partial(estimate, *each) for each in zip(parts, bits, strict=True)])
+        return y_hat, self._context.merge(bits)[0] + side_bits
 
     def decode(self, sections: tuple[bytes, ...], shape: tuple[int, int, int]) -> Values:
         """The quantised latents of that shape (C, h, w). Raises BitstreamError."""
         shift, data = unpack_shift(sections)
         quantiser, decoder = self._gains.quantiser(shift), SymbolDecoder(data)
-        height, width = (side // STRIDE for side in shape[1:])
-        z_hat = self._prior.decode(decoder, height * width).reshape(-1, height, width).astype(np.float64)
+        psi = self._side.decode(decoder, *shape[1:])
 
         def decode(parameters: Values, channels: slice) -> Values:
             own = quantiser.of(channels)
             return self._conditional.latents(self._conditional.decode(decoder, parameters, own), parameters, own)
 
-        return self._run_passes(z_hat, [decode] * len(self._context.split(np.empty((0, *shape[1:])))))
+        return self._run_passes(psi, [decode] * len(self._context.split(np.empty((0, *shape[1:])))))
 
-    def _run_passes(self, z_hat: Values, passes: Sequence[_Pass]) -> Values:
+    def _run_passes(self, psi: Values, passes: Sequence[_Pass]) -> Values:
         """Quantised latents, pass after pass."""
         with one_blas_thread():
-            return self._pass_after_pass(z_hat, passes)
+            return self._pass_after_pass(psi, passes)
 
-    def _pass_after_pass(self, z_hat: Values, passes: Sequence[_Pass]) -> Values:
+    def _pass_after_pass(self, psi: Values, passes: Sequence[_Pass]) -> Values:
         parts: list[Values] = []
-        for part, coded_by in zip(self._context.split(self._h_s(z_hat * UNIT)), passes, strict=True):
+        for part, coded_by in zip(self._context.split(psi), passes, strict=True):
             context = self._context.of(parts, part, self._normalised, self._mean)
             features = np.concatenate((part, context.features))
             parameters = self._parameters(features) + self._offset

@@ -23,10 +23,9 @@ from typing import TypedDict
 import numpy as np
 
 from .blas import one_blas_thread
-from .channel_tables import ChannelTables
 from .fixed_point import ACTIVATION_BITS, UNIT, Arrays, Network, Values, rounding_shift
 from .gain import FACTOR_BITS, Gains, Quantiser, pack_shift, shift_of, unpack_shift
-from .hyperprior import STRIDE
+from .hyper_latents import HyperLatentsCoder
 from .range_coder import PrefixDecoder, SymbolEncoder
 from .trit_coder import TritBitCounter, TritCoder, TritDecoder, TritEncoder
 from .trit_state import STAGES, STAGES_PER_PLANE, TritState
@@ -65,20 +64,25 @@ class TritPlaneCoder:
 
     The gain says where a stream ends: where trits reduce the distortion by less for each bit than a quantiser with
     steps of 1 / gain would.
+
+    Attributes:
+        tables: Of trits.
+        sharper: Rate reduction, of the Gaussians of the trits that follow; None without.
+        closer: Distortion reduction, of the Gaussians that values are reconstructed by; None without.
+        inverse_scale: (C, 1, 1) one over the running scales, in 2^-FACTOR_BITS.
     """
 
     def __init__(self, structure: TritPlaneStructure, arrays: Arrays):
         """Raises OverflowError for weights that are too large for exact sums."""
         self.tables = TritTables(arrays)
         self._gains = Gains(arrays)
-        self._prior = ChannelTables(arrays["prior"].astype(np.int32))
-        self._h_s = Network(structure["h_s"], arrays)
+        self._side = HyperLatentsCoder(structure["h_s"], arrays)
         self._parameters = Network(structure["parameters"], arrays)
         sharper, closer = structure["sharper"], structure["closer"]
-        self._sharper = Refinement(sharper, arrays) if sharper else None
-        self._closer = Refinement(closer, arrays) if closer else None
+        self.sharper = Refinement(sharper, arrays) if sharper else None
+        self.closer = Refinement(closer, arrays) if closer else None
         self._missing = arrays["missing"].astype(np.int32)
-        self._offset, self._inverse = (
+        self._offset, self.inverse_scale = (
             arrays[name].astype(np.float64)[:, None, None] for name in ("offset", "running.inverse_scale")
         )
 
@@ -91,10 +95,9 @@ class TritPlaneCoder:
             gain: one over the step of the quantiser that the last trits amount to.
         """
         encoder, shift = SymbolEncoder(), shift_of(gain)
-        z_hat = np.round(z)
-        self._prior.encode(encoder, z_hat.reshape(len(z), -1).astype(np.int32))
+        psi = self._side.encode(encoder, z)
         with one_blas_thread():
-            picture = _Picture(self, z_hat, self._gains.quantiser(shift))
+            picture = _Picture(self, psi, self._gains.quantiser(shift))
             picture.code_planes(TritEncoder(encoder, picture.values(y)))
         return (pack_shift(shift) + encoder.finish(),)
 
@@ -104,47 +107,27 @@ class TritPlaneCoder:
         Returns:
             Quantised latents (C, h, w), and the bits at each position (h, w), those of z spread over its positions.
         """
-        z_hat = np.round(z)
+        psi, side_bits = self._side.estimate(z)
         with one_blas_thread():
-            picture = _Picture(self, z_hat, self._gains.quantiser(shift_of(gain)))
+            picture = _Picture(self, psi, self._gains.quantiser(shift_of(gain)))
             counter = TritBitCounter(picture.values(y))
             y_hat = picture.reconstructed(picture.code_planes(counter))
-        of_z = self._prior.bits(z_hat.reshape(len(z), -1).astype(np.int32)).sum(axis=0).reshape(z.shape[1:])
-        return y_hat, counter.bits + np.kron(of_z, np.full((STRIDE, STRIDE), STRIDE**-2))
+        return y_hat, counter.bits + side_bits
 
     def decode(self, sections: tuple[bytes, ...], shape: tuple[int, int, int]) -> Values:
         """The latents of that shape (C, h, w) in a section or in any prefix of it. Raises BitstreamError."""
         empty = len(sections) == 1 and len(sections[0]) < 2
         shift, data = (0, b"") if empty else unpack_shift(sections)
-        decoder, (height, width) = PrefixDecoder(data), (side // STRIDE for side in shape[1:])
-        symbols, complete = self._prior.decode_prefix(decoder, height * width, self._missing)
-        z_hat = symbols.reshape(-1, height, width).astype(np.float64)
+        decoder = PrefixDecoder(data)
+        psi, complete = self._side.decode_prefix(decoder, *shape[1:], self._missing)
         with one_blas_thread():
-            picture = _Picture(self, z_hat, self._gains.quantiser(shift))
+            picture = _Picture(self, psi, self._gains.quantiser(shift))
             intervals = picture.code_planes(TritDecoder(decoder)) if complete else self.tables.start(picture.prior)
             return picture.reconstructed(intervals)
 
-    def side(self, z_hat: Values) -> tuple[Values, Values, Values]:
-        """psi (F, h, w), and means and log-scales (C, h, w) of the latents, in fixed point, from rounded z."""
-        psi = self._h_s(z_hat * UNIT)
-        mean, log_scale = np.split(self._parameters(psi) + self._offset, 2)
-        return psi, mean, log_scale
-
-    def sharpened(self, psi: Values, prior: Gaussians, step: Values, intervals: Intervals) -> Gaussians | None:
-        """The Gaussians of the trits that follow; None without rate reduction."""
-        return self._refined(self._sharper, psi, prior, step, intervals)
-
-    def closer(self, psi: Values, prior: Gaussians, step: Values, intervals: Intervals) -> Gaussians | None:
-        """The Gaussians that values are reconstructed by; None without distortion reduction."""
-        return self._refined(self._closer, psi, prior, step, intervals)
-
-    def _refined(
-        self, net: Refinement | None, psi: Values, prior: Gaussians, step: Values, intervals: Intervals
-    ) -> Gaussians | None:
-        if net is None:
-            return None
-        features = decoded_features(self.tables, prior, intervals, step, self._inverse)
-        return self.tables.moved(prior, *np.split(net(psi, features), 2))
+    def mean_and_log_scale(self, psi: Values) -> list[Values]:
+        """Those of the latents, (C, h, w) each, in fixed point."""
+        return np.split(self._parameters(psi) + self._offset, 2)
 
 
 class _Picture:
@@ -154,9 +137,9 @@ class _Picture:
         prior: Gaussians of the distances of latents from their means (C, h, w).
     """
 
-    def __init__(self, coder: TritPlaneCoder, z_hat: Values, quantiser: Quantiser):
-        self._coder, self._quantiser = coder, quantiser
-        self._psi, self._mean, log_scale = coder.side(z_hat)
+    def __init__(self, coder: TritPlaneCoder, psi: Values, quantiser: Quantiser):
+        self._coder, self._psi, self._quantiser = coder, psi, quantiser
+        self._mean, log_scale = coder.mean_and_log_scale(psi)
         units = units_of(log_scale, quantiser.shift)
         self.prior = Gaussians(np.zeros_like(units), units)
 
@@ -183,18 +166,24 @@ class _Picture:
 
     def reconstructed(self, intervals: Intervals) -> Values:
         """Partial latents (C, h, w): the expected values within the intervals."""
-        step, tables = self._quantiser.step, self._coder.tables
-        gaussians = self._coder.closer(self._psi, self.prior, step, intervals) or self.prior
-        expected = tables.expected(tables.place(gaussians, intervals), intervals)
-        y_hat: Values = (self._mean + rounding_shift(expected * step, FACTOR_BITS)) / UNIT
+        tables = self._coder.tables
+        expected = tables.expected(tables.place(self._refined(self._coder.closer, intervals), intervals), intervals)
+        y_hat: Values = (self._mean + rounding_shift(expected * self._quantiser.step, FACTOR_BITS)) / UNIT
         return y_hat
 
     def _gaussians_of_round(self, state: TritState, elements: int) -> Gaussians:
         """The flat Gaussians that a round codes with, refined if it holds elements enough."""
-        refined = None
-        if is_worthwhile(elements, len(state.priorities)):
-            refined = self._coder.sharpened(self._psi, self.prior, self._quantiser.step, state.shaped())
-        return state.prior if refined is None else Gaussians(*(part.ravel() for part in refined))
+        if not is_worthwhile(elements, len(state.priorities)):
+            return state.prior
+        return Gaussians(*(part.ravel() for part in self._refined(self._coder.sharper, state.shaped())))
+
+    def _refined(self, net: Refinement | None, intervals: Intervals) -> Gaussians:
+        """The Gaussians (C, h, w) as a refinement moves them; those of the hyperprior without one."""
+        if net is None:
+            return self.prior
+        coder = self._coder
+        features = decoded_features(coder.tables, self.prior, intervals, self._quantiser.step, coder.inverse_scale)
+        return coder.tables.moved(self.prior, *np.split(net(self._psi, features), 2))
 
 
 def is_worthwhile(elements: int, of_all: int) -> bool:

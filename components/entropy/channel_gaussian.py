@@ -58,7 +58,7 @@ class ChannelGaussian(CodingModule[ChannelGaussianCoder]):
 
     def new_coder(self) -> ChannelGaussianCoder:
         """See CodingModule."""
-        return ChannelGaussianCoder(self.coding_parts()[1])
+        return ChannelGaussianCoder(*self.coding_parts())
 
     def encode(self, y: Tensor, gain: float) -> tuple[bytes, ...]:
         """Code y (1, C, h, w), quantised with steps of 1 / gain, to one section: the gain as float32, the symbols."""

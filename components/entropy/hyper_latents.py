@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from ..coding.fixed_point import Values
-from ..coding.hyperprior import STRIDE
+from ..coding.hyper_latents import STRIDE
 from ..layers.hyper import hyper_analysis, hyper_synthesis
 from .factorized_prior import FactorizedPrior
 from .relaxation import add_uniform_noise, round_straight_through

@@ -13,6 +13,7 @@ from starlette.requests import ClientDisconnect
 from .metrics import CONTENT_TYPE
 from .page import HEADERS, page
 from .refusal import Refusal
+from .service import Request as ServiceRequest
 from .service import Service
 
 STREAM = "application/octet-stream"
@@ -96,7 +97,8 @@ async def _run(service: Service, request: Request, work: str, options: dict[str,
     announced = request.headers.get("content-length", "")
     length = int(announced) if announced.isdecimal() else None
     try:
-        facts, answer = await service.answer(work, options, length, _chunks(request), request.is_disconnected)
+        asked = ServiceRequest(work, options, length, _chunks(request), request.is_disconnected)
+        facts, answer = await service.answer(asked)
     except Refusal as refusal:
         return _refused(refusal)
     values = (*(facts[key] for key in ("codec", "model", "version", "width", "height")), f"{facts['bpp']:.4f}")

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,25 @@ from .source import ModelSource
 
 STARTING_S = 5
 """Seconds after which a client may ask a service again that loads its model."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a client asks for.
+
+    Attributes:
+        work: `compress` or `decompress`.
+        options: For it, see `Work`.
+        announced: The length of the body, if the client said it.
+        chunks: The body.
+        gone: Whether the client has left.
+    """
+
+    work: str
+    options: dict[str, Any]
+    announced: int | None
+    chunks: AsyncIterator[bytes]
+    gone: Callable[[], Awaitable[bool]]
 
 
 class Service:
@@ -38,29 +58,11 @@ class Service:
         self.metrics.queue_length.set_function(lambda: max(0, self._admitted - limits.processes))
         self.metrics.workers.set_function(lambda: self.pool.living)
 
-    async def answer(
-        self,
-        work: str,
-        options: dict[str, Any],
-        announced: int | None,
-        chunks: AsyncIterator[bytes],
-        gone: Callable[[], Awaitable[bool]],
-    ) -> Message:
-        """The answer to a request, counted.
-
-        Args:
-            work: `compress` or `decompress`.
-            options: For it, see `Work`.
-            announced: The length of the body, if the client said it.
-            chunks: The body.
-            gone: Whether the client has left.
-
-        Raises:
-            Refusal: There is no answer.
-        """
-        started, status = time.perf_counter(), 500
+    async def answer(self, request: Request) -> Message:
+        """The answer to a request, counted. Raises Refusal."""
+        started, status, work = time.perf_counter(), 500, request.work
         try:
-            facts, answer = await self._admit(work, options, announced, chunks, gone)
+            facts, answer = await self._admit(request)
             status = 200
         except Refusal as refusal:
             status = refusal.status
@@ -83,14 +85,7 @@ class Service:
         known = {"status": state, "source": self.source.name, **(model or {}), **workers}
         return state == "ready", {**known, "problem": self.follower.problem}
 
-    async def _admit(
-        self,
-        work: str,
-        options: dict[str, Any],
-        announced: int | None,
-        chunks: AsyncIterator[bytes],
-        gone: Callable[[], Awaitable[bool]],
-    ) -> Message:
+    async def _admit(self, request: Request) -> Message:
         """The answer, if there is a place for the request, which is taken before its body: that bounds memory."""
         if self.stopping or not self.pool.versions:
             raise Refusal(503, f"the service {'is stopping' if self.stopping else 'has no model yet'}", STARTING_S)
@@ -98,21 +93,21 @@ class Service:
             raise Refusal(429, "too many requests wait already", self.pool.pause(self._admitted))
         self._admitted += 1
         try:
-            body = await self._body(announced, chunks)
-            self.metrics.received_bytes.labels(work).inc(len(body))
-            await gone()  # uvicorn reads on when it is asked, and only then sees a client leave while it waits
-            return await self.pool.run(work, options, body, gone)
+            body = await self._body(request)
+            self.metrics.received_bytes.labels(request.work).inc(len(body))
+            await request.gone()  # uvicorn reads on when it is asked, and only then sees a client leave while it waits
+            return await self.pool.run(request.work, request.options, body, request.gone)
         finally:
             self._admitted -= 1
 
-    async def _body(self, announced: int | None, chunks: AsyncIterator[bytes]) -> bytearray:
+    async def _body(self, request: Request) -> bytearray:
         most, body = self.limits.body_bytes, bytearray()
         too_large = Refusal(413, f"the body has more than the {most} bytes allowed")
-        if announced is not None and announced > most:
+        if request.announced is not None and request.announced > most:
             raise too_large
         try:
             async with asyncio.timeout(self.limits.seconds):
-                async for chunk in chunks:
+                async for chunk in request.chunks:
                     if len(body) + len(chunk) > most:
                         raise too_large
                     body += chunk

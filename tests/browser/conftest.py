@@ -11,9 +11,11 @@ from typing import NamedTuple
 import pytest
 from playwright.sync_api import Browser, sync_playwright
 
+from components.arrays import Rgb
 from components.codecs import checkpoint
 from components.codecs.export import export
 from components.codecs.exported import ExportedCodec
+from components.data.image_files import decode_rgb
 from tests.browser.viewer import Viewer, build_model, build_page
 from tests.golden.make import FOLDER as GOLDEN
 from tests.golden.make import INDEX
@@ -24,6 +26,7 @@ ARGUMENTS = [
     "--disable-background-networking", "--disable-component-update", "--disable-sync",
 ]  # fmt: skip
 TILE = 128  # pixels, so that a small picture has several tiles
+STREAM = (GOLDEN / "haar_hyper" / "face.rw").read_bytes()  # 96x128
 
 
 class Built(NamedTuple):
@@ -80,3 +83,18 @@ def open_page(chromium: Browser) -> Iterator[Callable[..., Viewer]]:
     for viewer in viewers:
         assert viewer.errors == []
         viewer.page.close()
+
+
+@pytest.fixture
+def codec(built: Callable[[str], Built]) -> Built:
+    return built("haar_hyper")
+
+
+@pytest.fixture
+def viewer(codec: Built, open_page: Callable[..., Viewer]) -> Viewer:
+    return open_page(codec.folder)
+
+
+@pytest.fixture
+def original() -> Rgb:
+    return decode_rgb((GOLDEN / "haar_hyper" / "face.png").read_bytes()) // 2 + 40

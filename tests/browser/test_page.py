@@ -1,4 +1,4 @@
-"""What a reader of the page meets: figures, comparisons, wrong files, the keyboard, a screen reader."""
+"""What a reader of the page meets: figures, comparisons, wrong files."""
 
 import re
 from collections.abc import Callable
@@ -15,27 +15,9 @@ from components.arrays import Rgb
 from components.codecs.bitstream import MAX_SIDE, Bitstream
 from components.data.image_files import decode_rgb, encode_png
 from components.metrics.quality import psnr_db
-from tests.browser.conftest import Built
+from tests.browser.conftest import STREAM, Built
 from tests.browser.viewer import Viewer
 from tests.golden.make import FOLDER as GOLDEN
-
-SLIDER = "Boundary between the two pictures"
-STREAM = (GOLDEN / "haar_hyper" / "face.rw").read_bytes()  # 96x128
-
-
-@pytest.fixture
-def codec(built: Callable[[str], Built]) -> Built:
-    return built("haar_hyper")
-
-
-@pytest.fixture
-def viewer(codec: Built, open_page: Callable[..., Viewer]) -> Viewer:
-    return open_page(codec.folder)
-
-
-@pytest.fixture
-def original() -> Rgb:
-    return decode_rgb((GOLDEN / "haar_hyper" / "face.png").read_bytes()) // 2 + 40
 
 
 def test_the_page_opens_from_a_folder_and_asks_for_nothing_else(viewer: Viewer, original: Rgb, codec: Built) -> None:
@@ -174,121 +156,6 @@ def test_files_can_be_dropped(viewer: Viewer, original: Rgb) -> None:
     viewer.page.get_by_text("dropped.rw: 128 × 96 pixels").wait_for()
     viewer.page.evaluate(drop, [list(encode_png(original)), "photo.png", "image/png"])
     viewer.page.get_by_text("Compared with photo.png").wait_for()
-
-
-def test_everything_can_be_reached_and_moved_by_the_keyboard(viewer: Viewer, original: Rgb) -> None:
-    viewer.open(STREAM)
-    viewer.compare(encode_png(original))
-    page = viewer.page
-    reached = []
-    page.locator("body").press("Tab")
-    for _ in range(6):
-        reached.append(
-            page.evaluate(
-                "document.activeElement.id || document.activeElement.className || document.activeElement.tagName"
-            )
-        )
-        page.keyboard.press("Tab")
-    assert reached == ["stream", "handle", "SELECT", "SELECT", "save", "original"]
-
-    slider = page.get_by_role("slider", name=SLIDER)
-    slider.focus()
-    seen = []
-    for key in ("ArrowLeft", "ArrowRight", "ArrowRight", "PageUp", "End", "PageDown", "Home", "ArrowDown"):
-        page.keyboard.press(key)
-        seen.append(int(slider.get_attribute("aria-valuenow") or -1))
-    assert seen == [48, 50, 52, 62, 100, 90, 0, 0]
-    assert slider.get_attribute("aria-valuetext") == "0 % haar_hyper, the rest JPEG"
-    page.keyboard.press("Tab")
-    page.keyboard.press("ArrowDown")
-    assert slider.get_attribute("aria-valuetext") == "0 % Original, the rest JPEG"
-    assert page.locator(".left").get_attribute("data-name") == "Original"
-
-
-def test_the_slider_follows_the_pointer(viewer: Viewer, original: Rgb) -> None:
-    viewer.open(STREAM)
-    viewer.compare(encode_png(original))
-    box = viewer.page.locator(".left canvas").bounding_box()
-    assert box
-    mouse, middle = viewer.page.mouse, box["y"] + box["height"] / 2
-    mouse.move(box["x"] + box["width"] * 0.75, middle)
-    mouse.down()
-    slider = viewer.page.get_by_role("slider")
-    assert slider.get_attribute("aria-valuenow") == "75"
-    mouse.move(box["x"] + box["width"] * 0.25, middle)
-    mouse.up()
-    mouse.move(box["x"] + box["width"] * 0.5, middle)
-    assert slider.get_attribute("aria-valuenow") == "25"
-    handle = slider.bounding_box()
-    assert handle
-    assert handle["x"] == pytest.approx(box["x"] + box["width"] * 0.25, abs=1)
-
-
-def test_a_screen_reader_finds_names_and_roles(viewer: Viewer, original: Rgb) -> None:
-    page = viewer.page
-    assert page.get_by_role("heading", level=1).inner_text() == "Open a compressed picture"
-    assert page.get_by_role("main").count() == page.get_by_role("banner").count() == 1
-    assert page.get_by_label("Choose a .rw file").get_attribute("type") == "file"
-    assert page.get_by_role("region", name="Picture").count() == 0, "not before there is one"
-    viewer.open(STREAM)
-    assert page.get_by_role("status").inner_text().startswith("picture.rw: 128 × 96 pixels, decoded in ")
-    assert page.get_by_role("img", name="haar_hyper").count() == 1
-    viewer.compare(encode_png(original))
-    slider = page.get_by_role("slider", name=SLIDER)
-    assert (slider.get_attribute("aria-valuemin"), slider.get_attribute("aria-valuemax")) == ("0", "100")
-    assert page.get_by_role("combobox", name="Left").count() == page.get_by_role("combobox", name="Right").count() == 1
-    assert page.get_by_role("table").get_by_role("columnheader").all_inner_texts() == [
-        "Format",
-        "Size",
-        "PSNR",
-        "Setting",
-    ]
-    assert page.get_by_role("table").get_by_role("rowheader", name="JPEG").count() == 1
-    viewer.open(b"")
-    assert page.get_by_role("alert").inner_text() == "This is not a Ratewright file."
-
-
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_text_stands_out_from_the_page(
-    scheme: str, codec: Built, original: Rgb, open_page: Callable[..., Viewer]
-) -> None:
-    viewer = open_page(codec.folder, scheme)
-    viewer.open(STREAM)
-    viewer.compare(encode_png(original))
-    viewer.compare(b"", "notes.png")
-    for selector in (
-        "h1",
-        ".eyebrow",
-        "dt",
-        "dd",
-        "figcaption",
-        "#error",
-        "td.soft",
-        "#save",
-        ".drop .soft",
-        ".drop .button",
-    ):
-        text, *behind = viewer.page.locator(selector).first.evaluate(
-            """(element) => {
-                const behind = [];
-                for (let each = element; each; each = each.parentElement) behind.push(getComputedStyle(each));
-                return [getComputedStyle(element).color, ...behind.map((style) => style.backgroundColor)];
-            }"""
-        )
-        paper = next(colour for colour in behind if colour != "rgba(0, 0, 0, 0)")
-        assert contrast(text, paper) >= 4.5, (selector, text, paper)
-
-
-def contrast(one: str, other: str) -> float:
-    """The contrast of two colours by WCAG 2."""
-
-    def luminance(colour: str) -> float:
-        channels = np.array([int(value) for value in re.findall(r"\d+", colour)[:3]]) / 255
-        linear = np.where(channels <= 0.04045, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4)
-        return float(linear @ (0.2126, 0.7152, 0.0722))
-
-    dark, light = sorted((luminance(one), luminance(other)))
-    return (light + 0.05) / (dark + 0.05)
 
 
 def test_a_page_without_its_model_says_so(codec: Built, tmp_path: Path, open_page: Callable[..., Viewer]) -> None:

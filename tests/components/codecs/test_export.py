@@ -104,7 +104,10 @@ def test_progressive_streams_are_cut_to_any_rate_by_both_engines(
     for bpp in (0.1, 0.7, 12.0):
         budget = byte_budget(bpp, rgb.shape[:2])
         streams = thin.encode(rgb, bpp=bpp), LearnedCoder(codec, bpp=bpp).encode(rgb)
-        assert len(streams[0]) == len(streams[1]) == budget or bpp > 10
+        if bpp < 10:
+            assert len(streams[0]) == len(streams[1]) == budget
+        else:
+            assert max(map(len, streams)) < budget, "all trits that there are"
         for stream in streams:
             np.testing.assert_array_equal(codec.unpack(stream)[0], thin.latents(stream).astype(np.float32))
     shortest = parse(thin.encode(rgb)).truncate(60)

@@ -2,7 +2,6 @@
 
 import logging
 import os
-import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -28,6 +27,7 @@ from pipeline.registry.model_files import write_code
 from pipeline.registry.models import RegisteredModel
 from pipeline.registry.runs import Run
 from tests.forks import Forks
+from tests.pipeline.registry.downstream import run_downstream
 
 # MLflow and its dependencies warn; that is not for this project to fix.
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -114,17 +114,7 @@ assert sys.path == before
 
 def test_versions_of_different_code_load_in_one_process(versions: Versions, photograph: Rgb, tmp_path: Path) -> None:
     (tmp_path / "in.png").write_bytes(encode_png(photograph))
-    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
-    done = subprocess.run(
-        [sys.executable, "-I", "-c", DOWNSTREAM, str(tmp_path), TODAYS, OTHER, TODAYS],
-        cwd=tmp_path,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    first, second, again = done.stdout.splitlines()
+    first, second, again = run_downstream(DOWNSTREAM, str(tmp_path), TODAYS, OTHER, TODAYS, cwd=tmp_path)
     assert first == again != second
     decoded = [decode_rgb((tmp_path / f"{place}.png").read_bytes()) for place in range(3)]
     for place, version in enumerate((0, 1, 0)):
@@ -136,19 +126,9 @@ def test_versions_of_different_code_load_in_one_process(versions: Versions, phot
 
 def test_a_version_runs_without_torch(versions: Versions, photograph: Rgb, tmp_path: Path) -> None:
     (tmp_path / "in.png").write_bytes(encode_png(photograph))
-    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
     blocked = "import sys\nsys.modules.update(torch=None, pywt=None, components=None)\n" + DOWNSTREAM
     blocked = blocked.replace('assert "components" not in sys.modules', "")
-    done = subprocess.run(
-        [sys.executable, "-I", "-c", blocked, str(tmp_path), TODAYS, OTHER],
-        cwd=tmp_path,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    first, second = done.stdout.splitlines()
+    first, second = run_downstream(blocked, str(tmp_path), TODAYS, OTHER, cwd=tmp_path)
     assert first.endswith(".codecs.exported")
     assert second == first, "the other code differs in a module that takes torch alone"
     for place, coder in enumerate(versions.coders[:2]):

@@ -1,9 +1,6 @@
 """The stage `register` and the registry behind it: a real MLflow on sqlite, one story from the first champion on."""
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,6 +23,7 @@ from pipeline.registry.promotion import roll_back
 from pipeline.stages import register
 from tests.data_sets import write_data_set
 from tests.pipeline.registry.checkout import MODEL, TARGET, Checkout, Json
+from tests.pipeline.registry.downstream import run_downstream
 
 # MLflow and its dependencies warn; that is not for this project to fix.
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -229,18 +227,9 @@ def test_a_process_without_the_checkout_compresses_and_decompresses(
     story: Story, photograph: Rgb, tmp_path: Path
 ) -> None:
     (tmp_path / "in.png").write_bytes(encode_png(photograph))
-    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
-    environment["MLFLOW_TRACKING_URI"] = uri(story.checkout.root)
     champion = int(story.said["another test set"]["aliases"][CHAMPION]) - 1
-    done = subprocess.run(
-        [sys.executable, "-I", "-c", DOWNSTREAM, f"models:/{MODEL}@champion", str(ROOT)],
-        cwd=tmp_path,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
+    model, server = f"models:/{MODEL}@champion", uri(story.checkout.root)
+    run_downstream(DOWNSTREAM, model, str(ROOT), cwd=tmp_path, MLFLOW_TRACKING_URI=server)
     coder = LearnedCoder(story.codecs[champion])
     stream = (tmp_path / "out.rw").read_bytes()
     assert stream == coder.encode(photograph)
