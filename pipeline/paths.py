@@ -16,6 +16,10 @@ class Layout:
         """Pictures and manifest.json of a data set."""
         return self.root / "data" / "raw" / dataset
 
+    def validation(self, name: str) -> Path:
+        """Verdict on the training set, or on a fine-tuned variant's data set, and the page that shows it."""
+        return self.root / "data" / "validation" / name
+
     def shards(self, name: str) -> Path:
         """Tars and index.json of the training set, or of a fine-tuned variant's data set."""
         return self.root / "data" / "shards" / name

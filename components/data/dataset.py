@@ -37,6 +37,10 @@ class Dataset(Settings):
     """Share of the pictures that may turn out undecodable."""
     members: str = "*"
     """Pattern for the paths of pictures inside archives, where * spans folders."""
+    licence: str | None = None
+    """Licence of all pictures, for those to which no manifest gives one."""
+    credit: str | None = None
+    """Who is to be named with all pictures, for those to which no manifest gives it."""
     revision: str | None = None
     """`revision_of` the set when a scheduled run last asked; another value fetches anew what has no pinned hash."""
 

@@ -11,6 +11,7 @@ from ruamel.yaml.error import YAMLError
 
 from components.data.dataset import Dataset
 from components.data.shard_spec import ShardSpec
+from components.data.validation.rules import ValidationRules
 from components.errors import RatewrightError
 from components.evaluation.selection import Gate
 from components.settings import PositiveFloat, PositiveInt, Settings, faults
@@ -127,6 +128,8 @@ class Params(Settings):
     """The data sets of training, calibration and test."""
     datasets: dict[str, Dataset]
     """Name -> definition of every data set."""
+    validation: ValidationRules = ValidationRules()
+    """What data sets must be like before anything is trained on them."""
     shards: ShardSpec
     """How training pictures are cut into patches."""
     variants: dict[str, Variant]

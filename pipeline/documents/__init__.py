@@ -16,10 +16,13 @@ from pipeline.documents.illustrations import LatentMaps, PrefixCurve
 from pipeline.documents.leaderboard import Leaderboard
 from pipeline.documents.registry import RegistryRecord
 from pipeline.documents.run import RunRecord
+from pipeline.documents.validation import Passed, Verdict
 
 DOCUMENTS: dict[str, type[BaseModel]] = {
     "data/raw/<name>/manifest.json": Manifest,
     "data/shards/<name>/index.json": ShardIndex,
+    "data/validation/<name>/passed.json": Passed,
+    "data/validation/<name>/verdict.json": Verdict,
     "evaluation/<name>/metrics.json": Evaluation,
     "evaluation/<name>/reconstructions/<set>/prefixes/curve.json": PrefixCurve,
     "evaluation/<name>/reconstructions/<set>/maps.json": LatentMaps,
@@ -37,10 +40,12 @@ __all__ = [
     "Evaluation",
     "LatentMaps",
     "Leaderboard",
+    "Passed",
     "PrefixCurve",
     "RegistryRecord",
     "RunRecord",
     "Section",
+    "Verdict",
     "read",
     "read_by_name",
     "read_lines",

@@ -21,7 +21,7 @@ from pipeline.source_code import VARIANTS, SourceCode
 from pipeline.terminal import console, guarded
 
 FILE = "code.json"
-STAGES = ("fetch", "shard", "choose", "report", "register")
+STAGES = ("fetch", "validate", "shard", "choose", "report", "register")
 CODEC_STAGES = ("train", "calibrate", "evaluate")
 """Stages with one hash for each codec."""
 BASELINES = "evaluate_baseline"

@@ -28,7 +28,7 @@ FEWEST = 4
 
 _COMMAND = re.compile(r"exec python -m (pipeline\.stages\.\w+)((?: [\w@%+=:,./-]+)*)")
 """A command that is a stage, with words that mean the same without a shell."""
-_STAGES = ("fetch", "shard", "train", "calibrate", "evaluate", "choose", "report", "register")
+_STAGES = ("fetch", "validate", "shard", "train", "calibrate", "evaluate", "choose", "report", "register")
 _LATE = (
     "components.training.loop", "components.training.launchers.local", "mlflow.store.tracking.sqlalchemy_store",
     "torch._dynamo", "threadpoolctl", "cv2", "sqlalchemy.orm",
