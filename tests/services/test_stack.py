@@ -25,6 +25,7 @@ Clone = tuple[Path, dict[str, str]]
 
 STAGES = {
     *(f"fetch@bundled-{role}" for role in ("train", "calibration", "fine-tune", "test")),
+    "validate@bundled-train",
     "shard@bundled-train",
     *(f"{stage}@{codec}" for stage in ("train", "calibrate", "evaluate") for codec in ("wcae", "nowcae")),
     *(f"evaluate_baseline@{codec}" for codec in ("jpeg", "webp")),

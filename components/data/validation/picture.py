@@ -138,7 +138,7 @@ def _save(picture: Picture, kept: Path) -> None:
 
 def _load(kept: Path, path: Path, sha256: str) -> Picture:
     """A picture from the cache. Raises one of `_BROKEN` where the file is not whole, or not the picture's."""
-    with np.load(kept, allow_pickle=False) as arrays:
+    with np.load(io.BytesIO(kept.read_bytes()), allow_pickle=False) as arrays:
         facts = json.loads(arrays["facts"].tobytes())
         if facts["format"] != _FORMAT or facts["sha256"] != sha256:
             raise ValueError("another format or picture")

@@ -61,6 +61,7 @@ def test_common_stages_are_those_that_no_key_reaches(repository: Repository) -> 
         "fetch@bundled-train",
         "fetch@bundled-calibration",
         "fetch@bundled-test",
+        "validate@bundled-train",
         "shard@bundled-train",
     }
     assert "shard@bundled-train" not in planned(repository, "shards.patches_per_image=2,3").common
