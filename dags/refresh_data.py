@@ -15,6 +15,7 @@ with DAG(
     default_args=DEFAULTS,
     tags=["ratewright"],
     doc_md="""The task compares ETags, sizes and times, and downloads nothing. If every source still has the revision
-that params.yaml recorded in the last run, the task is skipped and nothing is retrained.""",
+that params.yaml recorded in the last run, the task is skipped and nothing is retrained. Its log says how many files of
+a changed source are new, gone or replaced. The stage `validate` of the retraining says how its pictures differ.""",
 ) as dag:
     worker_task("sources", "sources", outlets=[SOURCES])

@@ -24,13 +24,13 @@ NAME_TAG, CONTENT_TAG = "data_set", "data_set_content"
 _LATEST = 50  # runs looked through for another content; two are enough unless sets go back and forth
 
 
-def previous(root: Path, name: str, content: str) -> MeasuredSet | None:
-    """The data set as it was last measured with another content; None if it never was.
+def previous(root: Path, name: str, content: str | None = None) -> MeasuredSet | None:
+    """The data set as it was last measured; None if it never was.
 
     Args:
         root: The checkout.
         name: The data set.
-        content: Hash of its present content.
+        content: Hash of its present content, which does not count; None for the last one whatever its content.
 
     Raises:
         TrackingError: MLflow does not answer, or has lost or damaged the file.

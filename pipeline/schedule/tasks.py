@@ -32,6 +32,7 @@ from pipeline.config.datasets import changed_revisions
 from pipeline.schedule import run_commits
 from pipeline.schedule.git import RUNS, Repository
 from pipeline.schedule.plan import Plan, Request, run_name
+from pipeline.schedule.source_changes import source_change
 from pipeline.schedule.stage_nodes import COMMITTED, dag_id, load
 from pipeline.terminal import guarded
 
@@ -122,16 +123,23 @@ def sources() -> None:
     if address is None:
         # An unfinished run may have written its own params.yaml into the workspace.
         repository = Repository(Path.cwd())
-        changed = changed_revisions(repository.root, params.loads(repository.text("HEAD", params.FILE)))
+        changed = _say_what_changed(repository.root, params.loads(repository.text("HEAD", params.FILE)))
     else:
         with _clone(address, "refresh", "sources") as repository:
             _check_out_branch(repository)
-            changed = changed_revisions(repository.root, params.load(repository.root))
-    for name, revision in changed.items():
-        logger.info(f"sources: {name} has the new revision {revision}, which no run has used yet")
+            changed = _say_what_changed(repository.root, params.load(repository.root))
     if not changed:
         logger.info("sources: nothing changed")
         raise SystemExit(NOTHING_TO_DO)
+
+
+def _say_what_changed(root: Path, settings: params.Params) -> bool:
+    """Log every source that changed, and how. Returns whether any did."""
+    changed = changed_revisions(root, settings)
+    for name, revision in changed.items():
+        how = source_change(root, settings, name)
+        logger.info(f"sources: {name} has the new revision {revision}, which no run has used yet{how and f': {how}'}")
+    return bool(changed)
 
 
 def _workspace_branch(repository: Repository) -> str:

@@ -95,9 +95,9 @@ def _measure(root: Path, settings: params.Params, name: str, role: SetRole) -> C
 def _measured_set(layout: Layout, settings: params.Params, one: CheckedSet) -> MeasuredSet:
     """The figures of a data set, as MLflow keeps them."""
     folder = layout.raw(one.name)
-    undecodable = len(manifest(folder).undecodable)
-    revision = settings.datasets[one.name].revision
-    return MeasuredSet.of(one.name, content_hash(folder), revision, one.pictures, undecodable)
+    fetched, revision = manifest(folder), settings.datasets[one.name].revision
+    content, undecodable = content_hash(folder), [file.name for file in fetched.undecodable]
+    return MeasuredSet.of(one.name, content, revision, one.pictures, fetched.files, undecodable)
 
 
 def _with_drift(root: Path, one: CheckedSet, now: MeasuredSet) -> CheckedSet:

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...settings import Settings, Share
+from ..manifest import FetchedFile
 from .features import Features
 from .picture import Picture
 
@@ -23,6 +24,10 @@ class MeasuredPicture(Settings):
 
     sha256: str
     """Of its file."""
+    source_name: str
+    """Where it came from: a name at the source; `archive/member` for a part of an archive."""
+    source_sha256: str
+    """Of the bytes at the source."""
     features: Features
     """Its figures."""
 
@@ -55,21 +60,46 @@ class MeasuredSet(Settings):
     """Its counts and quantiles."""
     pictures: dict[str, MeasuredPicture]
     """File name -> picture."""
+    undecodable: tuple[str, ...]
+    """Names at the source of files that were left out."""
 
     @classmethod
     def of(
-        cls, name: str, content: str, revision: str | None, pictures: Sequence[Picture], undecodable: int = 0
+        cls,
+        name: str,
+        content: str,
+        revision: str | None,
+        pictures: Sequence[Picture],
+        files: Sequence[FetchedFile],
+        undecodable: Sequence[str] = (),
     ) -> Self:
-        """The set with these pictures."""
+        """The set with these pictures.
+
+        Args:
+            name: the data set.
+            content: a hash of its content.
+            revision: in params.yaml.
+            pictures: measured.
+            files: their entries in the manifest, in the same order.
+            undecodable: names at the source of files that were left out.
+        """
         features = [picture.features for picture in pictures]
-        kept = {picture.name: MeasuredPicture(sha256=picture.sha256, features=picture.features) for picture in pictures}
+        kept = {
+            picture.name: MeasuredPicture(
+                sha256=picture.sha256,
+                source_name=file.source_name,
+                source_sha256=file.source_sha256,
+                features=picture.features,
+            )
+            for picture, file in zip(pictures, files, strict=True)
+        }
         return cls(
             name=name,
             content=content,
             revision=revision,
             statistics=SetStatistics(
                 pictures=len(features),
-                undecodable=undecodable,
+                undecodable=len(undecodable),
                 jpegs=sum(each.jpeg_quality is not None for each in features),
                 pixels=sum(each.pixels for each in features),
                 quantiles={
@@ -79,6 +109,7 @@ class MeasuredSet(Settings):
                 },
             ),
             pictures=kept,
+            undecodable=tuple(undecodable),
         )
 
 

@@ -90,7 +90,7 @@ def train() -> list[Rgb]:
 def test_sets_that_have_nothing_in_common_pass(checkout: Checkout) -> None:
     verdict = checkout.validate()
     assert verdict.passed
-    assert verdict.findings == verdict.leaks == verdict.duplicates == ()
+    assert (verdict.findings, verdict.leaks, verdict.duplicates) == ((), (), ())
     assert {name: (found.role, found.statistics.pictures) for name, found in verdict.sets.items()} == {
         "bundled-train": ("training", 6),
         "bundled-calibration": ("calibration", 1),
@@ -265,6 +265,7 @@ def test_mlflow_has_the_figures_of_each_revision_once(checkout: Checkout, train:
     assert sorted(run.data.tags[measured_sets.NAME_TAG] for run in runs) == sorted(SETS)
     run = next(run for run in runs if run.data.tags[measured_sets.NAME_TAG] == "bundled-train")
     assert run.data.metrics["pictures"] == len(train)
+    assert run.inputs is not None
     assert run.inputs.dataset_inputs[0].dataset.name == "bundled-train"
     before = measured_sets.previous(checkout.root, "bundled-train", "another")
     assert before is not None

@@ -6,7 +6,7 @@ import pytest
 
 from components.data.validation.duplicates import Pair
 from components.data.validation.findings import CheckedSet, Finding, SetRole, check, named
-from components.data.validation.rules import ValidationRules
+from components.data.validation.rules import Action, ValidationRules
 from components.data.validation.statistics import Drift
 from tests.components.data.validation.made import TRAINING, bundled, jpeg, leak, measured, png
 from tests.components.data.validation.test_features import page
@@ -56,7 +56,7 @@ BROKEN: dict[str, tuple[bytes, str]] = {
 
 @pytest.mark.parametrize("action", ["warn", "fail", "off"])
 @pytest.mark.parametrize("rule", BROKEN)
-def test_a_picture_that_breaks_a_rule_is_named(rule: str, action: str, tmp_path: Path) -> None:
+def test_a_picture_that_breaks_a_rule_is_named(rule: str, action: Action, tmp_path: Path) -> None:
     content, text = BROKEN[rule]
     one = checked(tmp_path, {"fine.png": png(bundled("rocket.jpg")), "odd": content})
     found = check(rules(**{rule: {"action": action}}, grey={"action": "off"}), [one], [], [])

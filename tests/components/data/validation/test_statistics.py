@@ -4,13 +4,14 @@ import numpy as np
 import pytest
 
 from components.data.validation.statistics import MeasuredSet, drift, ks_distance
-from tests.components.data.validation.made import TEST, TRAINING, bundled, jpeg, measured, png
+from tests.components.data.validation.made import TEST, TRAINING, bundled, files_of, jpeg, measured, png
 
 NAMES = (*TRAINING, *TEST)
 
 
 def measured_set(folder: Path, contents: dict[str, bytes], revision: str | None) -> MeasuredSet:
-    return MeasuredSet.of("photographs", revision or "c" * 64, revision, measured(folder, contents))
+    pictures, files = measured(folder, contents), files_of(folder, contents)
+    return MeasuredSet.of("photographs", revision or "c" * 64, revision, pictures, files)
 
 
 def test_the_distance_is_the_largest_difference_of_cumulative_distributions() -> None:
