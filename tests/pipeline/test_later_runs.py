@@ -58,6 +58,27 @@ def test_a_changed_parameter_runs_its_own_stages_and_what_follows(finished: Chec
     assert would_run(checkout) == ["train@wcae", "calibrate@wcae", "choose"]
 
 
+def test_a_leak_stops_what_would_be_trained_on_it(finished: Checkout, tmp_path: Path) -> None:
+    """The sets of the run share pictures, which its params let pass."""
+    checkout = finished.copy_to(tmp_path / "checkout")
+    checkout.change_params(lambda document: document["validation"]["leak"].update(action="fail"))
+    checkout.change_params(lambda document: document["shards"].update(patches_per_image=5))
+    done = checkout.python("dvc", "repro", cwd=checkout.root, environment=checkout.environment)
+    said = done.stdout.decode() + done.stderr.decode()
+    assert done.returncode != 0
+    assert stages_run(done.stdout.decode()) == ["validate@bundled-train"]
+    assert "validate bundled-train: leak: bundled-train: 2 pairs of pictures of bundled-calibration in it" in said
+    assert "; leak: bundled-train: 2 pairs of pictures of bundled-test in it: 0.png is 0.png, 1.png is 1.png" in said
+    checkout.change_params(lambda document: document["validation"]["leak"].update(action="warn"))
+    assert would_run(checkout)[:2] == ["validate@bundled-train", "shard@bundled-train"]
+
+
+def test_the_verdict_runs_no_stage_anew_that_it_lets_pass(finished: Checkout, tmp_path: Path) -> None:
+    checkout = finished.copy_to(tmp_path / "checkout")
+    checkout.change_params(lambda document: document["validation"]["text"].update(share=0.001))
+    assert stages_run(checkout.dvc("repro", "shard")) == ["validate@bundled-train"]
+
+
 def test_changed_code_runs_what_uses_it(finished: Checkout, tmp_path: Path) -> None:
     checkout = finished.copy_to(tmp_path / "checkout")
 
@@ -77,7 +98,7 @@ def test_changed_code_runs_what_uses_it(finished: Checkout, tmp_path: Path) -> N
     assert after("components/training/loop.py") == {"train@wcae", "calibrate@wcae"}
     assert after("components/metrics/quality.py") == {*learned, "evaluate_baseline@jpeg"}
     assert after("pipeline/reporting/style.py") == {"report"}
-    assert after("profiles/manifests/kodak.json", "") == {f"fetch@{name}" for name in SETS}
+    assert after("profiles/manifests/kodak.json", "") == {"validate@bundled-train", *(f"fetch@{name}" for name in SETS)}
 
 
 @pytest.fixture(scope="module")
