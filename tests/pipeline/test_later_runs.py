@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from components.codecs.checkpoint import read_facts
 from components.storage.atomic import sha256_of
 from pipeline.schedule.dvc_graph import stage_nodes
-from pipeline.stages import calibrate, choose, evaluate, report, shard, train
+from pipeline.stages import calibrate, choose, evaluate, report, shard, train, validate
 from tests.pipeline.conftest import SETS, TARGET_BPP, TOLERANCE, Checkout, stages_run
 from tests.small_profile import small_params
 
@@ -67,10 +67,11 @@ def test_a_leak_stops_what_would_be_trained_on_it(finished: Checkout, tmp_path: 
     said = done.stdout.decode() + done.stderr.decode()
     assert done.returncode != 0
     assert stages_run(done.stdout.decode()) == ["validate@bundled-train"]
-    assert "validate bundled-train: leak: bundled-train: 2 pairs of pictures of bundled-calibration in it" in said
-    assert "; leak: bundled-train: 2 pairs of pictures of bundled-test in it: 0.png is 0.png, 1.png is 1.png" in said
+    leaks = "leak: bundled-train: 2 pairs of pictures of"
+    assert f"validate bundled-train: {leaks} bundled-test in it: 0.png is 0.png, 1.png is 1.png; {leaks} " in said
+    assert f"; {leaks} bundled-calibration in it: " in said
     checkout.change_params(lambda document: document["validation"]["leak"].update(action="warn"))
-    assert would_run(checkout)[:2] == ["validate@bundled-train", "shard@bundled-train"]
+    assert stages_run(checkout.dvc("repro", "shard")) == ["shard@bundled-train"], "the verdict is in DVC's cache"
 
 
 def test_the_verdict_runs_no_stage_anew_that_it_lets_pass(finished: Checkout, tmp_path: Path) -> None:
@@ -110,6 +111,7 @@ def grown(finished: Checkout, tmp_path_factory: pytest.TempPathFactory) -> Itera
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MLFLOW_TRACKING_URI", "")  # what MLflow sets is taken back
         patch.delenv("MLFLOW_TRACKING_URI")
+        validate.run(root, "bundled-calibration", "wcae_ft")
         shard.run(root, "bundled-calibration", "wcae_ft")
         for name in ("added", "wcae_ft"):
             train.run(root, name)
@@ -168,7 +170,7 @@ def test_dvc_runs_what_is_new_and_what_its_start_changes(grown: Checkout, tmp_pa
     """New variants leave the stages of others alone; a fine-tuned one follows its start, and not the other way."""
     checkout = grown.copy_to(tmp_path / "checkout")
     own = {f"{stage}@added" for stage in ("train", "calibrate", "evaluate")}
-    tuned = ("shard_fine_tuned", "fine_tune", "calibrate_fine_tuned", "evaluate_fine_tuned")
+    tuned = ("validate_fine_tuned", "shard_fine_tuned", "fine_tune", "calibrate_fine_tuned", "evaluate_fine_tuned")
     assert set(would_run(checkout)) == own | {f"{stage}@wcae_ft" for stage in tuned} | {"choose", "report"}
     checkout.dvc("commit", "--force")
     assert would_run(checkout) == []
