@@ -1,12 +1,7 @@
-"""Choice of the winning codec, and the gate between a challenger and the champion: figures in, decisions out."""
+"""Choice of the winning codec: figures in, decision out."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Literal, NamedTuple
-
-from pydantic import Field
-
-from ..settings import Settings, Share
 
 
 @dataclass(frozen=True)
@@ -26,29 +21,6 @@ class Candidate:
     bpp: float | None
     quality: float | None
     interpolated: bool = False
-
-
-class RateAndQuality(NamedTuple):
-    """Rate in bits per pixel, and quality by the metric that ranks codecs, on one test set."""
-
-    bpp: float
-    quality: float
-
-
-class Gate(Settings):
-    """Thresholds for a challenger against the champion on the same test set."""
-
-    min_gain: Annotated[float, Field(ge=0)] = 0.0
-    """The challenger's quality must exceed the champion's by more than this, in the metric's unit."""
-    rate_slack: Share = 0.01
-    """The challenger's bpp may be larger by this share, the difference that trimming to the target leaves."""
-
-
-class Decision(NamedTuple):
-    """The outcome of a gate, and a sentence with the figures behind it."""
-
-    outcome: Literal["promoted", "kept champion"]
-    why: str
 
 
 def rank(candidates: Iterable[Candidate]) -> list[Candidate]:
@@ -87,24 +59,3 @@ def winner(ranked: Sequence[Candidate], metric: str, target_bpp: float) -> tuple
         why += f", {best - quality:.3f} above {second}"
     ahead = [one.name for one in ranked if one.kind == "baseline" and (one.quality or 0.0) > best]
     return name, why + (f"; classic codecs above it: {', '.join(ahead)}" if ahead else "")
-
-
-def challenge(challenger: RateAndQuality, champion: RateAndQuality | None, gate: Gate, metric: str) -> Decision:
-    """Decide whether a challenger replaces the champion.
-
-    Args:
-        challenger: its figures on the test set.
-        champion: its figures on the same test set; None where there is no champion.
-        gate: the thresholds.
-        metric: name of the quality, for the sentence.
-    """
-    new = f"{challenger.quality:.3f} at {challenger.bpp:.4f} bpp"
-    if champion is None:
-        return Decision("promoted", f"there was no champion; the challenger has {metric} {new}")
-    old = f"{champion.quality:.3f} at {champion.bpp:.4f} bpp"
-    compared = f"challenger {metric} {new}, champion {old}"
-    if challenger.bpp > champion.bpp * (1 + gate.rate_slack):
-        return Decision("kept champion", f"{compared}: the rate is higher by more than {gate.rate_slack:.1%}")
-    if challenger.quality - champion.quality <= gate.min_gain:
-        return Decision("kept champion", f"{compared}: the gain is not above {gate.min_gain:g}")
-    return Decision("promoted", f"{compared}: better in quality and no worse in rate")

@@ -9,6 +9,7 @@ from rich.console import Console
 from components.errors import RatewrightError
 from pipeline.cli.coding import compress, decompress, export, info, truncate
 from pipeline.cli.project import compare, gc, keep, leaderboard, rollback, use
+from pipeline.cli.regression import app as regression
 from pipeline.cli.repro import repro
 from pipeline.cli.serving import serve
 from pipeline.cli.sweep import sweep
@@ -19,6 +20,7 @@ _FILES = (compress, decompress, truncate, info, export, serve)
 _CHECKOUT = (use, repro, sweep, leaderboard, compare, keep, rollback, gc)
 for _command in (*_FILES, *_CHECKOUT):
     app.command()(_command)
+app.add_typer(regression, name="regression", help="Keep pictures that a registered codec failed on, for the gate.")
 
 
 @app.callback()
@@ -29,7 +31,7 @@ def options(
     """Compress pictures with learned codecs, and manage the pipeline that trains them.
 
     compress, decompress, truncate, info, export and serve work on files; use, repro, sweep, leaderboard, compare, keep,
-    rollback and gc on a checkout of the pipeline and its registry of models.
+    rollback, gc and regression on a checkout of the pipeline and its registry of models.
     """
     if verbose and quiet:
         raise RatewrightError("--verbose and --quiet exclude each other")

@@ -13,8 +13,8 @@ from components.data.dataset import Dataset
 from components.data.shard_spec import ShardSpec
 from components.data.validation.rules import ValidationRules
 from components.errors import RatewrightError
-from components.evaluation.selection import Gate
-from components.settings import PositiveFloat, PositiveInt, Settings, faults
+from components.evaluation.gate import RULES, Rule
+from components.settings import PositiveFloat, PositiveInt, Settings, Share, faults
 from components.training.config import TrainingConfig
 from components.training.resources import Resources
 
@@ -104,11 +104,24 @@ class Selection(Settings):
     dB, MS-SSIM, SSIM, SSIMULACRA 2, or PSNR-HVS-M in dB."""
 
 
-class Registry(Gate):
+class Registry(Settings):
     """The registered models, and what a challenger must show to become the champion."""
 
     name: str = "image-codec"
     """Prefix of registered models, which are called <name>-<target>bpp."""
+    rate_slack: Share = 0.01
+    """Both versions are brought to the target on the test set, or below it by this share of it at the most."""
+    rules: dict[str, Rule | None] = Field(default_factory=dict)
+    """Rules of the gate, in place of those of the same names or beside them; null turns one off. The others are as
+    `components.evaluation.gate.RULES` has them."""
+    shadow_runs: Annotated[int, Field(ge=0)] = 0
+    """Runs in which a challenger must pass the gate, each measured anew, before the run in which it may win."""
+
+    @property
+    def all_rules(self) -> dict[str, Rule]:
+        """The rules that hold."""
+        named = {**RULES, **self.rules}
+        return {name: rule for name, rule in named.items() if rule is not None}
 
 
 class Params(Settings):

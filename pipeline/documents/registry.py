@@ -2,10 +2,11 @@
 
 from typing import Literal
 
+from components.evaluation.gate import JudgedRule
 from pipeline.documents.base import Document, Section
 
-Outcome = Literal["promoted", "kept champion", "unchanged"]
-"""The challenger became the champion; it did not; or there was nothing to decide."""
+Outcome = Literal["promoted", "kept champion", "in shadow", "unchanged"]
+"""The challenger became the champion; it did not; it may after further runs; or there was nothing to decide."""
 
 
 class FiguresOnTestSet(Section):
@@ -25,6 +26,10 @@ class FiguresOnTestSet(Section):
     """Mean score of SSIMULACRA 2, where it ranks."""
     psnr_hvs_m_db: float | None = None
     """Mean PSNR-HVS-M in dB, where it ranks."""
+
+    def __str__(self) -> str:
+        qualities = [f"{name} {value:.3f}" for name, value in self if name != "bpp" and isinstance(value, float)]
+        return f"{' and '.join(qualities)} at {self.bpp:.4f} bpp"
 
 
 class VersionNumber(Section):
@@ -55,3 +60,5 @@ class RegistryRecord(Document):
     """The leaderboard's winner."""
     champion: VersionFigures | None
     """The champion that the winner was compared with; null where there was none."""
+    rules: tuple[JudgedRule, ...] = ()
+    """Every rule of the gate and what the challenger showed; none where there was no champion to compare with."""

@@ -1,10 +1,11 @@
 """Promotion and rollback: which version of a registered model is the champion, and the recorded reason."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from pydantic import BaseModel, ValidationError
 
-from components.evaluation.selection import Gate, RateAndQuality, challenge
+from components.evaluation.gate import JudgedRule
 from pipeline.documents.registry import FiguresOnTestSet, Outcome, VersionFigures
 from pipeline.registry.client import TrackingError
 from pipeline.registry.models import CHAMPION, RegisteredModel
@@ -24,49 +25,68 @@ class PromotionDecision(BaseModel):
     """Version and figures of the champion before the decision."""
     champion_after: str | None
     """The champion's version after the decision."""
+    rules: tuple[JudgedRule, ...] = ()
+    """Every rule of the gate, judged."""
+    passed_before: int = 0
+    """Earlier runs in which the version passed the gate in shadow."""
     replaced: str | None = None
     """The version that a rollback of this one restores."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two versions on the same pictures.
+
+    Attributes:
+        challenger: The challenger's figures on the test set.
+        champion: The champion's; None where there is none.
+        rules: Every rule of the gate, judged; none without a champion.
+    """
+
+    challenger: FiguresOnTestSet
+    champion: FiguresOnTestSet | None = None
+    rules: tuple[JudgedRule, ...] = ()
 
 
 def decide(
     model: RegisteredModel,
     version: str,
     test_set_sha256: str,
-    gate: Gate,
-    metric: str,
-    figures_of: Callable[[str], FiguresOnTestSet],
+    shadow_runs: int,
+    compare: Callable[[str, str | None], Comparison],
 ) -> PromotionDecision:
     """Decide whether a version becomes the champion, and carry that out.
 
-    A recorded decision holds as long as the test set and the champion are the ones that it was made with. Otherwise
-    both versions go through the gate, and the decision is written to the version's tags.
+    A recorded decision holds as long as the test set and the champion are the ones that it was made with, but for a
+    version in shadow, which every run measures anew. Otherwise both versions go through the gate, and the decision is
+    written to the version's tags.
 
     Args:
         model: The registered model.
         version: The challenger.
         test_set_sha256: The hash of the test set's manifest.
-        gate: The improvement that the gate demands.
-        metric: The figure that ranks codecs, such as `psnr_db`.
-        figures_of: Gives a version's figures on the test set; called only if a new decision is needed.
+        shadow_runs: Runs that a challenger must pass before the one in which it may win.
+        compare: Measures a version, and the champion unless that is None or the version itself; called only if a new
+            decision is needed.
     """
     champion, recorded = model.alias(CHAMPION), _recorded(model, version)
-    if (
-        recorded is not None
-        and recorded.test_set_sha256 == test_set_sha256
-        and champion in (version, recorded.champion_after)
-    ):
+    same_champion = recorded is not None and champion in (version, recorded.champion_after)
+    in_shadow = recorded is not None and recorded.outcome == "in shadow"
+    if recorded is not None and same_champion and recorded.test_set_sha256 == test_set_sha256 and not in_shadow:
         return recorded
-    challenger = figures_of(version)
-    current = None if champion is None else VersionFigures(version=champion, **dict(figures_of(champion)))
-    outcome, why = _judge(model, version, challenger, current, gate, metric)
+    passed_before = recorded.passed_before + 1 if recorded is not None and same_champion and in_shadow else 0
+    found = compare(version, None if champion == version else champion)
+    outcome, why = _judge(model, version, champion, found, passed_before, shadow_runs)
     promoted = outcome == "promoted"
     decision = PromotionDecision(
         outcome=outcome,
         why=why,
         test_set_sha256=test_set_sha256,
-        challenger=challenger,
-        champion=current,
+        challenger=found.challenger,
+        champion=_of_version(champion, found.challenger if champion == version else found.champion),
         champion_after=version if promoted else champion,
+        rules=found.rules,
+        passed_before=passed_before,
         # A later decision on the champion itself must keep the version that a rollback restores.
         replaced=champion if promoted else recorded and recorded.replaced,
     )
@@ -76,20 +96,31 @@ def decide(
     return decision
 
 
+def _of_version(version: str | None, figures: FiguresOnTestSet | None) -> VersionFigures | None:
+    return None if version is None or figures is None else VersionFigures(version=version, **dict(figures))
+
+
 def _judge(
     model: RegisteredModel,
     version: str,
-    challenger: FiguresOnTestSet,
-    champion: VersionFigures | None,
-    gate: Gate,
-    metric: str,
+    champion: str | None,
+    found: Comparison,
+    passed_before: int,
+    shadow_runs: int,
 ) -> tuple[Outcome, str]:
     """The outcome for a version, and its reason."""
-    if champion is not None and champion.version == version:
+    if champion == version:
         return "unchanged", f"version {version} is the champion already"
     if "rolled_back" in model.tags(version):
         return "kept champion", f"version {version} was rolled back; register another checkpoint to replace it"
-    return challenge(_point(challenger, metric), None if champion is None else _point(champion, metric), gate, metric)
+    if champion is None:
+        return "promoted", f"there was no champion; the challenger has {found.challenger}"
+    if broken := [rule for rule in found.rules if not rule.passed]:
+        return "kept champion", "; ".join(f"{rule.rule}: {rule.text}" for rule in broken)
+    shown = "; ".join(f"{rule.rule}: {rule.text}" for rule in found.rules)
+    if passed_before < shadow_runs:
+        return "in shadow", f"it passed the gate in run {passed_before + 1} of {shadow_runs + 1}: {shown}"
+    return "promoted", f"no rule is broken: {shown}"
 
 
 def roll_back(model: RegisteredModel) -> tuple[str, str]:
@@ -112,10 +143,6 @@ def roll_back(model: RegisteredModel) -> tuple[str, str]:
     model.tag(champion, rolled_back="true")
     model.point(CHAMPION, recorded.replaced)
     return champion, recorded.replaced
-
-
-def _point(figures: FiguresOnTestSet, metric: str) -> RateAndQuality:
-    return RateAndQuality(figures.bpp, getattr(figures, metric))
 
 
 def _recorded(model: RegisteredModel, version: str) -> PromotionDecision | None:

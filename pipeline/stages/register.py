@@ -4,12 +4,9 @@ It runs on every `dvc repro`, asks the registry what is done already, and does w
 """
 
 import logging
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from components.arrays import Rgb
 from components.errors import RatewrightError
 from pipeline.config import params
 from pipeline.config.params import Params
@@ -18,15 +15,11 @@ from pipeline.documents.leaderboard import RankedRow
 from pipeline.documents.registry import FiguresOnTestSet, VersionFigures
 from pipeline.entry import stage
 from pipeline.paths import Layout
-from pipeline.registry.loading import registered_codec
 from pipeline.registry.models import CHALLENGER, CHAMPION, IDENTITY, RegisteredModel
-from pipeline.registry.promotion import PromotionDecision, decide
+from pipeline.registry.promotion import Comparison, PromotionDecision, decide
 from pipeline.registry.runs import DataInput, Run
-from pipeline.stages._data_set import Pictures, source_of
-
-if TYPE_CHECKING:
-    from components.codecs.codec_files import DeployedCoder
-    from components.codecs.deployed import DeployedCodec
+from pipeline.stages._challenge import compare, figures_at_target, measure_alone
+from pipeline.stages._data_set import source_of
 
 RELEASE_FACTS = ("codec", "variant", "start", "lmbda", "step", "training", "data_sha256", "git_commit")
 """Metadata of a checkpoint that the MLflow run of its release logs."""
@@ -73,7 +66,13 @@ def run(root: Path) -> None:
         version = _add(root, layout, model, winner, board)
     if model.alias(CHALLENGER) != version:
         model.point(CHALLENGER, version)
-    decision = _decide(root, settings, model, version, board)
+    decision = decide(
+        model,
+        version,
+        _test_set_sha256(board),
+        settings.registry.shadow_runs,
+        lambda challenger, champion: _compare(root, settings, model, challenger, champion, board),
+    )
     _record(decision, version, model, layout)
     logger.info("register: %s %s version %s; %s: %s", state, model.name, version, decision.outcome, decision.why)
     logger.info("register: champion is %s version %s, %s", model.name, model.alias(CHAMPION), layout.registry)
@@ -110,6 +109,7 @@ def _record(decision: PromotionDecision, version: str, model: RegisteredModel, l
         why=decision.why,
         challenger=VersionFigures(version=version, **dict(decision.challenger)),
         champion=decision.champion,
+        rules=decision.rules,
     )
     write(record, layout.registry)
 
@@ -130,7 +130,7 @@ def _add(root: Path, layout: Layout, model: RegisteredModel, winner: _Winner, bo
         "gain": repr(winner.calibration.gain),
         "target_bpp": repr(board.target_bpp),
         "calibrated_bpp": repr(facts["calibrated_bpp"]),
-        _figures_tag(board): _figures(winner.row.model_dump(), board.metric).model_dump_json(),
+        _figures_tag(board): figures_at_target(winner.row, board.metric).model_dump_json(),
     }
     about = {key: facts.get(key) for key in RELEASE_FACTS}
     figures = {key: value for key, value in winner.row if isinstance(value, int | float)}
@@ -143,65 +143,16 @@ def _add(root: Path, layout: Layout, model: RegisteredModel, winner: _Winner, bo
         return model.add(winner.checkpoint, release.id, tags, known)
 
 
-def _decide(
-    root: Path, settings: Params, model: RegisteredModel, version: str, board: Leaderboard
-) -> PromotionDecision:
-    """Promote the version to champion, or not."""
-    return decide(
-        model,
-        version,
-        _test_set_sha256(board),
-        settings.registry,
-        settings.selection.metric,
-        lambda version: _figures_on_test_set(root, settings, model, version, board),
-    )
-
-
-def _figures_on_test_set(
-    root: Path, settings: Params, model: RegisteredModel, version: str, board: Leaderboard
-) -> FiguresOnTestSet:
-    """A version's rate and quality at the target on the pinned test set: from its tags, or measured now.
-
-    An earlier champion was measured on the test set of its own time; it is compared on today's.
-    """
-    tag = _figures_tag(board)
-    known = model.tags(version).get(tag)
+def _compare(
+    root: Path, settings: Params, model: RegisteredModel, version: str, champion: str | None, board: Leaderboard
+) -> Comparison:
+    """The figures of a version on the test set, or those of both versions, and the rules of the gate."""
+    if champion is not None:
+        return compare(root, settings, model, version, champion, board)
+    known = model.tags(version).get(_figures_tag(board))
     if known is not None:
-        return FiguresOnTestSet.model_validate_json(known)
-    from components.evaluation.measure import measure
-    from components.evaluation.results import summarise
-
-    logger.info("register: measuring %s version %s on %s", model.name, version, board.test_set)
-    originals = Pictures(Layout(root).raw(settings.data.test))
-    codec = registered_codec(root, f"models:/{model.name}/{version}")
-    coder = _coder_at_target(codec, originals.rgbs, board.target_bpp, settings.registry.rate_slack)
-    point = summarise(measure(coder, originals))
-    figures = _figures(point.model_dump(), board.metric)
-    model.tag(version, **{tag: figures.model_dump_json()})
-    return figures
-
-
-def _coder_at_target(
-    codec: "DeployedCodec", pictures: Sequence[Rgb], target_bpp: float, slack: float
-) -> "DeployedCoder":
-    """A registered codec, run by its own code, with the gain that meets the target on pictures."""
-    from components.codecs.codec_files import DeployedCoder
-    from components.rate.gain_search import choose_gain
-    from components.rate.real_rate import bpp_of, rate_and_psnr
-
-    gain = choose_gain(
-        lambda gain: bpp_of(DeployedCoder(codec, gain), pictures),
-        lambda gain: rate_and_psnr(DeployedCoder(codec, gain), pictures)[1],
-        target_bpp,
-        slack,
-        start=codec.gain,
-        operating_points=codec.operating_points,
-    )
-    return DeployedCoder(codec, gain)
-
-
-def _figures(point: dict[str, float | None], metric: str) -> FiguresOnTestSet:
-    return FiguresOnTestSet.model_validate({"bpp": point["bpp"], metric: point[metric]})
+        return Comparison(FiguresOnTestSet.model_validate_json(known))
+    return Comparison(measure_alone(root, settings, model, version, board))
 
 
 def _figures_tag(board: Leaderboard) -> str:
