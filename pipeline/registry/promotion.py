@@ -19,6 +19,8 @@ class PromotionDecision(BaseModel):
     """The reason with its numbers."""
     test_set_sha256: str
     """The test set that both versions were measured on."""
+    gate_sha256: str | None = None
+    """The rules and regression pictures; null for a decision that was made before there were any."""
     challenger: FiguresOnTestSet
     """The figures of the version that the decision is on."""
     champion: VersionFigures | None
@@ -52,19 +54,21 @@ def decide(
     model: RegisteredModel,
     version: str,
     test_set_sha256: str,
+    gate_sha256: str,
     shadow_runs: int,
     compare: Callable[[str, str | None], Comparison],
 ) -> PromotionDecision:
     """Decide whether a version becomes the champion, and carry that out.
 
-    A recorded decision holds as long as the test set and the champion are the ones that it was made with, but for a
-    version in shadow, which every run measures anew. Otherwise both versions go through the gate, and the decision is
-    written to the version's tags.
+    A recorded decision holds as long as test set, rules, regression pictures and champion are the ones that it was made
+    with, but for a version in shadow, which every run measures anew. Otherwise both versions go through the gate, and
+    the decision is written to the version's tags.
 
     Args:
         model: The registered model.
         version: The challenger.
         test_set_sha256: The hash of the test set's manifest.
+        gate_sha256: The hash of the rules and of the regression pictures.
         shadow_runs: Runs that a challenger must pass before the one in which it may win.
         compare: Measures a version, and the champion unless that is None or the version itself; called only if a new
             decision is needed.
@@ -72,7 +76,8 @@ def decide(
     champion, recorded = model.alias(CHAMPION), _recorded(model, version)
     same_champion = recorded is not None and champion in (version, recorded.champion_after)
     in_shadow = recorded is not None and recorded.outcome == "in shadow"
-    if recorded is not None and same_champion and recorded.test_set_sha256 == test_set_sha256 and not in_shadow:
+    made_with = None if recorded is None else (recorded.test_set_sha256, recorded.gate_sha256 or gate_sha256)
+    if recorded is not None and same_champion and made_with == (test_set_sha256, gate_sha256) and not in_shadow:
         return recorded
     passed_before = recorded.passed_before + 1 if recorded is not None and same_champion and in_shadow else 0
     found = compare(version, None if champion == version else champion)
@@ -82,6 +87,7 @@ def decide(
         outcome=outcome,
         why=why,
         test_set_sha256=test_set_sha256,
+        gate_sha256=gate_sha256,
         challenger=found.challenger,
         champion=_of_version(champion, found.challenger if champion == version else found.champion),
         champion_after=version if promoted else champion,

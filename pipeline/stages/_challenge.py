@@ -1,11 +1,14 @@
 """A challenger and the champion on the same pictures, in the same run, each by the code that its version carries."""
 
+import hashlib
+import json
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
+from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
@@ -77,6 +80,13 @@ def compare(
     return found
 
 
+def gate_sha256(root: Path, settings: Params, model: RegisteredModel) -> str:
+    """A hash of the rules and of the regression pictures: with others, a decision may turn out otherwise."""
+    kept = [picture.run_id for picture in regression_pictures.listed(root, model.name)]
+    rules = {name: rule.model_dump() for name, rule in settings.registry.all_rules.items()}
+    return hashlib.sha256(json.dumps([rules, sorted(kept)], sort_keys=True).encode()).hexdigest()
+
+
 def measure_alone(
     root: Path, settings: Params, model: RegisteredModel, version: str, board: Leaderboard
 ) -> FiguresOnTestSet:
@@ -98,7 +108,7 @@ def _measure(coders: "Sequence[DeployedCoder]", test: Pictures, kept: Sequence[t
     from components.evaluation.measure import measure_in_turns
 
     with progress("register: gate") as bar:
-        results = measure_in_turns(coders, _counted([*test, *kept] if kept else test, bar))
+        results = measure_in_turns(coders, _counted(chain(test, kept), len(test) + len(kept), bar))
     count = len(test)
     return [
         Measured(found[:count], found[count:], peak_memory_mb(coder, test.largest()))
@@ -126,10 +136,10 @@ def _at_target(
     return DeployedCoder(codec, gain)
 
 
-def _counted(pictures: Sequence[tuple[str, Rgb]], bar: "Bar") -> Iterator[tuple[str, Rgb]]:
-    """The pictures, each of which moves the bar when the next one is asked for."""
+def _counted(pictures: Iterable[tuple[str, Rgb]], count: int, bar: "Bar") -> Iterator[tuple[str, Rgb]]:
+    """The pictures, of which there are `count`; each moves the bar when it is asked for."""
     for done, picture in enumerate(pictures):
-        bar(done, len(pictures))
+        bar(done, count)
         yield picture
 
 
@@ -147,5 +157,4 @@ def _figures(measured: Measured, metric: str) -> FiguresOnTestSet:
 
 def _by_picture(metric: str) -> Quality:
     """The metric that ranks codecs as a figure of single pictures: the pooled PSNR is none."""
-    found: Quality = "psnr_db" if metric == "pooled_psnr_db" else metric  # type: ignore[assignment]
-    return found
+    return "psnr_db" if metric == "pooled_psnr_db" else cast(Quality, metric)

@@ -18,7 +18,7 @@ from pipeline.paths import Layout
 from pipeline.registry.models import CHALLENGER, CHAMPION, IDENTITY, RegisteredModel
 from pipeline.registry.promotion import Comparison, PromotionDecision, decide
 from pipeline.registry.runs import DataInput, Run
-from pipeline.stages._challenge import compare, figures_at_target, measure_alone
+from pipeline.stages._challenge import compare, figures_at_target, gate_sha256, measure_alone
 from pipeline.stages._data_set import source_of
 
 RELEASE_FACTS = ("codec", "variant", "start", "lmbda", "step", "training", "data_sha256", "git_commit")
@@ -70,6 +70,7 @@ def run(root: Path) -> None:
         model,
         version,
         _test_set_sha256(board),
+        gate_sha256(root, settings, model),
         settings.registry.shadow_runs,
         lambda challenger, champion: _compare(root, settings, model, challenger, champion, board),
     )

@@ -132,3 +132,17 @@ def test_a_failed_run_ends_the_shadow(checkout: Checkout) -> None:
     assert checkout.register()["decision"] == "in shadow"
     checkout.change_registry(rules={**RULES, "quality": {"above": 100.0}, "rate": None})
     assert [checkout.register()["decision"] for _ in range(2)] == ["kept champion", "kept champion"]
+
+
+def test_other_rules_and_pictures_make_a_new_decision(checkout: Checkout, photographs: list[Rgb]) -> None:
+    checkout.change_registry(rules={**RULES, "quality": {"above": 100.0}, "rate": None})
+    assert [checkout.register()["decision"] for _ in range(2)] == ["kept champion", "kept champion"]
+    lenient = {**RULES, "quality": {"above": -100.0}, "rate": None}
+    checkout.change_registry(rules={**lenient, "regression": {**IMPOSSIBLE, "pictures": "regression"}}, shadow_runs=0)
+    picture = checkout.root / "kept.png"
+    picture.write_bytes(encode_png(photographs[3]))
+    regression_pictures.add(checkout.root, MODEL, picture, "why")
+    said = checkout.register()
+    assert (said["decision"], said["why"][:12]) == ("kept champion", "regression: ")
+    regression_pictures.remove(checkout.root, MODEL, "kept.png")
+    assert checkout.register()["decision"] == "promoted"
