@@ -26,6 +26,7 @@ from pipeline.registry.models import RegisteredModel
 from pipeline.registry.promotion import Comparison
 from pipeline.registry.runs import Run
 from pipeline.stages._data_set import Pictures, data_input
+from pipeline.stages._threads import use_threads
 from pipeline.terminal import progress
 
 if TYPE_CHECKING:
@@ -57,6 +58,7 @@ def compare(
         CalibrationError: A version does not reach the target on the test set.
     """
     logger.info("register: %s versions %s and %s on the same pictures", model.name, version, champion)
+    use_threads(settings)
     test = Pictures(Layout(root).raw(settings.data.test))
     kept = list(regression_pictures.pictures(root, model.name))
     coders = [_at_target(root, settings, model, each, test, board) for each in (version, champion)]
@@ -92,6 +94,7 @@ def measure_alone(
 ) -> FiguresOnTestSet:
     """The figures of one version at the target on the test set, measured now. Raises as `compare`."""
     logger.info("register: measuring %s version %s on %s", model.name, version, board.test_set)
+    use_threads(settings)
     test = Pictures(Layout(root).raw(settings.data.test))
     (measured,) = _measure([_at_target(root, settings, model, version, test, board)], test, [])
     return _figures(measured, board.metric)

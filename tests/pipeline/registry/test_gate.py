@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from components.arrays import Rgb
@@ -125,6 +126,16 @@ def test_a_challenger_in_shadow_passes_several_runs_first(checkout: Checkout) ->
     assert said[0]["why"].startswith("it passed the gate in run 1 of 3: quality: ")
     assert said[1]["why"].startswith("it passed the gate in run 2 of 3: ")
     assert [one["aliases"]["champion"] for one in said] == ["1", "1", "2", "2"]
+
+
+def test_both_compute_with_the_threads_of_params(checkout: Checkout) -> None:
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(before + 1)
+        checkout.register()
+        assert torch.get_num_threads() == 1
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_a_failed_run_ends_the_shadow(checkout: Checkout) -> None:
