@@ -50,9 +50,12 @@ class Running:
         """The process that answers, of a service with one worker."""
         return self.workers()[0]
 
-    def wait_for_another(self, worker: psutil.Process) -> None:
-        """Wait until a process has taken the place of one that was killed."""
-        wait_for(lambda: worker not in self.workers() and self.health()["workers"] == 1, "new worker")
+    def kill_worker(self) -> None:
+        """Kill the process that answers, and wait until the service has noticed it and has another."""
+        ends = "ratewright_worker_ends_total"
+        before = self.metric(ends)
+        self.worker().kill()
+        wait_for(lambda: self.metric(ends) > before and self.health()["workers"] == 1, "new worker")
 
     def stopped(self) -> int:
         """The exit status."""

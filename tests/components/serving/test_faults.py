@@ -68,9 +68,7 @@ def test_a_killed_worker_is_replaced_and_only_its_request_fails(
 
 
 def test_a_worker_that_is_killed_idle_is_missed_by_nobody(service: Running, picture: bytes) -> None:
-    worker = service.worker()
-    worker.kill()
-    service.wait_for_another(worker)
+    service.kill_worker()
     assert service.compress(picture).status_code == 200
 
 

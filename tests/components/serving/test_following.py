@@ -61,9 +61,7 @@ def test_a_version_that_does_not_load_leaves_the_old_one(
     assert service.metric("ratewright_load_failures_total") >= 1
     assert f"{INTEGERS} is not the file" in service.log.read_text()
     assert service.compress(picture).headers["ratewright-model"] == HASHES[0]
-    worker = service.worker()
-    worker.kill()  # the new worker takes the old version too
-    service.wait_for_another(worker)
+    service.kill_worker()  # the new worker takes the old version too
     assert service.compress(picture).headers["ratewright-model"] == HASHES[0]
     replace(folder, another(HASHES[2]))
     wait_for(lambda: service.health()["model"] == HASHES[2], "new version")
